@@ -1,0 +1,54 @@
+"""What several tests share: a store of real speech, a store in which every number tells its place, a tiny model."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vocoder.corpus import CorpusSettings, preprocess
+from vocoder.distributions import MixtureOfLogistics
+from vocoder.mel import PRESETS, MelSpec
+from vocoder.model import ConditioningConfig, ModelConfig, VocoderConfig, WaveNetConfig
+from vocoder.store import Store, StoreWriter
+
+SPEECH = Path(__file__).parent / "data"
+
+
+@pytest.fixture(scope="session")
+def speech_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """The six recordings in tests/data, preprocessed; read only."""
+    directory = tmp_path_factory.mktemp("speech") / "store"
+    preprocess(SPEECH, directory, CorpusSettings(PRESETS["speech_16k"]), 0, lambda items, *_: items)
+    return Store(directory)
+
+
+@pytest.fixture
+def make_counting_store(tmp_path: Path) -> Callable[..., Store]:
+    """Stores of utterances u0, u1, … at hop 10: sample n is 100 u + n, mel frame f is 1000 u + f + 1 in all bands."""
+
+    def make(lengths: Sequence[int], shard_frames: int = 1000, speakers: Sequence[str] = ()) -> Store:
+        spec = MelSpec(16000, 64, 10, 64, 4, 0.0, 8000.0)
+        writer, records = StoreWriter(tmp_path, spec, shard_frames), []
+        for u, frames in enumerate(lengths):
+            wave = (100 * u + np.arange(frames * 10)).astype(np.int16)
+            mel = np.repeat(1000 * u + 1 + np.arange(frames, dtype=np.float32)[:, None], 4, axis=1)
+            shard, start = writer.append(wave, mel)
+            speaker = speakers[u % len(speakers)] if speakers else None
+            record = {"id": f"u{u}", "status": "kept", "split": "train", "speaker": speaker}
+            records.append(record | {"shard": shard, "start": start, "frames": frames})
+        records.append({"id": "broken", "status": "skipped", "reason": "cut short"})
+        writer.close()
+        statistics = {"mean": [0.0] * 4, "std": [1.0] * 4}
+        writer.describe(records, {"speakers": sorted(speakers), "mel_statistics": statistics})
+        return Store(tmp_path)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tiny_config() -> VocoderConfig:
+    """A model that generates a second's worth in a second: hop 20, receptive field 15."""
+    sizes = WaveNetConfig(layers=6, stacks=2, kernel_size=2, residual_channels=8, gate_channels=12, skip_channels=10)
+    spec = MelSpec(16000, 256, 20, 256, 8, 0.0, 8000.0)
+    return VocoderConfig(spec, ModelConfig(sizes, ConditioningConfig(channels=5)), MixtureOfLogistics(3))

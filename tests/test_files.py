@@ -1,0 +1,168 @@
+"""Files that are either whole or absent."""
+
+import errno
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from vocoder.errors import UserError
+from vocoder.files import directory_written_aside, read_json, write_json, written_aside
+
+
+class BodyError(Exception):
+    """Whatever may happen while a file is being written."""
+
+
+def fail_half_way(path: Path, error: type[BaseException]) -> None:
+    path.write_text("half")
+    raise error
+
+
+def fail_on_sync(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    def fsync(descriptor: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+
+
+def test_a_file_appears_whole_with_the_ordinary_permissions(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "folder" / "file"
+    with written_aside(path) as aside:
+        assert aside.parent == path.parent  # the same disk, so that renaming is atomic
+        aside.write_text("whole")
+        assert not path.exists()
+    assert path.read_text() == "whole"
+    assert os.listdir(path.parent) == ["file"]
+    (tmp_path / "ordinary").touch()
+    assert stat.S_IMODE(path.stat().st_mode) == stat.S_IMODE((tmp_path / "ordinary").stat().st_mode)
+
+
+@pytest.mark.parametrize("error", [BodyError, KeyboardInterrupt])
+def test_a_body_that_raises_leaves_the_old_file_and_nothing_else(tmp_path: Path, error: type[BaseException]) -> None:
+    path = tmp_path / "file"
+    path.write_text("old")
+    with pytest.raises(error), written_aside(path) as aside:
+        fail_half_way(aside, error)
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_a_body_that_raises_leaves_no_new_file(tmp_path: Path) -> None:
+    with pytest.raises(BodyError), written_aside(tmp_path / "file"):
+        raise BodyError
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_directory_appears_whole_with_the_ordinary_permissions(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "run"
+    with directory_written_aside(path) as aside:
+        (aside / "nested").mkdir()
+        (aside / "nested" / "file").write_text("whole")
+        assert not path.exists()
+    assert (path / "nested" / "file").read_text() == "whole"
+    assert os.listdir(path.parent) == ["run"]
+    (tmp_path / "ordinary").mkdir()
+    assert stat.S_IMODE(path.stat().st_mode) == stat.S_IMODE((tmp_path / "ordinary").stat().st_mode)
+
+
+@pytest.mark.parametrize("error", [BodyError, KeyboardInterrupt])
+def test_a_body_that_raises_leaves_no_directory(tmp_path: Path, error: type[BaseException]) -> None:
+    with pytest.raises(error), directory_written_aside(tmp_path / "run") as aside:
+        fail_half_way(aside / "file", error)
+    assert os.listdir(tmp_path) == []
+
+
+def test_an_empty_directory_is_filled_and_a_full_one_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    path.mkdir()
+    with directory_written_aside(path) as aside:
+        (aside / "file").write_text("first")
+    with pytest.raises(UserError, match="run: cannot be written"), directory_written_aside(path) as aside:
+        (aside / "file").write_text("second")
+    assert (path / "file").read_text() == "first"
+    assert os.listdir(tmp_path) == ["run"]
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_is_a_user_error_that_speaks_of_space(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    write_json(tmp_path / "file", "old")
+    fail_on_sync(monkeypatch, code)
+    with pytest.raises(UserError, match="file: no space left"):
+        write_json(tmp_path / "file", "new")
+    with pytest.raises(UserError, match="run: no space left"), directory_written_aside(tmp_path / "run") as aside:
+        (aside / "file").write_text("half")
+    assert read_json(tmp_path / "file") == "old"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EPERM, errno.EROFS])
+def test_a_place_that_forbids_writing_is_a_user_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    fail_on_sync(monkeypatch, code)
+    with pytest.raises(UserError, match="file: cannot be written"):
+        write_json(tmp_path / "file", "new")
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_read_only_folder_is_a_user_error(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(UserError, match="cannot be written"):
+        write_json(tmp_path / "file", "new")
+    with pytest.raises(UserError, match="cannot be written"), directory_written_aside(tmp_path / "run"):
+        pass
+
+
+def test_a_place_below_a_file_is_a_user_error(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "file" / "x", tmp_path / "file" / "folder" / "x"):
+        with pytest.raises(UserError, match="cannot be written"):
+            write_json(path, "new")
+        with pytest.raises(UserError, match="cannot be written"), directory_written_aside(path):
+            pass
+
+
+def test_other_system_errors_are_not_disguised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fail_on_sync(monkeypatch, errno.EIO)
+    with pytest.raises(OSError, match=os.strerror(errno.EIO)):
+        write_json(tmp_path / "file", "new")
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["a" * 255, "音" * 85])
+def test_names_as_long_as_the_file_system_takes_can_be_written(tmp_path: Path, name: str) -> None:
+    write_json(tmp_path / name, 1)
+    assert read_json(tmp_path / name) == 1
+
+
+def test_json_returns_as_it_went_with_names_in_any_script(tmp_path: Path) -> None:
+    value = {"speakers": ["Zoë", "音声"], "rate": 0.1, "none": None, "nested": {"list": [1, 2.5, True]}}
+    write_json(tmp_path / "file", value)
+    assert read_json(tmp_path / "file") == value
+    assert "音声" in (tmp_path / "file").read_text(encoding="utf-8")  # for people, not escaped
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"{'a': 1}", b"\xff\xfe\x00"])
+def test_what_is_not_json_is_a_user_error_that_names_the_file(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "file.json").write_bytes(content)
+    with pytest.raises(UserError, match=r"file\.json: not valid JSON") as caught:
+        read_json(tmp_path / "file.json")
+    assert "\n" not in str(caught.value)
+
+
+def test_json_that_is_missing_or_a_directory_is_a_user_error(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no such file"):
+        read_json(tmp_path / "missing.json")
+    with pytest.raises(UserError, match="cannot be opened"):
+        read_json(tmp_path)
+
+
+def test_a_value_that_json_cannot_hold_leaves_nothing_behind(tmp_path: Path) -> None:
+    with pytest.raises(TypeError):
+        write_json(tmp_path / "file", {"key": object()})
+    assert os.listdir(tmp_path) == []

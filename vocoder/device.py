@@ -1,0 +1,70 @@
+"""Which device, and which precision it is good at."""
+
+import ctypes
+import sys
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vocoder.errors import UserError
+
+
+def pick_device(name: str) -> torch.device:
+    """The device called `name`; "auto" is CUDA where there is a GPU and the CPU otherwise.
+
+    Raises:
+        UserError: there is no such device here.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UserError(f"device={name}: unknown; there are auto, cpu, cuda and cuda:N") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise UserError(f"device={name}: torch finds no CUDA device here; use device=cpu")
+    return device
+
+
+def pick_precision(name: str, device: torch.device) -> torch.dtype:
+    """The dtype that matrix products run in: float32, bfloat16 or float16.
+
+    "auto" is bfloat16 where the hardware multiplies it faster than float32, else float16 on a GPU.
+    """
+    if name != "auto":
+        return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[name]
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    if device.type == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()):
+        return torch.bfloat16
+    return torch.float32
+
+
+def without_autocast(device: torch.device) -> AbstractContextManager[Any]:
+    """A context in which numbers keep the precision they came in; "meta" has none, nor any autocast."""
+    return nullcontext() if device.type == "meta" else torch.autocast(device.type, enabled=False)
+
+
+def in_autocast_dtype(x: Tensor) -> Tensor:
+    """x as autocast's matrix products would take it; as it is where autocast is off."""
+    kind = x.device.type
+    enabled = kind != "meta" and torch.is_autocast_enabled(kind)
+    return x.to(torch.get_autocast_dtype(kind)) if enabled else x
+
+
+def keep_freed_memory() -> None:
+    """Tell glibc to reuse large freed blocks, where torch on the CPU would hand each back to the system.
+
+    Every step of training allocates the same tensors: fresh pages for them cost a tenth to a fifth of it.
+    """
+    if sys.platform != "linux":
+        return
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt"):
+        libc.mallopt(_M_MMAP_MAX, 0)
+        libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+
+
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # <malloc.h>
