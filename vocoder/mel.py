@@ -1,0 +1,211 @@
+"""The mel contract: what exactly a mel-spectrogram is, by name, and the transform that makes one.
+
+B batch, T samples, F frames, n_mels bands. A mel of F frames covers exactly F * hop_length samples.
+"""
+
+import hashlib
+import json
+import math
+from dataclasses import asdict, dataclass, fields
+from functools import lru_cache
+from typing import Literal, get_args, get_origin
+
+import librosa
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from vocoder.errors import UserError
+
+
+@dataclass(frozen=True)
+class MelSpec:
+    """Every parameter that changes the numbers of a log-mel-spectrogram.
+
+    Two specs with equal fields have equal hashes, and data and models carry the hash.
+    """
+
+    sample_rate: int  # Hz
+    n_fft: int  # samples
+    hop_length: int  # samples from frame to frame
+    win_length: int  # samples; a periodic Hann window, centred in n_fft
+    n_mels: int
+    fmin: float  # Hz
+    fmax: float  # Hz
+    mel_scale: Literal["slaney", "htk"] = "slaney"
+    filter_norm: Literal["slaney", "none"] = "slaney"
+    # Reflected samples before the first frame: "frame" centres frame 0 on the first hop ((n_fft - hop) / 2),
+    # "centre" centres it on sample 0 (n_fft / 2).
+    padding: Literal["frame", "centre"] = "frame"
+    magnitude_epsilon: float = 1e-9  # under the root of re^2 + im^2
+    log_floor: float = 1e-5  # the logarithm is taken of max(mel, log_floor)
+    log_base: Literal["e", "10"] = "e"
+
+    def __post_init__(self) -> None:
+        if min(self.sample_rate, self.n_fft, self.hop_length, self.win_length, self.n_mels) < 1:
+            raise UserError("mel: sample_rate, n_fft, hop_length, win_length and n_mels must be positive")
+        if self.win_length > self.n_fft:
+            raise UserError(f"mel: win_length={self.win_length} is longer than n_fft={self.n_fft}")
+        if self.hop_length > self.win_length:
+            raise UserError(f"mel: hop_length={self.hop_length} skips samples: win_length is {self.win_length}")
+        if not 0 <= self.fmin < self.fmax <= self.sample_rate / 2:
+            raise UserError(f"mel: needs 0 <= fmin < fmax <= {self.sample_rate / 2:g} Hz (half the sample rate)")
+        if not 0 < self.log_floor < math.inf or not 0 <= self.magnitude_epsilon < math.inf:
+            raise UserError("mel: log_floor must be above 0, magnitude_epsilon at least 0")
+        for field in fields(self):
+            names = get_args(field.type) if get_origin(field.type) is Literal else ()
+            if names and getattr(self, field.name) not in names:
+                raise UserError(f"mel: {field.name}={getattr(self, field.name)}: must be {' or '.join(names)}")
+
+    def hash(self) -> str:
+        """Sixteen hex digits that change whenever any field does."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        values |= {field.name: float(values[field.name]) for field in fields(self) if field.type is float}  # 0 is 0.0
+        canonical = json.dumps(values, sort_keys=True)
+        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+    def differences(self, other: "MelSpec") -> str:
+        """The fields in which two specs differ, as 'hop_length 256 / 200, fmax 8000 / 7600'."""
+        mine, theirs = asdict(self), asdict(other)
+        return ", ".join(f"{name} {mine[name]} / {theirs[name]}" for name in mine if mine[name] != theirs[name])
+
+    @property
+    def log_minimum(self) -> float:
+        """The lowest value a mel of this spec can hold."""
+        return math.log(self.log_floor) / self._log_unit
+
+    @property
+    def log_maximum(self) -> float:
+        """A value that no waveform in [-1, 1] exceeds: every bin of one band at the window's full gain."""
+        gain = hann_window(self).sum() * mel_filterbank(self).sum(dim=1).max()
+        return float(gain.log()) / self._log_unit
+
+    @property
+    def log_noise(self) -> float:
+        """The average value of full-scale white noise, which is louder in nearly every band than any speech."""
+        magnitude = (hann_window(self).square().sum() / 3).sqrt()  # uniform noise in [-1, 1] has variance 1/3
+        bands = (magnitude * mel_filterbank(self).sum(dim=1)).clamp(min=self.log_floor)
+        return float(bands.log().mean()) / self._log_unit
+
+    @property
+    def _log_unit(self) -> float:
+        return math.log(10) if self.log_base == "10" else 1.0
+
+
+PRESETS: dict[str, MelSpec] = {
+    # jik876/hifi-gan, also Matcha-TTS, BigVGAN v2 22k 80-band fmax8k, CosyVoice 1
+    "hifigan_22k": MelSpec(22050, 1024, 256, 1024, 80, 0.0, 8000.0),
+    # NVIDIA/tacotron2
+    "tacotron2_22k": MelSpec(22050, 1024, 256, 1024, 80, 0.0, 8000.0, padding="centre", magnitude_epsilon=0.0),
+    # jaywalnut310/vits
+    "vits_22k": MelSpec(22050, 1024, 256, 1024, 80, 0.0, 11025.0, magnitude_epsilon=1e-6),
+    # NVIDIA/BigVGAN, 24 kHz
+    "bigvgan_24k": MelSpec(24000, 1024, 256, 1024, 100, 0.0, 12000.0),
+    # ours for 16 kHz speech: 50 ms windows every 12.5 ms over the whole band
+    "speech_16k": MelSpec(16000, 1024, 200, 800, 80, 0.0, 8000.0),
+}
+
+
+def preset_name(spec: MelSpec) -> str:
+    """The name of the preset that equals `spec`, or 'custom'."""
+    return next((name for name, preset in PRESETS.items() if preset == spec), "custom")
+
+
+@lru_cache(maxsize=32)
+@torch.inference_mode(False)  # what is cached must serve gradients later, whoever asks first
+def mel_filterbank(spec: MelSpec) -> Tensor:
+    """Triangular filters [n_mels, n_fft/2 + 1] (librosa)."""
+    filters = librosa.filters.mel(
+        sr=spec.sample_rate,
+        n_fft=spec.n_fft,
+        n_mels=spec.n_mels,
+        fmin=spec.fmin,
+        fmax=spec.fmax,
+        htk=spec.mel_scale == "htk",
+        norm="slaney" if spec.filter_norm == "slaney" else None,
+    )
+    return torch.from_numpy(filters)
+
+
+@lru_cache(maxsize=32)
+@torch.inference_mode(False)
+def hann_window(spec: MelSpec) -> Tensor:
+    """Periodic Hann window [win_length]."""
+    return torch.hann_window(spec.win_length, periodic=True)
+
+
+def frame_count(samples: int, spec: MelSpec) -> int:
+    """Whole frames in a waveform of so many samples."""
+    return samples // spec.hop_length
+
+
+def log_mel(waveform: Tensor, spec: MelSpec) -> Tensor:
+    """Log-mel-spectrogram of whole utterances: waveform [..., T] -> [..., n_mels, F], F = T // hop_length.
+
+    Samples beyond the last whole frame are cut off first, so that mel and waveform cover the same time.
+    Give whole utterances, not crops: the reflected edges of a crop are not what its neighbours were.
+
+    Raises:
+        UserError: the waveform is too short to reflect.
+    """
+    frames = frame_count(waveform.shape[-1], spec)
+    both = spec.n_fft if spec.padding == "centre" else spec.n_fft - spec.hop_length
+    left, right = both // 2, both - both // 2  # differ by one sample where hop_length is odd and n_fft is not
+    if frames * spec.hop_length <= right:
+        raise UserError(
+            f"{waveform.shape[-1]} samples are too short for a mel-spectrogram: it needs more than "
+            f"{right} ({1000 * right / spec.sample_rate:.0f} ms)"
+        )
+    waveform = waveform[..., : frames * spec.hop_length]
+    batch = waveform.reshape(-1, waveform.shape[-1])
+    spectrum = torch.stft(
+        F.pad(batch, (left, right), mode="reflect"),
+        spec.n_fft,
+        spec.hop_length,
+        spec.win_length,
+        hann_window(spec).to(batch),
+        center=False,
+        return_complex=True,
+    )[..., :frames]  # [B, n_fft/2 + 1, F]; a centred STFT has one frame more
+    magnitude = (spectrum.real.square() + spectrum.imag.square() + spec.magnitude_epsilon).sqrt()
+    mel = mel_filterbank(spec).to(batch) @ magnitude
+    mel = mel.clamp(min=spec.log_floor)
+    mel = mel.log10() if spec.log_base == "10" else mel.log()
+    return mel.reshape(*waveform.shape[:-1], spec.n_mels, frames)
+
+
+# How far a mel from an acoustic model may lie outside what the spec can produce, in powers of e.
+_OVERSHOOT = 2.0
+
+
+def check_mel(mel: Tensor, spec: MelSpec) -> None:
+    """Refuse a mel [n_mels, F] that this spec cannot have produced.
+
+    Raises:
+        UserError: wrong shape or layout, no frames, NaN, or a range or mean that belongs to another convention.
+    """
+    if mel.ndim != 2:
+        raise UserError(f"a mel has two axes [n_mels, frames]; this one has shape {list(mel.shape)}")
+    bands, frames = mel.shape
+    if bands != spec.n_mels and frames == spec.n_mels:
+        raise UserError(f"this mel is [frames, n_mels] = {list(mel.shape)}; transpose it to [{spec.n_mels}, {bands}]")
+    if bands != spec.n_mels:
+        raise UserError(f"this mel has {bands} bands, the model takes {spec.n_mels} ({preset_name(spec)})")
+    if frames == 0:
+        raise UserError("this mel has no frames")
+    if not mel.isfinite().all():
+        raise UserError("this mel has NaN or infinite values")
+    low, high = float(mel.min()), float(mel.max())
+    lowest = spec.log_minimum - _OVERSHOOT / spec._log_unit
+    highest = spec.log_maximum + _OVERSHOOT / spec._log_unit
+    if low < lowest or high > highest:
+        raise UserError(
+            f"this mel runs from {low:.1f} to {high:.1f}; {preset_name(spec)} (log base {spec.log_base}) gives "
+            f"{spec.log_minimum:.1f} to {spec.log_maximum:.1f}: it was made with another log, scale or normalisation"
+        )
+    mean = float(mel.mean())
+    if mean > spec.log_noise:  # a mel normalised to mean 0 and variance 1 stays within the range, but not below this
+        raise UserError(
+            f"this mel averages {mean:.1f}, more than full-scale white noise in {preset_name(spec)} (log base "
+            f"{spec.log_base}), {spec.log_noise:.1f}: it was made with another log, scale or normalisation"
+        )
