@@ -1,0 +1,38 @@
+"""What every output distribution offers; the network, trainer and engines know no more than this.
+
+B batch, P parameter channels, U uniforms, T samples.
+"""
+
+from typing import Protocol, runtime_checkable
+
+from torch import Tensor
+
+
+@runtime_checkable
+class Distribution(Protocol):
+    """A distribution of one audio sample on a grid of levels in [-1, 1], given P parameters."""
+
+    @property
+    def channels(self) -> int:
+        """P: how many parameters the network emits for a sample."""
+        ...
+
+    @property
+    def uniforms(self) -> int:
+        """U: how many independent uniforms in (0, 1) a draw takes."""
+        ...
+
+    def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
+        """Log-probability in nats: params [B, P, T], x [B, T] on the grid -> [B, T]."""
+        ...
+
+    def sample(self, params: Tensor, u: Tensor, temperature: float = 1.0) -> Tensor:
+        """A draw on the grid: params [B, P, T], u [B, U, T] in (0, 1) -> [B, T]."""
+        ...
+
+    def marginal_params(self, x: Tensor) -> Tensor:
+        """Parameters [P] that describe samples x [N] with no knowledge of their context.
+
+        The network's output starts here, so that the first loss is that of the data's histogram.
+        """
+        ...

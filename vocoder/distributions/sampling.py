@@ -1,0 +1,28 @@
+"""Sampling primitives: functions from uniform noise to draws, so that the noise decides everything.
+
+Uniforms lie in the open interval (0, 1). `bound` keeps their logarithms finite; its default is the
+smallest value that the noise source emits, so that it cuts nothing off.
+"""
+
+from torch import Tensor
+
+SMALLEST_UNIFORM = 2.0**-24
+
+
+def gumbel(u: Tensor, bound: float = SMALLEST_UNIFORM) -> Tensor:
+    """Standard Gumbel noise -log(-log u) by inversion, elementwise."""
+    return -(-u.clamp(bound, 1 - bound).log()).log()
+
+
+def gumbel_argmax(logits: Tensor, u: Tensor, dim: int, bound: float = SMALLEST_UNIFORM) -> Tensor:
+    """An exact draw from softmax(logits) along `dim`, without normalising (the Gumbel-max trick).
+
+    The index keeps `dim` with size 1, ready for `gather`.
+    """
+    return (logits + gumbel(u, bound)).argmax(dim, keepdim=True)
+
+
+def standard_logistic(u: Tensor, bound: float = SMALLEST_UNIFORM) -> Tensor:
+    """Standard logistic noise log u - log(1 - u) by inversion, elementwise."""
+    u = u.clamp(bound, 1 - bound)
+    return u.log() - (-u).log1p()
