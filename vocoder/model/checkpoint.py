@@ -1,0 +1,154 @@
+"""A model on disk: a directory that is whole or not there, and that says so itself.
+
+model.safetensors   weights as the optimiser left them
+ema.safetensors     their moving average, which is what synthesis uses
+config.json         architecture, mel contract, distribution, speakers
+metrics.json        step and dev bits per sample
+train_state.pt      optimiser, schedule, progress; a shipped model goes without it
+manifest.json       size and SHA-256 of each of these, written last
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from vocoder.errors import UserError
+from vocoder.files import directory_written_aside, read_json, write_json
+from vocoder.model.config import VocoderConfig, build_model
+from vocoder.model.vocoder_model import VocoderModel
+
+MANIFEST = "manifest.json"
+TRAIN_STATE = "train_state.pt"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A verified checkpoint directory."""
+
+    directory: Path
+
+    @property
+    def config(self) -> VocoderConfig:
+        return VocoderConfig.from_json(read_json(self.directory / "config.json"), f"{self.directory}/config.json")
+
+    @property
+    def step(self) -> int:
+        return int(read_json(self.directory / "metrics.json")["step"])
+
+    @property
+    def dev_bits(self) -> float:
+        """Dev bits per sample of the averaged weights; infinite where they were never measured."""
+        bits = read_json(self.directory / "metrics.json")["dev_bits"]
+        return float("inf") if bits is None else float(bits)
+
+    def weights(self, name: str) -> dict[str, Tensor]:
+        """The state dict called `name`: "model" or "ema"."""
+        return safetensors.torch.load_file(self.directory / f"{name}.safetensors")
+
+    def train_state(self) -> dict[str, Any]:
+        """Raises UserError where this is a shipped model, which cannot be trained on."""
+        path = self.directory / TRAIN_STATE
+        if not path.exists():
+            raise UserError(f"{self.directory}: holds no {TRAIN_STATE}; training cannot go on from it")
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        return state
+
+
+def save_checkpoint(
+    directory: Path,
+    config: VocoderConfig,
+    weights: Mapping[str, Mapping[str, Tensor]],
+    metrics: Mapping[str, Any],
+    train_state: Mapping[str, Any] | None = None,
+) -> None:
+    """Write a checkpoint aside, then give it its name.
+
+    Raises:
+        UserError: no space, or no permission; nothing half-written stays.
+    """
+    with directory_written_aside(directory) as aside:
+        for name, state in weights.items():
+            plain = {key: value.detach().cpu().contiguous() for key, value in state.items()}
+            try:
+                safetensors.torch.save_file(plain, aside / f"{name}.safetensors")
+            except safetensors.SafetensorError as error:  # wraps the operating system's error as text
+                raise UserError(f"{directory}: weights cannot be written ({error}); is the disk full?") from error
+        if train_state is not None:
+            try:
+                torch.save(dict(train_state), aside / TRAIN_STATE)
+            except RuntimeError as error:  # torch's zip writer hides the operating system's error
+                raise UserError(f"{directory}: train state cannot be written; is the disk full?") from error
+        write_json(aside / "config.json", config.to_json())
+        write_json(aside / "metrics.json", dict(metrics))
+        write_json(aside / MANIFEST, {file.name: _fingerprint(file) for file in sorted(aside.iterdir())})
+
+
+def open_checkpoint(directory: Path) -> Checkpoint:
+    """A checkpoint whose every file is what was written.
+
+    Raises:
+        UserError: a file is missing, too many, or damaged; the message names it.
+    """
+    if not (directory / MANIFEST).exists():
+        raise UserError(f"{directory}: not a complete model or checkpoint (no {MANIFEST}); take another")
+    manifest = read_json(directory / MANIFEST)
+    for required in ("config.json", "metrics.json", "model.safetensors"):
+        if required not in manifest:
+            raise UserError(f"{directory}: incomplete, its manifest does not list {required}")
+    for name, expected in manifest.items():
+        file = directory / name
+        if not file.exists():
+            if name == TRAIN_STATE:  # left out of a shipped model
+                continue
+            raise UserError(f"{directory}: incomplete, {name} is missing; take another checkpoint")
+        if _fingerprint(file) != expected:
+            raise UserError(f"{file}: damaged (size or SHA-256 is not the manifest's); take another checkpoint")
+    return Checkpoint(directory)
+
+
+def checkpoints_in(run: Path) -> list[Path]:
+    """Checkpoint directories of a training run, oldest first; not verified."""
+    return sorted((run / "checkpoints").glob("step-*"))
+
+
+def find_checkpoint(path: Path) -> Checkpoint:
+    """The checkpoint at `path`; of a training run the best by dev bits that is undamaged.
+
+    Raises:
+        UserError: there is none.
+    """
+    if not path.is_dir():
+        raise UserError(f"model={path}: no such directory; give a run, a checkpoint or a shipped model")
+    candidates = checkpoints_in(path)
+    if not candidates:
+        return open_checkpoint(path)
+    whole = []
+    for candidate in candidates:
+        try:
+            whole.append(open_checkpoint(candidate))
+        except UserError as error:
+            damage = error
+    if not whole:
+        raise damage
+    return min(reversed(whole), key=lambda checkpoint: checkpoint.dev_bits)
+
+
+def load_model(checkpoint: Checkpoint, device: torch.device | str = "cpu") -> VocoderModel:
+    """The checkpoint's model with its averaged weights, ready to run."""
+    model = build_model(checkpoint.config)
+    averaged = (checkpoint.directory / "ema.safetensors").exists()
+    model.load_state_dict(checkpoint.weights("ema" if averaged else "model"))
+    return model.to(device).eval()
+
+
+def _fingerprint(file: Path) -> dict[str, Any]:
+    with file.open("rb") as opened:
+        digest = hashlib.file_digest(opened, "sha256").hexdigest()
+    return {"bytes": file.stat().st_size, "sha256": digest}

@@ -1,0 +1,143 @@
+"""What a model is made of, as plain data; and the one function that makes it."""
+
+import math
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from vocoder.distributions import DISTRIBUTIONS, Distribution
+from vocoder.errors import UserError
+from vocoder.mel import MelSpec, preset_name
+from vocoder.model.conditioning import LinearUpsample, MelConditioning, NoConditioning, StagedUpsample
+from vocoder.model.vocoder_model import VocoderModel
+from vocoder.model.wavenet import WaveNet
+from vocoder.settings import from_mapping, nearest
+
+FORMAT = 1  # of config.json; raised when an older reader would misunderstand it
+
+
+@dataclass(frozen=True)
+class WaveNetConfig:
+    """Sizes of the network."""
+
+    layers: int
+    stacks: int
+    kernel_size: int
+    residual_channels: int
+    gate_channels: int  # half of them filter, half gate
+    skip_channels: int
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if value < 1:
+                raise UserError(f"model.wavenet.{name}={value}: must be at least 1")
+        if self.layers % self.stacks:
+            raise UserError(f"model.wavenet.layers={self.layers} is not a multiple of stacks={self.stacks}")
+        if self.gate_channels % 2:
+            raise UserError(f"model.wavenet.gate_channels={self.gate_channels} must be even: half filters, half gates")
+
+
+@dataclass(frozen=True)
+class ConditioningConfig:
+    """How mel frames reach the network."""
+
+    kind: Literal["mel", "none"] = "mel"
+    channels: int = 80
+    context_frames: int = 2  # to either side
+    upsample_scales: tuple[int, ...] | None = None  # learned stages; None interpolates linearly by the hop
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """A network's architecture, without the mel contract and the distribution."""
+
+    wavenet: WaveNetConfig
+    conditioning: ConditioningConfig = field(default_factory=ConditioningConfig)
+    speaker_channels: int = 0  # width of the speaker embedding; 0 ignores speakers
+
+
+@dataclass(frozen=True)
+class VocoderConfig:
+    """All that is needed to build a model and to know what it takes: the contents of config.json."""
+
+    mel: MelSpec
+    model: ModelConfig
+    distribution: Distribution
+    speakers: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "format": FORMAT,
+            "mel_preset": preset_name(self.mel),
+            "mel_hash": self.mel.hash(),
+            "mel": asdict(self.mel),
+            "model": asdict(self.model),
+            "distribution": distribution_to_json(self.distribution),
+            "speakers": list(self.speakers),
+        }
+
+    @classmethod
+    def from_json(cls, data: Any, where: str = "config.json") -> "VocoderConfig":
+        """Raises UserError where the data is of another format, incomplete or inconsistent."""
+        if not isinstance(data, dict) or data.get("format") != FORMAT:
+            raise UserError(f"{where}: not a model description of format {FORMAT}")
+        missing = {"mel", "mel_hash", "model", "distribution"} - data.keys()
+        if missing:
+            raise UserError(f"{where}: incomplete, without {', '.join(sorted(missing))}")
+        mel = from_mapping(MelSpec, data["mel"], f"{where}: mel")
+        if mel.hash() != data["mel_hash"]:
+            raise UserError(f"{where}: mel does not match its mel_hash; the file was edited")
+        return cls(
+            mel,
+            from_mapping(ModelConfig, data["model"], f"{where}: model"),
+            distribution_from_mapping(data["distribution"], f"{where}: distribution"),
+            tuple(data.get("speakers", ())),
+        )
+
+
+def build_model(config: VocoderConfig) -> VocoderModel:
+    """A freshly initialised model.
+
+    Raises:
+        UserError: the upsampling scales do not multiply to the hop length, or sizes do not fit.
+    """
+    sizes, speaker_channels = config.model.wavenet, config.model.speaker_channels
+    if speaker_channels and not config.speakers:
+        raise UserError(
+            f"model.speaker_channels={speaker_channels}: the store names no speakers; "
+            "preprocess with speaker=folder, or set model.speaker_channels=0"
+        )
+    conditioning = _build_conditioning(config.model.conditioning, config.mel)
+    wavenet = WaveNet(1, conditioning.channels + speaker_channels, config.distribution.channels, **asdict(sizes))
+    return VocoderModel(config.mel, conditioning, wavenet, config.distribution, config.speakers, speaker_channels)
+
+
+def _build_conditioning(config: ConditioningConfig, mel: MelSpec) -> MelConditioning | NoConditioning:
+    if config.kind == "none":
+        return NoConditioning(mel.hop_length)
+    upsample: LinearUpsample | StagedUpsample
+    if config.upsample_scales is None:
+        upsample = LinearUpsample(mel.hop_length)
+    else:
+        product = math.prod(config.upsample_scales)
+        if product != mel.hop_length or min(config.upsample_scales) < 1:
+            raise UserError(
+                f"model.conditioning.upsample_scales={list(config.upsample_scales)} multiply to {product}, "
+                f"but the mel's hop_length is {mel.hop_length}: choose scales whose product is that, or null"
+            )
+        upsample = StagedUpsample(config.upsample_scales)
+    return MelConditioning(mel.n_mels, config.channels, config.context_frames, upsample)
+
+
+def distribution_from_mapping(mapping: Any, where: str = "distribution") -> Distribution:
+    """The distribution that a config's `kind` names, with the other keys as its options."""
+    options = dict(mapping)
+    kind = str(options.pop("kind", None))
+    if kind not in DISTRIBUTIONS:
+        raise UserError(f"{where}.kind={kind}: unknown{nearest(kind, DISTRIBUTIONS)}")
+    return from_mapping(DISTRIBUTIONS[kind], options, where)
+
+
+def distribution_to_json(distribution: Distribution) -> dict[str, Any]:
+    """The inverse of `distribution_from_mapping`."""
+    (kind,) = (name for name, cls in DISTRIBUTIONS.items() if type(distribution) is cls)
+    return {"kind": kind, **asdict(distribution)}  # type: ignore[call-overload]
