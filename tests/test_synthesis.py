@@ -1,0 +1,247 @@
+"""What a user of the library calls: mel in, wave out, from a model that is whole."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from vocoder import synthesis
+from vocoder.audio import int16_to_waveform
+from vocoder.errors import UserError
+from vocoder.mel import log_mel
+from vocoder.model import ConditioningConfig, VocoderConfig, build_model, save_checkpoint
+from vocoder.synthesis import Request, Vocoder, load
+
+SECOND = (0.3 * np.sin(2 * np.pi * 440 * np.arange(16000) / 16000)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def vocoder(tiny_config: VocoderConfig) -> Vocoder:
+    return a_vocoder(tiny_config)
+
+
+def a_vocoder(config: VocoderConfig) -> Vocoder:
+    torch.manual_seed(0)
+    model = build_model(config)
+    model.initialise_output(0.1 * torch.randn(10_000))  # lest a wave of full-scale noise hide everything
+    return Vocoder(model)
+
+
+def a_mel(vocoder: Vocoder, frames: int = 6, seed: int = 0) -> np.ndarray:
+    waveform = np.random.default_rng(seed).uniform(-0.1, 0.1, 400 + frames * vocoder.spec.hop_length)
+    return vocoder.mel(waveform, vocoder.sample_rate)[:, :frames]
+
+
+# Mel in, wave out
+
+
+@pytest.mark.parametrize("frames", [1, 6, 33])
+def test_a_mel_of_so_many_frames_becomes_so_many_hops_of_sound(vocoder: Vocoder, frames: int) -> None:
+    wave = vocoder.synthesize(a_mel(vocoder, frames))
+    assert wave.shape == (frames * 20,)
+    assert wave.dtype == np.float32
+    assert np.abs(wave).max() <= 1
+    assert np.array_equal(wave * 32768, np.rint(wave * 32768))
+    assert len(np.unique(wave)) > 10
+
+
+def test_the_same_seed_and_id_give_the_same_wave_and_others_another(vocoder: Vocoder) -> None:
+    mel = a_mel(vocoder)
+    wave = vocoder.synthesize(mel, seed=1, id="a")
+    assert np.array_equal(vocoder.synthesize(torch.from_numpy(mel), seed=1, id="a"), wave)
+    assert not np.array_equal(vocoder.synthesize(mel, seed=2, id="a"), wave)
+    assert not np.array_equal(vocoder.synthesize(mel, seed=1, id="b"), wave)
+
+
+def test_the_mel_and_the_temperature_matter(vocoder: Vocoder) -> None:
+    wave = vocoder.synthesize(a_mel(vocoder))
+    assert not np.array_equal(vocoder.synthesize(a_mel(vocoder, seed=1)), wave)
+    assert not np.array_equal(vocoder.synthesize(a_mel(vocoder), temperature=0.5), wave)
+
+
+def test_in_a_batch_each_utterance_has_its_own_length(vocoder: Vocoder) -> None:
+    frames, added = [4, 9, 1], []
+    requests = [Request(str(n), a_mel(vocoder, n)) for n in frames]
+    waves = vocoder.synthesize_batch(requests, progress=added.append)
+    assert [wave.shape for wave in waves] == [(n * 20,) for n in frames]
+    assert {wave.dtype for wave in waves} == {np.dtype(np.int16)}
+    assert sum(added) == 3 * 9 * 20
+
+
+def test_a_batch_of_one_is_the_utterance_alone(vocoder: Vocoder) -> None:
+    (wave,) = vocoder.synthesize_batch([Request("a", a_mel(vocoder))], seed=3)
+    assert np.array_equal(int16_to_waveform(wave), vocoder.synthesize(a_mel(vocoder), seed=3, id="a"))
+
+
+def test_a_longer_companion_does_not_change_an_utterance(vocoder: Vocoder) -> None:
+    short, long = Request("short", a_mel(vocoder, 3)), Request("long", a_mel(vocoder, 8, seed=1))
+    alone = vocoder.synthesize_batch([short])[0]
+    together = vocoder.synthesize_batch([short, long])[0]
+    assert alone.std() > 1000
+    assert np.abs(together.astype(int) - alone).max() < 100  # a rounding may flip a level, and no more
+
+
+def test_the_number_of_frames_conditioned_at_once_does_not_change_a_wave(
+    tiny_config: VocoderConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unconditioned = replace(tiny_config.model, conditioning=ConditioningConfig("none"))
+    vocoder = a_vocoder(replace(tiny_config, model=unconditioned))  # for which no product can round differently
+    wave = vocoder.synthesize(a_mel(vocoder))
+    for block_frames in (1, 4):
+        monkeypatch.setattr(synthesis, "BLOCK_FRAMES", block_frames)
+        assert np.array_equal(vocoder.synthesize(a_mel(vocoder)), wave)
+
+
+def test_each_utterance_is_spoken_by_its_own_speaker(tiny_config: VocoderConfig) -> None:
+    model = replace(tiny_config.model, speaker_channels=4)
+    vocoder = a_vocoder(replace(tiny_config, model=model, speakers=("ann", "bob")))
+    mel = a_mel(vocoder)
+    ann, bob = vocoder.synthesize_batch([Request("same", mel, "ann"), Request("same", mel, "bob")])
+    assert not np.array_equal(ann, bob)
+    for speaker in ("eve", None):
+        with pytest.raises(UserError, match="ann, bob"):
+            vocoder.synthesize(mel, speaker=speaker)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda mel: mel.T, "transpose"),
+        (lambda mel: mel[:5], "5 bands"),
+        (lambda mel: mel[None], "two axes"),
+        (lambda mel: mel[:, :0], "no frames"),
+        (lambda mel: np.where(mel == mel.max(), np.nan, mel), "NaN"),
+        (lambda mel: mel * 20, "another log"),
+        (lambda mel: mel - mel.mean() + 3, "another log"),
+    ],
+)
+def test_a_mel_of_another_kind_is_refused(vocoder: Vocoder, spoil: Any, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        vocoder.synthesize(spoil(a_mel(vocoder)))
+
+
+@pytest.mark.parametrize("temperature", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_temperature_that_is_none_is_refused(vocoder: Vocoder, temperature: float) -> None:
+    with pytest.raises(UserError, match="temperature"):
+        vocoder.synthesize(a_mel(vocoder), temperature=temperature)
+
+
+# Mels of waveforms
+
+
+def test_the_mel_of_a_waveform_is_that_of_the_spec(vocoder: Vocoder) -> None:
+    expected = log_mel(torch.from_numpy(SECOND), vocoder.spec).numpy()
+    assert np.array_equal(vocoder.mel(SECOND, 16000), expected)
+    assert expected.shape == (8, 800)
+
+
+def test_a_waveform_of_another_rate_is_resampled_first(vocoder: Vocoder) -> None:
+    faster = (0.3 * np.sin(2 * np.pi * 440 * np.arange(44100) / 44100)).astype(np.float32)
+    mel = vocoder.mel(faster, 44100)
+    assert mel.shape == (8, 800)
+    band = vocoder.mel(SECOND, 16000).mean(1).argmax()
+    assert np.abs(mel - vocoder.mel(SECOND, 16000))[band, 20:-20].max() < 0.01
+
+
+@pytest.mark.parametrize(
+    ("waveform", "message"),
+    [
+        (np.stack([SECOND, SECOND]), "one axis"),
+        (np.append(SECOND, np.nan), "NaN"),
+        (np.append(SECOND, -np.inf), "infinite"),
+        (SECOND[:50], "too short"),
+        (SECOND[:0], "too short"),
+    ],
+)
+def test_a_waveform_without_a_mel_is_refused(vocoder: Vocoder, waveform: np.ndarray, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        vocoder.mel(waveform, 16000)
+
+
+# Loading
+
+
+@pytest.fixture
+def run(tmp_path: Path, tiny_config: VocoderConfig) -> Path:
+    """A run of three checkpoints; the second is best. All weights of step n are n / 100."""
+    for step, bits in ((1, 9.0), (2, 7.0), (3, 8.0)):
+        save(tmp_path / f"run/checkpoints/step-{step:08d}", tiny_config, step, bits)
+    return tmp_path / "run"
+
+
+def save(directory: Path, config: VocoderConfig, step: int, bits: float | None) -> None:
+    def filled(value: float) -> dict[str, torch.Tensor]:
+        return {name: torch.full_like(tensor, value) for name, tensor in build_model(config).state_dict().items()}
+
+    weights = {"model": filled(-1.0), "ema": filled(step / 100)}
+    save_checkpoint(directory, config, weights, {"step": step, "dev_bits": bits}, {"step": step})
+
+
+def step_of(vocoder: Vocoder) -> int:
+    return round(100 * float(vocoder.model.wavenet.output.bias.detach()[0]))
+
+
+def checkpoint(run: Path, step: int) -> Path:
+    return run / f"checkpoints/step-{step:08d}"
+
+
+def flip_a_byte(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
+def test_a_run_gives_its_best_checkpoint_with_averaged_weights(run: Path) -> None:
+    assert step_of(load(run, "cpu")) == 2
+    assert step_of(load(str(run), "cpu")) == 2
+
+
+def test_a_checkpoint_gives_itself(run: Path) -> None:
+    assert step_of(load(checkpoint(run, 3), "cpu")) == 3
+
+
+def test_a_damaged_checkpoint_is_passed_over_for_the_next_best(run: Path) -> None:
+    flip_a_byte(checkpoint(run, 2) / "ema.safetensors")
+    assert step_of(load(run, "cpu")) == 3
+    (checkpoint(run, 3) / "manifest.json").unlink()
+    assert step_of(load(run, "cpu")) == 1
+
+
+def test_of_equally_good_checkpoints_the_latest_is_taken(run: Path, tiny_config: VocoderConfig) -> None:
+    save(checkpoint(run, 4), tiny_config, 4, 7.0)
+    save(checkpoint(run, 5), tiny_config, 5, None)  # never measured
+    assert step_of(load(run, "cpu")) == 4
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "ema.safetensors", "config.json", "metrics.json"])
+def test_a_single_flipped_bit_is_refused_and_the_file_named(run: Path, name: str) -> None:
+    flip_a_byte(checkpoint(run, 2) / name)
+    with pytest.raises(UserError, match=rf"{name}: damaged"):
+        load(checkpoint(run, 2), "cpu")
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "model.safetensors", "config.json"])
+def test_an_incomplete_checkpoint_is_refused_and_the_file_named(run: Path, name: str) -> None:
+    (checkpoint(run, 2) / name).unlink()
+    with pytest.raises(UserError, match=name):
+        load(checkpoint(run, 2), "cpu")
+
+
+def test_a_shipped_model_goes_without_the_train_state(run: Path) -> None:
+    (checkpoint(run, 2) / "train_state.pt").unlink()
+    assert step_of(load(checkpoint(run, 2), "cpu")) == 2
+
+
+def test_a_missing_an_empty_and_an_all_damaged_directory_are_refused(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no such directory"):
+        load(tmp_path / "nowhere", "cpu")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match=r"no manifest\.json"):
+        load(tmp_path / "empty", "cpu")
+    for step in (1, 2, 3):
+        flip_a_byte(checkpoint(run, step) / "model.safetensors")
+    with pytest.raises(UserError, match=r"model\.safetensors: damaged"):
+        load(run, "cpu")
