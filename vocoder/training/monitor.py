@@ -1,0 +1,58 @@
+"""What people see of a run: TensorBoard, and the same scalars at full precision in log.jsonl."""
+
+import json
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import torch
+from torch.utils.tensorboard import SummaryWriter
+
+from vocoder.files import written_aside
+
+matplotlib.use("agg")
+from matplotlib.figure import Figure
+
+
+class Monitor:
+    """Writes scalars, sounds and pictures of a run; on resume, what lies after `step` is dropped."""
+
+    def __init__(self, directory: Path, step: int) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        self._path = directory / "log.jsonl"
+        if self._path.exists():
+            self._forget_after(step)
+        self._log = self._path.open("a", encoding="utf-8")
+        self._writer = SummaryWriter(directory / "tensorboard", purge_step=step + 1 if step else None)
+
+    def scalars(self, step: int, values: dict[str, float]) -> None:
+        """One line in the log, one point in each TensorBoard curve."""
+        self._log.write(json.dumps({"step": step, **values}) + "\n")
+        self._log.flush()
+        for name, value in values.items():
+            self._writer.add_scalar(name, value, step)
+
+    def audio(self, step: int, name: str, wave: np.ndarray, sample_rate: int) -> None:
+        """A waveform [T] in [-1, 1]."""
+        self._writer.add_audio(name, torch.from_numpy(wave)[None], step, sample_rate)
+
+    def mels(self, step: int, name: str, mels: dict[str, np.ndarray], hop_seconds: float) -> None:
+        """Log-mels [n_mels, F] under their titles, one below the other on one colour scale."""
+        figure = Figure(figsize=(8, 2.4 * len(mels)), layout="constrained")
+        low, high = (f(mel) for f, mel in zip((np.min, np.max), [next(iter(mels.values()))] * 2, strict=True))
+        for axes, (title, mel) in zip(figure.subplots(len(mels), squeeze=False)[:, 0], mels.items(), strict=True):
+            extent = (0.0, mel.shape[1] * hop_seconds, 0.0, float(mel.shape[0]))
+            image = axes.imshow(mel, origin="lower", aspect="auto", extent=extent, vmin=low, vmax=high)
+            axes.set(title=title, xlabel="seconds", ylabel="mel band")
+            figure.colorbar(image, ax=axes, label="log amplitude")
+        self._writer.add_figure(name, figure, step)
+
+    def close(self) -> None:
+        self._log.close()
+        self._writer.close()
+
+    def _forget_after(self, step: int) -> None:
+        lines = self._path.read_text(encoding="utf-8").splitlines()
+        kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
+        with written_aside(self._path) as aside:
+            aside.write_text("".join(line + "\n" for line in kept), encoding="utf-8")

@@ -1,0 +1,52 @@
+"""The directory of a training run: its checkpoints, which of them to resume from, which to keep."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from vocoder.errors import UserError
+from vocoder.model.checkpoint import Checkpoint, checkpoints_in, open_checkpoint
+
+
+class Run:
+    """runs/<name>/: checkpoints/step-NNNNNNNN/, tensorboard/, log.jsonl."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.checkpoints = directory / "checkpoints"
+
+    def checkpoint_directory(self, step: int) -> Path:
+        return self.checkpoints / f"step-{step:08d}"
+
+    def sweep(self) -> None:
+        """Remove what a killed process left half-written."""
+        for leftover in self.checkpoints.glob(".*.partial"):
+            shutil.rmtree(leftover, ignore_errors=True)
+
+    def newest(self, tell: Callable[[str], None]) -> Checkpoint | None:
+        """The newest undamaged checkpoint, or None in a new run; damaged ones are told of and stepped over.
+
+        Raises:
+            UserError: there are checkpoints, and all of them are damaged.
+        """
+        damage = None
+        for directory in reversed(checkpoints_in(self.directory)):
+            try:
+                checkpoint = open_checkpoint(directory)
+            except UserError as error:
+                damage = error
+                continue
+            if damage:
+                tell(f"{damage}; going on from {directory.name}")
+            return checkpoint
+        if damage:
+            raise UserError(f"{damage}. No undamaged checkpoint is left; start under another name")
+        return None
+
+    def prune(self, keep: int) -> None:
+        """Delete all but the newest `keep` checkpoints and the best by dev bits."""
+        directories = checkpoints_in(self.directory)
+        best = min(reversed(directories), key=lambda directory: Checkpoint(directory).dev_bits, default=None)
+        for directory in directories[:-keep]:
+            if directory != best:
+                shutil.rmtree(directory)

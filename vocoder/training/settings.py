@@ -1,0 +1,97 @@
+"""Everything a training run can be told, with reasons for the numbers."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from vocoder.errors import UserError
+
+
+@dataclass(frozen=True)
+class BatchSettings:
+    """What one step is computed on."""
+
+    size: int = 4  # segments
+    segment_frames: int = 25  # frames predicted in each; their receptive field comes on top
+    accumulate: int = 1  # parts a batch is split into, one after another, to save memory
+    workers: int = 0  # loading processes; a batch takes about a millisecond out of a mapped store
+
+
+@dataclass(frozen=True)
+class OptimizerSettings:
+    """Adamax (Kingma and Ba 2015): its infinity norm does not mind the rare huge gradients of a mixture."""
+
+    learning_rate: float = 4e-3
+    betas: tuple[float, ...] = (0.9, 0.999)
+    gradient_norm: float = 1.0  # longer gradients are scaled down to this
+    ema_decay: float = 0.999  # approached from below: min(ema_decay, (1 + n) / (10 + n)) after n steps
+
+
+@dataclass(frozen=True)
+class ScheduleSettings:
+    """Learning rate: linear warm-up, constant, exponential decay to `final` times its value."""
+
+    warmup_steps: int = 200
+    decay_start: float = 0.3  # fraction of the run
+    final: float = 0.02
+
+
+@dataclass(frozen=True)
+class LengthSettings:
+    """A run ends at whichever comes first; null does not count."""
+
+    steps: int | None = 500_000
+    minutes: float | None = None  # of training, over all resumptions
+
+
+@dataclass(frozen=True)
+class CheckpointSettings:
+    """Evaluate on dev and save, every so many steps."""
+
+    every: int = 1000
+    keep: int = 3  # newest ones, and the best by dev bits besides
+    dev_seconds: float = 30.0  # of dev speech to evaluate on, always the same
+
+
+@dataclass(frozen=True)
+class AuditionSettings:
+    """Free-running synthesis of the same dev utterances into TensorBoard."""
+
+    every: int = 10_000  # steps; 0 never
+    utterances: int = 2
+    seconds: float = 2.0  # of each: the reference engine is slow
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """A whole training run, but for data and model."""
+
+    batch: BatchSettings = field(default_factory=BatchSettings)
+    optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
+    schedule: ScheduleSettings = field(default_factory=ScheduleSettings)
+    length: LengthSettings = field(default_factory=LengthSettings)
+    checkpoint: CheckpointSettings = field(default_factory=CheckpointSettings)
+    audition: AuditionSettings = field(default_factory=AuditionSettings)
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    seed: int = 0
+    log_every: int = 20  # steps between scalars
+
+    def __post_init__(self) -> None:
+        self._at_least(1, ("batch.size", "batch.segment_frames", "batch.accumulate", "log_every"))
+        self._at_least(1, ("checkpoint.every", "checkpoint.keep"))
+        self._at_least(0, ("batch.workers", "schedule.warmup_steps", "audition.every", "audition.utterances", "seed"))
+        if self.length.steps is None and self.length.minutes is None:
+            raise UserError("training.length: give steps or minutes, or the run never ends")
+        if not 0 <= self.schedule.decay_start < 1:
+            raise UserError(f"training.schedule.decay_start={self.schedule.decay_start}: a fraction of the run below 1")
+        if len(self.optimizer.betas) != 2:
+            raise UserError("training.optimizer.betas: Adamax takes two numbers")
+        if self.batch.accumulate > self.batch.size:
+            raise UserError(f"training.batch.accumulate={self.batch.accumulate}: more parts than segments in a batch")
+
+    def _at_least(self, bound: int, names: tuple[str, ...]) -> None:
+        values: dict[str, Any] = asdict(self)
+        for name in names:
+            *path, last = name.split(".")
+            group = values[path[0]] if path else values
+            if group[last] < bound:
+                raise UserError(f"training.{name}={group[last]}: must be at least {bound}")

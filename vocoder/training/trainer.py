@@ -1,0 +1,294 @@
+"""The learner: minimises the exact negative log-likelihood, and can be put down and taken up again."""
+
+import hashlib
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel
+
+from vocoder.audio import int16_to_waveform
+from vocoder.dataset import Batch, SegmentBatches, Shape, segment
+from vocoder.device import keep_freed_memory, pick_precision
+from vocoder.errors import UserError
+from vocoder.mel import log_mel
+from vocoder.model import VocoderConfig, VocoderModel, build_model, save_checkpoint
+from vocoder.model.checkpoint import Checkpoint
+from vocoder.store import Entry, Store
+from vocoder.synthesis import Request, Vocoder
+from vocoder.training.interrupts import Interrupts
+from vocoder.training.monitor import Monitor
+from vocoder.training.run import Run
+from vocoder.training.schedule import learning_rate_factor, progress_of, warmed_up_average
+from vocoder.training.settings import TrainingSettings
+
+NATS_PER_BIT = math.log(2)
+EVALUATION_FRAMES = 100  # predicted in one piece; bounds memory
+MARGINAL_BATCHES = 16  # whose samples the output's starting point is fitted to
+
+
+class Trainer:
+    """A model in training: `state_dict`, `restore`, `train`, `train_step`, `evaluate`."""
+
+    def __init__(self, config: VocoderConfig, store: Store, settings: TrainingSettings, device: torch.device) -> None:
+        if store.spec != config.mel:
+            raise UserError(
+                f"{store.directory}: its mels are not the model's ({store.spec.differences(config.mel)}); "
+                "preprocess the corpus with the model's mel, or train a new model"
+            )
+        keep_freed_memory()
+        torch.manual_seed(settings.seed)
+        self.config, self.store, self.settings, self.device = config, store, settings, device
+        self.model = build_model(config)
+        self.shape = Shape(self.model.history_frames, self.model.context_frames)
+        batch = settings.batch
+        self.data = SegmentBatches(store, batch.size, batch.segment_frames, self.shape, settings.seed)
+        self._start_from_data()
+        self.model.to(device)
+        self.averaged = AveragedModel(self.model, multi_avg_fn=warmed_up_average(settings.optimizer.ema_decay))
+        self.optimizer = torch.optim.Adamax(
+            self.model.parameters(),
+            settings.optimizer.learning_rate,
+            (settings.optimizer.betas[0], settings.optimizer.betas[1]),
+        )
+        self.precision = pick_precision(settings.precision, device)
+        self.scaler = torch.amp.GradScaler(device.type, enabled=self.precision == torch.float16)
+        self.step = 0
+        self.minutes = 0.0  # of training, evaluation and saving
+        self.dev_bits: float | None = None  # measured at this very step
+        self.last_dev_bits: float | None = None
+
+    @property
+    def progress(self) -> float:
+        """How much of the run is done; 1 when it is over."""
+        return min(1.0, progress_of(self.settings.length, self.step, self.minutes))
+
+    def train(
+        self, run: Run, monitor: Monitor, interrupts: Interrupts, bar: Callable[["Trainer", float, float], None]
+    ) -> None:
+        """Train until the run is over or a signal came, then save. `bar` is shown each logged loss in bits."""
+        batches = self.data.batches(self.step, self.settings.batch.workers, self.device.type == "cuda")
+        clock = Clock(self)
+        if self.step == 0:
+            self.checkpoint(run, monitor)
+        losses: list[Tensor] = []
+        while self.progress < 1 and not interrupts.signal:
+            batch = next(batches)
+            loss, gradient_norm = self.train_step(batch.to(self.device))
+            losses.append(loss)
+            clock.tick()
+            if self.step % self.settings.log_every == 0:
+                self._log(monitor, losses, gradient_norm, clock, batch, bar)
+                losses = []
+            if self.settings.audition.every and self.step % self.settings.audition.every == 0:
+                self.audition(monitor)
+            if self.step % self.settings.checkpoint.every == 0 and self.progress < 1:
+                self.checkpoint(run, monitor)
+            clock.tick()
+        if self.progress >= 1 and self.settings.audition.every:
+            self.audition(monitor)
+        self.checkpoint(run, monitor, evaluate=not interrupts.signal)
+
+    def train_step(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """One update of weights and their average; returns (loss in nats per sample, gradient norm)."""
+        self.model.train()
+        factor = learning_rate_factor(self.settings.schedule, self.step, self.progress)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.settings.optimizer.learning_rate * factor
+        loss = torch.zeros((), device=self.device)
+        self.optimizer.zero_grad()
+        for part in split(batch, self.settings.batch.accumulate):
+            share = len(part.waves) / len(batch.waves)
+            part_loss = self.loss(part) * share
+            self.scaler.scale(part_loss).backward()
+            loss += part_loss.detach()
+        self.scaler.unscale_(self.optimizer)
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.optimizer.gradient_norm)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.averaged.update_parameters(self.model)
+        self.step += 1
+        self.dev_bits = None
+        return loss, norm
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Mean negative log-likelihood in nats per sample, every sample with its whole receptive field."""
+        with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):
+            return -self.model.log_prob(batch.waves, batch.mel, batch.speaker).mean()
+
+    @torch.no_grad()
+    def evaluate(self) -> float:
+        """Bits per sample of the averaged weights on the dev split, in float32, teacher-forced."""
+        model = self.averaged_model().eval()
+        total, count = 0.0, 0
+        for entry in self._dev_entries():
+            speaker = self._speaker(entry)
+            for start in range(0, entry.frames, EVALUATION_FRAMES):
+                frames = min(EVALUATION_FRAMES, entry.frames - start)
+                wave, mel = segment(self.store, entry, start, frames, self.shape)
+                waves, mels = (torch.from_numpy(array)[None].to(self.device) for array in (wave, mel))
+                log_prob = model.log_prob(waves, mels, speaker)
+                total, count = total + float(log_prob.double().sum()), count + log_prob.numel()
+        return -total / count / NATS_PER_BIT
+
+    def audition(self, monitor: Monitor) -> None:
+        """Free-running synthesis of fixed dev utterances, to be heard and seen beside the target."""
+        spec, settings = self.store.spec, self.settings.audition
+        frames = max(4, round(settings.seconds * spec.sample_rate / spec.hop_length))
+        entries = [entry for entry in self._dev_entries() if entry.frames >= 4][: settings.utterances]
+        targets = [self.store.read(entry, 0, min(frames, entry.frames)) for entry in entries]
+        requests = [
+            Request(target.entry.id, target.mel.T.copy(), self._speaker_name(target.entry)) for target in targets
+        ]
+        waves = Vocoder(self.averaged_model()).synthesize_batch(requests, self.settings.seed) if requests else []
+        for target, generated in zip(targets, waves, strict=True):
+            wave = int16_to_waveform(generated)
+            name = target.entry.id
+            mel = log_mel(torch.from_numpy(wave), spec).numpy()
+            monitor.audio(self.step, f"target/{name}", int16_to_waveform(target.wave), spec.sample_rate)
+            monitor.audio(self.step, f"synthesized/{name}", wave, spec.sample_rate)
+            pictures = {"target": target.mel.T, f"synthesized, step {self.step}": mel}
+            monitor.mels(self.step, f"mel/{name}", pictures, spec.hop_length / spec.sample_rate)
+
+    def averaged_model(self) -> VocoderModel:
+        """The model with averaged weights (before the first step, the weights it started with)."""
+        return cast(VocoderModel, self.averaged.module)
+
+    def checkpoint(self, run: Run, monitor: Monitor, evaluate: bool = True) -> None:
+        """Evaluate, save, and forget older checkpoints."""
+        if evaluate and self.dev_bits is None:
+            self.dev_bits = self.last_dev_bits = self.evaluate()
+            monitor.scalars(self.step, {"bits/dev": self.dev_bits, "minutes": self.minutes})
+        directory = run.checkpoint_directory(self.step)
+        if not directory.exists():
+            weights = {"model": self.model.state_dict(), "ema": self.averaged_model().state_dict()}
+            metrics = {"step": self.step, "minutes": self.minutes, "dev_bits": self.dev_bits}
+            save_checkpoint(directory, self.config, weights, metrics, self.state_dict())
+        run.prune(self.settings.checkpoint.keep)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint needs beside the weights, to go on as if nothing had happened."""
+        return {
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "averaged_steps": self.averaged.n_averaged,
+            "step": self.step,
+            "minutes": self.minutes,
+            "seed": self.settings.seed,
+            "settings": asdict(self.settings),
+        }
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Take up a run where a checkpoint left it.
+
+        Raises:
+            UserError: the checkpoint is of another model.
+        """
+        theirs, ours = checkpoint.config.to_json(), self.config.to_json()
+        if theirs != ours:
+            changed = ", ".join(_differences(theirs, ours))
+            raise UserError(
+                f"{checkpoint.directory}: was trained as another model ({changed}); go back to that, "
+                "or choose another name"
+            )
+        state = checkpoint.train_state()
+        self.model.load_state_dict(checkpoint.weights("model"))
+        self.averaged_model().load_state_dict(checkpoint.weights("ema"))
+        self.averaged.n_averaged.copy_(state["averaged_steps"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])
+        self.step, self.minutes = state["step"], state["minutes"]
+        self.dev_bits = self.last_dev_bits = checkpoint.dev_bits if math.isfinite(checkpoint.dev_bits) else None
+
+    def _start_from_data(self) -> None:
+        mean, std = (torch.from_numpy(array) for array in self.store.mel_statistics)
+        self.model.set_mel_statistics(mean, std)
+        hop = self.store.spec.hop_length
+        targets = [self.data[i].waves[:, self.shape.history_frames * hop :] for i in range(MARGINAL_BATCHES)]
+        self.model.initialise_output(torch.cat(targets).flatten()[: 2**18])
+
+    def _log(
+        self,
+        monitor: Monitor,
+        losses: list[Tensor],
+        gradient_norm: Tensor,
+        clock: "Clock",
+        batch: Batch,
+        bar: Callable[["Trainer", float, float], None],
+    ) -> None:
+        loss = float(torch.stack(losses).mean())
+        if not math.isfinite(loss):
+            raise UserError(
+                f"step {self.step}: the loss is {loss}; the last batch was {', '.join(batch.ids)}. Start again "
+                "from the last checkpoint (the same command) with a lower training.optimizer.learning_rate"
+            )
+        batch_settings = self.settings.batch
+        samples = len(losses) * batch_settings.size * batch_settings.segment_frames * self.store.spec.hop_length
+        values = {
+            "loss/train": loss,
+            "bits/train": loss / NATS_PER_BIT,
+            "learning_rate": self.optimizer.param_groups[0]["lr"],
+            "gradient_norm": float(gradient_norm),
+            "samples_per_second": samples / clock.lap(),
+        }
+        monitor.scalars(self.step, values)
+        bar(self, loss / NATS_PER_BIT, values["samples_per_second"])
+
+    def _dev_entries(self) -> list[Entry]:
+        """Dev utterances in an order that no name decides, up to the evaluated length."""
+        entries = sorted(self.store.split("dev"), key=lambda entry: hashlib.sha256(entry.id.encode()).digest())
+        if not entries:
+            raise UserError(f"{self.store.directory}: its dev split is empty; raise dev_fraction and preprocess again")
+        frames_left = self.settings.checkpoint.dev_seconds * self.store.spec.sample_rate / self.store.spec.hop_length
+        chosen = []
+        for entry in entries:
+            if frames_left <= 0:
+                break
+            chosen.append(entry)
+            frames_left -= entry.frames
+        return chosen
+
+    def _speaker_name(self, entry: Entry) -> str | None:
+        return entry.speaker if self.model.speaker_embedding is not None else None
+
+    def _speaker(self, entry: Entry) -> Tensor | None:
+        return self.model.speaker_index(self._speaker_name(entry))
+
+
+class Clock:
+    """Counts a trainer's minutes; `lap` gives the seconds since the last lap."""
+
+    def __init__(self, trainer: Trainer) -> None:
+        self._trainer = trainer
+        self._last = self._lap = time.monotonic()
+
+    def tick(self) -> None:
+        now = time.monotonic()
+        self._trainer.minutes += (now - self._last) / 60
+        self._last = now
+
+    def lap(self) -> float:
+        now = time.monotonic()
+        seconds, self._lap = now - self._lap, now
+        return seconds
+
+
+def split(batch: Batch, parts: int) -> Iterator[Batch]:
+    """A batch in `parts` of nearly equal size."""
+    size = -(-len(batch.waves) // parts)
+    for first in range(0, len(batch.waves), size):
+        taken = slice(first, first + size)
+        yield Batch(batch.waves[taken], batch.mel[taken], batch.speaker[taken], batch.ids[taken])
+
+
+def _differences(theirs: dict[str, Any], ours: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    for key in theirs.keys() | ours.keys():
+        a, b = theirs.get(key), ours.get(key)
+        if isinstance(a, dict) and isinstance(b, dict):
+            yield from _differences(a, b, f"{prefix}{key}.")
+        elif a != b:
+            yield f"{prefix}{key} {a} then, {b} now"
