@@ -1,0 +1,1 @@
+"""The Hydra configuration tree; importable as `vocoder.configs` once installed."""
