@@ -1,0 +1,140 @@
+"""Fetch real speech from Debian's archive: python scripts/fetch_demo_corpus.py OUTPUT_DIR [--language en]
+
+The packages asterisk-core-sounds-LANGUAGE-g722 hold some 25 minutes of telephone prompts by one speaker, free to
+share with attribution. They are 16 kHz G.722: a lossy codec with a band of 7 kHz and an audible noise floor.
+
+apt checks the archive's signatures as always, but with lists and a cache of its own in a temporary folder: neither
+root nor any change to the system is needed.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from vocoder.audio import write_wav
+from vocoder.errors import UserError
+from vocoder.files import directory_written_aside
+
+CREDITS = {  # as each package's copyright file has them
+    "en": "recorded by Allison Smith, CC-BY-SA-3.0, made for Asterisk with contributions by Digium",
+    "es": "recorded by Allison Smith, CC-BY-SA-3.0, made for Asterisk with contributions by Digium",
+    "fr": "recorded by June Wallack, CC-BY-SA-3.0, made for Asterisk with contributions by Digium",
+    "it": "recorded by Carlo Flora, CC-BY-3.0, made for Asterisk",
+    "ru": "provided by Maxim Topal, CC-BY-3.0, made for Asterisk",
+}
+OWN_FOLDER = "you can give your own folder of recordings: make demo WAVS=dir"
+
+
+def fetch(output_dir: Path, language: str) -> int:
+    """Fill `output_dir` with 16-bit WAV files and ATTRIBUTION.txt, all or nothing; return how many files.
+
+    A folder that is already complete stays as it is (0 files).
+
+    Raises:
+        UserError: a tool, the network or the package is missing, or the folder holds something else.
+    """
+    package = f"asterisk-core-sounds-{language}-g722"
+    if _is_complete(output_dir, package):
+        return 0
+    with tempfile.TemporaryDirectory(prefix="demo-corpus-") as temporary:
+        unpacked = _download(package, Path(temporary))
+        sources = sorted(unpacked.rglob("*.g722"))
+        if not sources:
+            raise UserError(f"{package}: holds no .g722 files; {OWN_FOLDER}")
+        top = os.path.commonpath([source.parent for source in sources])
+        with directory_written_aside(output_dir) as aside:
+            for source in sources:
+                samples, sample_rate = decode_g722(source)
+                write_wav(aside / source.relative_to(top).with_suffix(".wav"), samples, sample_rate)
+            copyright_file = unpacked / "usr/share/doc" / package / "copyright"
+            (aside / "ATTRIBUTION.txt").write_text(
+                f"These recordings: {CREDITS[language]}.\n"
+                f"Decoded without other changes from the Debian package {package}, whose copyright file follows.\n\n"
+                + copyright_file.read_text(encoding="utf-8"),
+                encoding="utf-8",
+            )
+    return len(sources)
+
+
+def decode_g722(path: Path) -> tuple[np.ndarray, int]:
+    """A raw G.722 file as (int16 samples [T], sample rate)."""
+    import av  # here, so that a missing extra is a clear error in `main`
+
+    with av.open(str(path), format="g722") as container:
+        frames = [frame.to_ndarray()[0] for frame in container.decode(audio=0)]  # packed mono: [1, T]
+        return np.concatenate(frames), container.streams.audio[0].rate
+
+
+def _is_complete(output_dir: Path, package: str) -> bool:
+    """Whether an earlier run has filled the folder; ATTRIBUTION.txt only ever appears with everything else."""
+    if not output_dir.exists():
+        return False
+    attribution = output_dir / "ATTRIBUTION.txt"
+    if attribution.is_file() and package in attribution.read_text(encoding="utf-8"):
+        return True
+    if not output_dir.is_dir() or any(output_dir.iterdir()):
+        raise UserError(f"{output_dir}: exists and is not the corpus {package}; choose another folder")
+    return False
+
+
+def _download(package: str, folder: Path) -> Path:
+    """Download and unpack a Debian package; return where its files are."""
+    for tool in ("apt-get", "dpkg-deb"):
+        if shutil.which(tool) is None:
+            raise UserError(f"{tool} is missing: this needs Debian or a relative of it; {OWN_FOLDER}")
+    for needed in ("lists/partial", "cache/archives/partial"):
+        (folder / needed).mkdir(parents=True)
+    apt = [
+        "apt-get",
+        f"-oDir::State::Lists={folder}/lists",
+        f"-oDir::Cache={folder}/cache",
+        "-oDebug::NoLocking=1",
+        "-oAPT::Sandbox::User=root",  # the temporary folder is closed to apt's own user
+        "-oAcquire::Languages=none",
+        "-oAcquire::http::Timeout=20",  # seconds
+        "-oAcquire::https::Timeout=20",
+    ]
+    hint = f"is there a network, and Debian's archive in the apt sources? Without, {OWN_FOLDER}"
+    _run([*apt, "update"], folder, hint)
+    _run([*apt, "download", package], folder, hint)
+    (archive,) = folder.glob("*.deb")
+    _run(["dpkg-deb", "-x", str(archive), "unpacked"], folder, hint)
+    return folder / "unpacked"
+
+
+def _run(command: list[str], folder: Path, hint: str) -> None:
+    """Run a command in `folder`; its last line of complaint becomes the error."""
+    english = {**os.environ, "LC_ALL": "C"}
+    done = subprocess.run(command, cwd=folder, env=english, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    if done.returncode != 0:
+        complaint = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        raise UserError(f"{command[0]} failed ({complaint}); {hint}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Fetch a demo corpus of real speech from Debian's archive.")
+    parser.add_argument("output_dir", type=Path, help="folder to create")
+    parser.add_argument("--language", choices=sorted(CREDITS), default="en")
+    arguments = parser.parse_args()
+    try:
+        count = fetch(arguments.output_dir.resolve(), arguments.language)
+    except ModuleNotFoundError as error:
+        sys.exit(_complain(f"{error.name} is missing: pip install '.[demo]'"))
+    except (UserError, OSError) as error:
+        sys.exit(_complain(str(error)))
+    print(f"{arguments.output_dir}: {f'{count} recordings' if count else 'already complete'}")
+
+
+def _complain(message: str) -> int:
+    print(f"error: {message}", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    main()
