@@ -1,0 +1,44 @@
+"""A trainer small enough to take many steps: a tiny model on the recordings in tests/data."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+from vocoder.model import VocoderConfig
+from vocoder.store import Store
+from vocoder.training import Trainer, TrainingSettings
+from vocoder.training.settings import (
+    AuditionSettings,
+    BatchSettings,
+    CheckpointSettings,
+    LengthSettings,
+    ScheduleSettings,
+)
+
+SETTINGS = TrainingSettings(
+    batch=BatchSettings(size=4, segment_frames=2),
+    schedule=ScheduleSettings(warmup_steps=4),
+    length=LengthSettings(steps=6),
+    checkpoint=CheckpointSettings(every=2, keep=3, dev_seconds=1.0),
+    audition=AuditionSettings(every=0, utterances=1, seconds=0.1),
+    precision="float32",
+    log_every=1,
+)
+
+
+@pytest.fixture(scope="session")
+def config(tiny_config: VocoderConfig, speech_store: Store) -> VocoderConfig:
+    return replace(tiny_config, mel=speech_store.spec)
+
+
+@pytest.fixture
+def make_trainer(config: VocoderConfig, speech_store: Store) -> Callable[..., Trainer]:
+    """A trainer on the CPU (or `device`) with some settings, or the model, replaced."""
+
+    def make(device: str = "cpu", model: VocoderConfig = config, **changes: Any) -> Trainer:
+        return Trainer(model, speech_store, replace(SETTINGS, **changes), torch.device(device))
+
+    return make

@@ -1,0 +1,92 @@
+"""A run's directory: what is kept, what is gone back to, what is swept away."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from vocoder.errors import UserError
+from vocoder.model import VocoderConfig, build_model, save_checkpoint
+from vocoder.model.checkpoint import checkpoints_in
+from vocoder.training import Run
+
+
+@pytest.fixture
+def run(tmp_path: Path, tiny_config: VocoderConfig) -> Run:
+    """Checkpoints of five steps; the second is best by dev bits, the last was never measured."""
+    run = Run(tmp_path)
+    weights = {"model": build_model(tiny_config).state_dict()}
+    for step, bits in ((1, 9.0), (2, 7.0), (3, 8.5), (4, 8.0), (5, None)):
+        metrics = {"step": step, "dev_bits": bits}
+        save_checkpoint(run.checkpoint_directory(step), tiny_config, weights, metrics, {"step": step})
+    return run
+
+
+def steps(run: Run) -> list[int]:
+    return [int(path.name.removeprefix("step-")) for path in checkpoints_in(run.directory)]
+
+
+@pytest.mark.parametrize(("keep", "kept"), [(1, [2, 5]), (2, [2, 4, 5]), (4, [2, 3, 4, 5]), (9, [1, 2, 3, 4, 5])])
+def test_the_newest_checkpoints_and_the_best_are_kept(run: Run, keep: int, kept: list[int]) -> None:
+    run.prune(keep)
+    assert steps(run) == kept
+    run.prune(keep)
+    assert steps(run) == kept
+
+
+def test_a_new_run_has_nothing_to_go_on_from(tmp_path: Path) -> None:
+    run = Run(tmp_path / "new")
+    run.sweep()
+    run.prune(3)
+    assert run.newest(pytest.fail) is None
+
+
+def test_the_newest_checkpoint_is_gone_on_from(run: Run) -> None:
+    checkpoint = run.newest(pytest.fail)
+    assert checkpoint is not None
+    assert checkpoint.step == checkpoint.train_state()["step"] == 5
+
+
+@pytest.mark.parametrize("damage", ["bit", "cut", "missing", "manifest"])
+def test_a_damaged_checkpoint_is_stepped_over_and_both_are_named(run: Run, damage: str) -> None:
+    file = run.checkpoint_directory(5) / ("manifest.json" if damage == "manifest" else "model.safetensors")
+    content = file.read_bytes()
+    if damage in ("missing", "manifest"):
+        file.unlink()
+    else:
+        file.write_bytes(content[:-1] + (bytes([content[-1] ^ 1]) if damage == "bit" else b""))
+    told: list[str] = []
+    checkpoint = run.newest(told.append)
+    assert checkpoint is not None
+    assert checkpoint.step == 4
+    (message,) = told
+    assert "step-00000005" in message
+    assert "step-00000004" in message
+    assert file.name in message
+
+
+def test_a_run_with_only_damaged_checkpoints_is_not_started_over(run: Run) -> None:
+    for directory in checkpoints_in(run.directory):
+        (directory / "train_state.pt").write_bytes(b"")
+    with pytest.raises(UserError, match=r"train_state\.pt: damaged.*start under another name"):
+        run.newest(pytest.fail)
+
+
+def test_what_a_killed_process_left_half_written_is_swept_away(run: Run) -> None:
+    leftover = run.checkpoints / ".step-00000006.abc123.partial"
+    leftover.mkdir()
+    (leftover / "model.safetensors").write_bytes(b"half")
+    assert len(steps(run)) == 5  # never taken for a checkpoint
+    run.sweep()
+    assert not leftover.exists()
+    assert len(steps(run)) == 5
+
+
+def test_weights_return_bit_for_bit(run: Run, tiny_config: VocoderConfig) -> None:
+    weights = build_model(tiny_config).state_dict()
+    save_checkpoint(run.checkpoint_directory(6), tiny_config, {"model": weights}, {"step": 6, "dev_bits": 1.5})
+    checkpoint = run.newest(pytest.fail)
+    assert checkpoint is not None
+    assert checkpoint.config == tiny_config
+    assert checkpoint.dev_bits == 1.5
+    assert all(torch.equal(tensor, weights[name]) for name, tensor in checkpoint.weights("model").items())

@@ -1,0 +1,80 @@
+"""Learning rate and averaging over a run, against values worked out by hand."""
+
+import pytest
+import torch
+
+from vocoder.errors import UserError
+from vocoder.training.schedule import learning_rate_factor, progress_of, warmed_up_average
+from vocoder.training.settings import (
+    BatchSettings,
+    LengthSettings,
+    OptimizerSettings,
+    ScheduleSettings,
+    TrainingSettings,
+)
+
+SCHEDULE = ScheduleSettings(warmup_steps=10, decay_start=0.5, final=0.01)
+
+
+@pytest.mark.parametrize(
+    ("step", "progress", "factor"),
+    [
+        (0, 0.0, 0.1),
+        (4, 0.0, 0.5),
+        (9, 0.1, 1.0),
+        (500, 0.5, 1.0),
+        (750, 0.75, 0.1),  # half-way through the decay: the root of 0.01
+        (1000, 1.0, 0.01),
+        (2000, 2.0, 0.01),  # stays there
+        (4, 0.75, 0.05),  # a run so short that it decays while it warms up
+    ],
+)
+def test_the_learning_rate_warms_up_linearly_and_decays_exponentially(
+    step: int, progress: float, factor: float
+) -> None:
+    assert learning_rate_factor(SCHEDULE, step, progress) == pytest.approx(factor)
+
+
+def test_without_warm_up_the_first_step_is_a_full_one() -> None:
+    assert learning_rate_factor(ScheduleSettings(warmup_steps=0), 0, 0.0) == 1
+
+
+@pytest.mark.parametrize(
+    ("length", "step", "minutes", "progress"),
+    [
+        (LengthSettings(steps=200), 50, 1e6, 0.25),
+        (LengthSettings(steps=None, minutes=10), 10**6, 5, 0.5),
+        (LengthSettings(steps=200, minutes=10), 50, 5, 0.5),
+        (LengthSettings(steps=200, minutes=10), 150, 5, 0.75),
+    ],
+)
+def test_a_run_is_over_when_the_first_of_its_bounds_is_reached(
+    length: LengthSettings, step: int, minutes: float, progress: float
+) -> None:
+    assert progress_of(length, step, minutes) == progress
+
+
+def test_an_average_with_a_decay_near_one_still_forgets_the_start() -> None:
+    """After n steps at 1, weights that were 0 at the first step count for 9! / ((n+1) … (n+9))-fold little."""
+    average, update = [torch.zeros(3)], warmed_up_average(0.9999)
+    for n in range(1, 101):
+        update(average, [torch.ones(3)], torch.tensor(n))
+    plain = 0.9999**100  # what a fixed decay would leave of the start
+    assert 1 - float(average[0][0]) < 1e-8
+    assert plain > 0.99
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (lambda: TrainingSettings(length=LengthSettings(None, None)), "never ends"),
+        (lambda: TrainingSettings(schedule=ScheduleSettings(decay_start=1.0)), "decay_start"),
+        (lambda: TrainingSettings(optimizer=OptimizerSettings(betas=(0.9,))), "two numbers"),
+        (lambda: TrainingSettings(batch=BatchSettings(size=2, accumulate=3)), "more parts than segments"),
+        (lambda: TrainingSettings(batch=BatchSettings(size=0)), r"batch\.size=0"),
+        (lambda: TrainingSettings(log_every=0), "log_every=0"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(settings, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        settings()
