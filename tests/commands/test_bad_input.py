@@ -1,0 +1,211 @@
+"""What a user gets wrong is answered with one line and exit code 2, and leaves nothing half-written."""
+
+import errno
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from vocoder import corpus, files
+from vocoder.corpus import CorpusSettings, preprocess
+from vocoder.mel import PRESETS
+from vocoder.store import Store
+
+SPEECH = Path(__file__).parent.parent / "data"
+Command = Callable[..., Any]
+
+
+def assert_refused(result: Any, *words: str) -> None:
+    """One line, which begins with the program's name and has these words."""
+    assert result.code == 2, result
+    lines = [line for line in result.err.replace("\r", "\n").splitlines() if line.strip() and "it/s" not in line]
+    lines = [line for line in lines if "file/s" not in line and "%|" not in line]  # progress bars
+    assert len(lines) == 1, result.err
+    assert lines[0].startswith("vocoder-")
+    for word in words:
+        assert word in lines[0]
+
+
+@pytest.fixture(scope="session")
+def other_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """The same speech with another mel."""
+    directory = tmp_path_factory.mktemp("other") / "store"
+    preprocess(SPEECH, directory, CorpusSettings(PRESETS["hifigan_22k"]), 0, lambda items, *_: items)
+    return Store(directory)
+
+
+# vocoder-preprocess
+
+
+@pytest.mark.parametrize("missing", ["input", "output"])
+def test_a_missing_argument_is_asked_for(command: Command, tmp_path: Path, missing: str) -> None:
+    given = [f"{name}={tmp_path / name}" for name in ("input", "output") if name != missing]
+    assert_refused(command("preprocess", *given), f"{missing}=")
+
+
+def test_a_missing_and_an_empty_folder_are_refused(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty/notes.txt").write_text("nothing to hear")
+    for folder in ("nowhere", "empty"):
+        assert_refused(command("preprocess", f"input={tmp_path / folder}", f"output={tmp_path}/store"), folder)
+    assert {path.name for path in tmp_path.iterdir()} == {"empty"}
+
+
+def test_recordings_that_cannot_be_used_are_refused_with_reasons(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    soundfile.write(tmp_path / "in/brief.wav", np.full(1600, 0.1), 16000)
+    soundfile.write(tmp_path / "in/silent.wav", np.zeros(16000), 16000)
+    soundfile.write(tmp_path / "in/nan.wav", np.full(16000, np.nan), 16000, subtype="FLOAT")
+    result = command("preprocess", f"input={tmp_path}/in", f"output={tmp_path}/store", "mel=speech_16k", "workers=0")
+    assert_refused(result, "0 of 3", "too short", "silence", "NaN")
+    assert {path.name for path in tmp_path.iterdir()} == {"in"}
+
+
+def test_a_store_is_never_written_over(command: Command, tmp_path: Path, speech_store: Store) -> None:
+    result = command("preprocess", f"input={SPEECH}", f"output={speech_store.directory}")
+    assert_refused(result, "exists already")
+    assert len(Store(speech_store.directory).entries) == 6
+
+
+def test_a_full_disk_leaves_no_half_store(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(corpus.StoreWriter, "append", full)
+    result = command("preprocess", f"input={SPEECH}", f"output={tmp_path}/store", "mel=speech_16k", "workers=0")
+    assert_refused(result, "no space left")
+    assert not list(tmp_path.iterdir())
+
+
+# vocoder-train
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("training.batch.sizes=8", ["training.batch.sizes", "did you mean training.batch.size?"]),
+        ("model=smal", ["smal", "did you mean small?"]),
+        ("distribution.kind=gausian", ["gausian"]),
+        ("training.batch.size=lots", ["training.batch.size", "lots", "whole number"]),
+        ("training.precision=half", ["training.precision=half", "float16"]),
+        ("training.length.steps=null", ["training.length"]),
+        ("model.wavenet.layers=7", ["layers=7", "stacks=3"]),
+        ("model.conditioning.upsample_scales=[16,16]", ["256", "hop_length is 200"]),
+        ("model.speaker_channels=8", ["speaker_channels", "names no speakers"]),
+        ("training.batch.segment_frames=100000", ["segment_frames"]),
+        ("device=cuda:99", ["device=cuda:99"]),
+        ("name=a/b", ["a/b"]),
+        ("data=nowhere", ["nowhere", "vocoder-preprocess"]),
+    ],
+)
+def test_a_wrong_setting_is_refused_by_name(
+    command: Command, tmp_path: Path, speech_store: Store, override: str, words: list[str]
+) -> None:
+    given = {"data": speech_store.directory, "name": "run", "runs": tmp_path / "runs", "device": "cpu"}
+    key, _, value = override.partition("=")
+    overrides = [f"{name}={text}" for name, text in (given | {key: value}).items()]
+    assert_refused(command("train", *overrides), *words)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_run_on_a_store_of_another_mel_is_refused(
+    command: Command, tmp_path: Path, trained: Path, other_store: Store, tiny: list[str]
+) -> None:
+    runs = shutil.copytree(trained.parent, tmp_path / "runs")
+    result = command("train", f"data={other_store.directory}", "name=tiny", f"runs={runs}", *tiny)
+    assert_refused(result, "tiny", "mel.hop_length 200 then, 256 now")
+
+
+def test_a_run_goes_on_only_as_the_model_it_is(
+    command: Command, tmp_path: Path, trained: Path, speech_store: Store, tiny: list[str]
+) -> None:
+    runs = shutil.copytree(trained.parent, tmp_path / "runs")
+    changed = [*tiny, "distribution.components=4"]
+    result = command("train", f"data={speech_store.directory}", "name=tiny", f"runs={runs}", *changed)
+    assert_refused(result, "distribution.components 3 then, 4 now")
+
+
+# vocoder-synthesize
+
+
+def test_a_model_that_is_none_or_incomplete_is_refused(command: Command, tmp_path: Path, trained: Path) -> None:
+    given = [f"input={SPEECH}", f"output={tmp_path}/wavs"]
+    assert_refused(command("synthesize", f"model={tmp_path}/nowhere", *given), "nowhere")
+    (tmp_path / "empty").mkdir()
+    assert_refused(command("synthesize", f"model={tmp_path}/empty", *given), "manifest.json")
+    newest = sorted((trained / "checkpoints").iterdir())[-1]
+    cut = shutil.copytree(newest, tmp_path / "cut")
+    (cut / "ema.safetensors").unlink()
+    assert_refused(command("synthesize", f"model={cut}", *given), "ema.safetensors is missing")
+    assert not (tmp_path / "wavs").exists()
+
+
+def test_a_store_of_another_mel_than_the_models_is_refused(
+    command: Command, tmp_path: Path, trained: Path, other_store: Store
+) -> None:
+    result = command("synthesize", f"model={trained}", f"input={other_store.directory}", f"output={tmp_path}/wavs")
+    assert_refused(result, "sample_rate 22050 / 16000", "hop_length 256 / 200")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["nowhere", "empty"])
+def test_an_input_that_is_missing_or_empty_is_refused(
+    command: Command, tmp_path: Path, trained: Path, name: str
+) -> None:
+    (tmp_path / "empty").mkdir()
+    result = command("synthesize", f"model={trained}", f"input={tmp_path / name}", f"output={tmp_path}/wavs")
+    assert_refused(result, name)
+
+
+@pytest.mark.parametrize(
+    ("mel", "words"),
+    [
+        (np.full((12, 80), -5.0), ["transpose"]),
+        (np.full((79, 12), -5.0), ["79 bands", "80"]),
+        (np.full((80, 12), np.nan), ["NaN"]),
+        (np.full((80, 12), 90.0), ["another log"]),
+        (np.zeros((80, 0)), ["no frames"]),
+        (np.zeros((80, 12), int), ["int64"]),
+    ],
+)
+def test_a_mel_that_cannot_be_the_models_is_named_and_nothing_is_written(
+    command: Command, tmp_path: Path, trained: Path, mel: np.ndarray, words: list[str]
+) -> None:
+    np.save(tmp_path / "speech.npy", mel)
+    result = command("synthesize", f"model={trained}", f"input={tmp_path}/speech.npy", f"output={tmp_path}/wavs")
+    assert result.code == 1
+    (line,) = [line for line in result.err.splitlines() if "not synthesised" in line]
+    for word in ["speech", *words]:
+        assert word in line
+    assert not (tmp_path / "wavs").exists()
+
+
+def test_a_full_disk_leaves_no_half_wav(
+    command: Command, tmp_path: Path, trained: Path, speech_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    np.save(tmp_path / "mel.npy", speech_store.read(speech_store.entries[0], 0, 4).mel.T)
+    monkeypatch.setattr(files, "_sync", full)
+    result = command("synthesize", f"model={trained}", f"input={tmp_path}/mel.npy", f"output={tmp_path}/wavs")
+    assert_refused(result, "no space left")
+    assert not list((tmp_path / "wavs").iterdir())
+
+
+# All commands
+
+
+@pytest.mark.parametrize(
+    ("name", "override", "nearest"),
+    [("preprocess", "outptu=x", "output"), ("train", "dtaa=x", "data"), ("synthesize", "sed=1", "seed")],
+)
+def test_a_misspelt_setting_is_answered_with_the_nearest(
+    command: Command, name: str, override: str, nearest: str
+) -> None:
+    assert_refused(command(name, override), override.split("=")[0], f"did you mean {nearest}?")

@@ -1,0 +1,141 @@
+"""Every shipped config composes, builds what it says, and repeats no default that the code has otherwise."""
+
+import itertools
+import tomllib
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from vocoder.commands import cli
+from vocoder.commands.preprocess import register_mel_presets
+from vocoder.commands.synthesize import Settings as SynthesizeSettings
+from vocoder.commands.train import Settings as TrainSettings
+from vocoder.corpus import CorpusSettings
+from vocoder.errors import UserError
+from vocoder.mel import PRESETS, MelSpec
+from vocoder.model import VocoderConfig, VocoderModel, build_model
+from vocoder.model.config import distribution_from_mapping
+from vocoder.settings import from_mapping
+from vocoder.training import TrainingSettings
+
+ROOT = Path(__file__).parent.parent
+CONFIGS = ROOT / "configs"
+REQUIRED = {
+    "preprocess": ["input=in", "output=out"],
+    "train": ["data=store", "name=run"],
+    "synthesize": ["model=run", "input=in", "output=out"],
+}
+
+
+def options(group: str) -> list[str]:
+    return sorted(path.stem for path in (CONFIGS / "train" / group).glob("*.yaml"))
+
+
+MODELS, DISTRIBUTIONS, EXPERIMENTS = options("model"), options("distribution"), [None, *options("experiment")]
+
+
+def composed(name: str, *overrides: str) -> dict[str, Any]:
+    return cli._plain(cli.compose_config(name, [*REQUIRED[name], *overrides]))
+
+
+def train_settings(*overrides: str) -> TrainSettings:
+    return from_mapping(TrainSettings, composed("train", *overrides))
+
+
+def built(*overrides: str, mel: MelSpec = PRESETS["speech_16k"]) -> VocoderModel:
+    settings = train_settings(*overrides)
+    distribution = distribution_from_mapping(settings.distribution)
+    speakers = ("ann", "bob") if settings.model.speaker_channels else ()
+    return build_model(VocoderConfig(mel, settings.model, distribution, speakers))
+
+
+@pytest.mark.parametrize(
+    ("model", "distribution", "experiment"), itertools.product(MODELS, DISTRIBUTIONS, EXPERIMENTS)
+)
+def test_every_choice_of_training_composes_and_builds(model: str, distribution: str, experiment: str | None) -> None:
+    choices = [f"model={model}", f"distribution={distribution}"] + [f"experiment={experiment}"] * bool(experiment)
+    network = built(*choices)
+    hop, frames = network.spec.hop_length, network.history_frames + 2
+    mel = torch.zeros(1, network.spec.n_mels, frames + 2 * network.context_frames)
+    with torch.no_grad():
+        params = network(torch.zeros(1, frames * hop), mel)
+    assert params.shape == (1, network.distribution.channels, 2 * hop)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_mel_preset_can_be_chosen_and_every_model_takes_it(preset: str) -> None:
+    register_mel_presets()
+    settings = composed("preprocess", f"mel={preset}")
+    assert from_mapping(MelSpec, settings["mel"]) == PRESETS[preset]
+    for model in MODELS:
+        assert built(f"model={model}", mel=PRESETS[preset]).spec.hop_length == PRESETS[preset].hop_length
+
+
+def test_a_field_of_a_preset_can_be_overridden() -> None:
+    register_mel_presets()
+    settings = composed("preprocess", "mel=hifigan_22k", "mel.fmax=7600")
+    assert from_mapping(MelSpec, settings["mel"]).fmax == 7600
+
+
+def test_there_are_the_sizes_that_are_promised() -> None:
+    small, r9y9 = built("model=small"), built("model=r9y9")
+    assert 0.75e6 < sum(p.numel() for p in small.parameters()) < 0.85e6
+    sizes = train_settings("model=r9y9").model.wavenet
+    assert list(asdict(sizes).values()) == [24, 4, 3, 128, 256, 128]
+    assert r9y9.distribution.channels == 30
+    # 2 (1 + 2 + … + 32) for each of 3 stacks of 6 and of 4 stacks of 6, and the sample itself
+    assert (small.receptive_field, r9y9.receptive_field) == (1 + 3 * 126, 1 + 4 * 126)
+
+
+def test_the_files_say_what_the_code_has_for_a_default() -> None:
+    register_mel_presets()
+    train, preprocess = composed("train"), composed("preprocess")
+    assert from_mapping(TrainingSettings, train["training"]) == TrainingSettings()
+    assert train["training"].keys() == asdict(TrainingSettings()).keys()
+    for name, group in asdict(TrainingSettings()).items():
+        if isinstance(group, dict):
+            assert train["training"][name].keys() == group.keys()
+    for key in ("input", "output", "workers"):
+        del preprocess[key]
+    assert from_mapping(CorpusSettings, preprocess) == CorpusSettings(PRESETS["hifigan_22k"])
+    assert preprocess.keys() == CorpusSettings.__dataclass_fields__.keys()
+    assert composed("synthesize").keys() == SynthesizeSettings.__dataclass_fields__.keys()
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.rglob("*.yaml")), ids=lambda path: path.name)
+def test_no_config_can_run_code(path: Path) -> None:
+    assert "_target_" not in path.read_text(encoding="utf-8")
+    assert isinstance(yaml.safe_load(path.read_text(encoding="utf-8")), dict)
+
+
+@pytest.mark.parametrize(
+    ("command", "override", "message"),
+    [
+        ("train", "training.batch.sizes=8", r"training\.batch\.sizes.*did you mean training\.batch\.size\?"),
+        ("train", "trainign.batch.size=8", r"did you mean training\.batch\.size\?"),
+        ("train", "modle=r9y9", r"modle.*did you mean model\?"),
+        ("train", "model=r9y8", r"r9y8.*did you mean r9y9\?"),
+        ("train", "experiment=dmeo", r"dmeo.*did you mean demo\?"),
+        ("train", "+training.batch.sizes=8", r"unknown setting training\.batch\.sizes"),
+        ("preprocess", "trim=40", r"trim.*did you mean trim_db\?"),
+        ("preprocess", "mel=hifigan", r"hifigan.*did you mean hifigan_22k\?"),
+        ("synthesize", "temprature=0.9", r"temprature.*did you mean temperature\?"),
+    ],
+)
+def test_a_misspelt_setting_is_named_with_the_nearest(command: str, override: str, message: str) -> None:
+    register_mel_presets()
+    with pytest.raises(UserError, match=message):
+        from_mapping(TrainSettings, composed(command, override))
+
+
+def test_every_folder_of_the_package_is_listed_for_packaging() -> None:
+    listed = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"])
+    folders = {".".join(path.parent.relative_to(ROOT).parts) for path in (ROOT / "vocoder").rglob("__init__.py")}
+    configs = {".".join(("vocoder", *path.parent.relative_to(ROOT).parts)) for path in CONFIGS.rglob("__init__.py")}
+    assert listed == folders | configs
+    python_folders = {path.parent for path in (ROOT / "vocoder").rglob("*.py")}
+    assert all((folder / "__init__.py").exists() for folder in python_folders)
