@@ -5,12 +5,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from vocoder.corpus import CorpusSettings, preprocess
 from vocoder.distributions import MixtureOfLogistics
 from vocoder.mel import PRESETS, MelSpec
 from vocoder.model import ConditioningConfig, ModelConfig, VocoderConfig, WaveNetConfig
 from vocoder.store import Store, StoreWriter
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("cuda") and not torch.cuda.is_available():
+        pytest.skip("there is no GPU")
+
 
 SPEECH = Path(__file__).parent / "data"
 

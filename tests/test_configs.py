@@ -54,7 +54,7 @@ def built(*overrides: str, mel: MelSpec = PRESETS["speech_16k"]) -> VocoderModel
 
 
 @pytest.mark.parametrize(
-    ("model", "distribution", "experiment"), itertools.product(MODELS, DISTRIBUTIONS, EXPERIMENTS)
+    ("model", "distribution", "experiment"), list(itertools.product(MODELS, DISTRIBUTIONS, EXPERIMENTS))
 )
 def test_every_choice_of_training_composes_and_builds(model: str, distribution: str, experiment: str | None) -> None:
     choices = [f"model={model}", f"distribution={distribution}"] + [f"experiment={experiment}"] * bool(experiment)

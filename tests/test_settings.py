@@ -104,7 +104,8 @@ def test_a_missing_key_is_named_with_its_place() -> None:
         ({"clip": "small"}, "clip='small'", "a number"),
         ({"clip": True}, "clip=True", "a number"),
         ({"resume": 1}, "resume=1", "true or false"),
-        ({"run": 3}, "run=3", "text"),
+        ({"run": 3.5}, "run=3.5", "text"),
+        ({"run": True}, "run=True", "text"),
         ({"scales": 4}, "scales=4", "a list"),
         ({"scales": "4,5"}, "scales='4,5'", "a list"),
         ({"scales": [4, "5"]}, "scales[1]='5'", "a whole number"),
@@ -127,6 +128,10 @@ def test_a_whole_number_serves_as_a_number_and_becomes_one() -> None:
     built = from_mapping(Training, GOOD | {"clip": 1})
     assert built.clip == 1.0
     assert isinstance(built.clip, float)
+
+
+def test_a_name_that_looks_like_a_whole_number_is_text() -> None:
+    assert from_mapping(Training, GOOD | {"run": 7}).run == "7"
 
 
 def test_an_optional_value_may_be_none() -> None:

@@ -42,6 +42,11 @@ def pick_precision(name: str, device: torch.device) -> torch.dtype:
     return torch.float32
 
 
+def in_precision(dtype: torch.dtype, device: torch.device) -> AbstractContextManager[Any]:
+    """A context in which matrix products run in `dtype` (autocast); "meta" computes nothing, in no precision."""
+    return nullcontext() if device.type == "meta" else torch.autocast(device.type, dtype, dtype != torch.float32)
+
+
 def without_autocast(device: torch.device) -> AbstractContextManager[Any]:
     """A context in which numbers keep the precision they came in; "meta" has none, nor any autocast."""
     return nullcontext() if device.type == "meta" else torch.autocast(device.type, enabled=False)

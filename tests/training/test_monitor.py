@@ -50,7 +50,7 @@ def test_sound_can_be_listened_to(tmp_path: Path) -> None:
     (sound,) = events(tmp_path).Audio("synthesized/a")
     heard, rate = soundfile.read(io.BytesIO(sound.encoded_audio_string), dtype="float32")
     assert (sound.step, rate) == (7, 16000)
-    np.testing.assert_allclose(heard, WAVE, atol=1 / 32767)
+    np.testing.assert_allclose(heard, WAVE, atol=2 / 32767)  # TensorBoard truncates
 
 
 def test_mels_are_shown_below_each_other_in_colours_that_compare(tmp_path: Path) -> None:
@@ -98,9 +98,10 @@ def test_the_first_signal_is_noted_and_gives_the_exit_code(number: signal.Signal
 
 
 def test_a_second_ctrl_c_stops_at_once() -> None:
-    with pytest.raises(KeyboardInterrupt), Interrupts():
+    with Interrupts():
         os.kill(os.getpid(), signal.SIGINT)
-        os.kill(os.getpid(), signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 

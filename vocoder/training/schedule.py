@@ -33,8 +33,10 @@ def warmed_up_average(decay: float) -> Callable[[TensorList, TensorList, Tensor 
 
     @torch.no_grad()
     def update(averaged: TensorList, current: TensorList, count: Tensor | int) -> None:
-        n = float(count)
-        weight = 1 - min(decay, (1 + n) / (10 + n))
-        torch._foreach_lerp_(averaged, current, weight)
+        # 1 - (1 + n) / (10 + n), as a tensor where the weights are, so that no step waits for the device
+        weight = (9 / (10 + torch.as_tensor(count))).clamp(min=1 - decay)
+        change = torch._foreach_sub(current, averaged)
+        torch._foreach_mul_(change, weight)
+        torch._foreach_add_(averaged, change)
 
     return update

@@ -13,7 +13,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from vocoder.audio import int16_to_waveform
 from vocoder.dataset import Batch, SegmentBatches, Shape, segment
-from vocoder.device import keep_freed_memory, pick_precision
+from vocoder.device import in_precision, keep_freed_memory, pick_precision
 from vocoder.errors import UserError
 from vocoder.mel import log_mel
 from vocoder.model import VocoderConfig, VocoderModel, build_model, save_checkpoint
@@ -87,8 +87,7 @@ class Trainer:
             if self.settings.audition.every and self.step % self.settings.audition.every == 0:
                 self.audition(monitor)
             if self.step % self.settings.checkpoint.every == 0 and self.progress < 1:
-                self.checkpoint(run, monitor)
-            clock.tick()
+                self.checkpoint(run, monitor)  # its time counts with the next step, or what it saved were outdated
         if self.progress >= 1 and self.settings.audition.every:
             self.audition(monitor)
         self.checkpoint(run, monitor, evaluate=not interrupts.signal)
@@ -117,7 +116,7 @@ class Trainer:
 
     def loss(self, batch: Batch) -> Tensor:
         """Mean negative log-likelihood in nats per sample, every sample with its whole receptive field."""
-        with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):
+        with in_precision(self.precision, self.device):
             return -self.model.log_prob(batch.waves, batch.mel, batch.speaker).mean()
 
     @torch.no_grad()
