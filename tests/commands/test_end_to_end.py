@@ -57,7 +57,8 @@ def test_training_says_what_it_trains_and_how_it_goes(house: Path) -> None:
 def test_training_leaves_checkpoints_logs_and_tensorboard(house: Path) -> None:
     run = house / "runs/voice"
     records = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
-    assert {"loss/train", "bits/train", "learning_rate", "gradient_norm", "samples_per_second"} <= records[1].keys()
+    logged = next(record for record in records if "bits/train" in record)
+    assert {"loss/train", "learning_rate", "gradient_norm", "samples_per_second"} <= logged.keys()
     dev = [record["bits/dev"] for record in records if "bits/dev" in record]
     assert dev[-1] < dev[0]
     assert list((run / "tensorboard").glob("events*"))
