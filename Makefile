@@ -10,7 +10,7 @@ READY := $(VENV)/.ready
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
-env: $(READY)  ## make the environment (some 6 GB, a few minutes; PYTHON=python3.12 picks another Python)
+env: $(READY)  ## make the environment (5.5 GB, some two minutes; PYTHON=python3.12 picks another Python)
 
 # DEMO_MINUTES and WAVS reach the script through its environment.
 demo: $(READY)  ## fetch speech, train a small model, synthesize (DEMO_MINUTES=n for longer, WAVS=dir for your own voice)

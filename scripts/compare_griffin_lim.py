@@ -8,6 +8,7 @@ with the ear.
 """
 
 import argparse
+import sys
 from pathlib import Path
 
 import librosa
@@ -16,6 +17,7 @@ import torch
 
 from vocoder import load
 from vocoder.audio import int16_to_waveform, waveform_to_int16, write_wav
+from vocoder.errors import UserError
 from vocoder.evaluation import log_mel_distance
 from vocoder.mel import MelSpec, mel_filterbank
 from vocoder.store import Store
@@ -34,7 +36,10 @@ def main() -> None:
     spec = store.spec
     utterances = [store.read(entry) for entry in store.split(arguments.split)[: arguments.utterances]]
     mels = [utterance.mel.T.copy() for utterance in utterances]
-    requests = [Request(u.entry.id, mel, u.entry.speaker) for u, mel in zip(utterances, mels, strict=True)]
+    requests = [
+        Request(u.entry.id, mel, u.entry.speaker if vocoder.model.speakers else None)
+        for u, mel in zip(utterances, mels, strict=True)
+    ]
     synthesized = [int16_to_waveform(wave) for wave in vocoder.synthesize_batch(requests)]
     print(f"log-mel distance to the target in dB\n{'utterance':40} {'seconds':>7} {'model':>7} {'Griffin-Lim':>11}")
     rows = []
@@ -69,4 +74,8 @@ def griffin_lim(mel: np.ndarray, spec: MelSpec, iterations: int = 60) -> np.ndar
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)

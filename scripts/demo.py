@@ -9,6 +9,7 @@ DEMO           where all of it goes, "demo" by default
 Each stage runs once: started again after an interruption, the demo goes on where it was.
 """
 
+import hashlib
 import json
 import os
 import shutil
@@ -23,10 +24,9 @@ BIN = Path(sys.executable).parent
 
 
 def main() -> None:
-    minutes = float(os.environ.get("DEMO_MINUTES") or 10)
+    minutes = minutes_of(os.environ.get("DEMO_MINUTES") or "10")
     own = os.environ.get("WAVS")
-    # Another voice is another demo, so neither goes on with the other's files.
-    home = Path(os.environ.get("DEMO") or "demo") / (Path(own).resolve().name if own else "allison")
+    home = Path(os.environ.get("DEMO") or "demo") / (name_of(Path(own)) if own else "allison")
     home.mkdir(parents=True, exist_ok=True)
     stages = Stages(home / "seconds.json")
     wavs, store, run, output = Path(own) if own else home / "wavs", home / "store", home / "runs", home / "synthesized"
@@ -59,6 +59,24 @@ def main() -> None:
     )
     keep_targets(store, wavs, output, split)
     report(home, run / "demo", output, stages, own is None)
+
+
+def minutes_of(text: str) -> float:
+    """DEMO_MINUTES as a number."""
+    try:
+        minutes = float(text)
+    except ValueError:
+        minutes = 0.0
+    if not 0 < minutes < float("inf"):
+        print(f"demo: DEMO_MINUTES={text}: give a number of minutes above 0", file=sys.stderr)
+        raise SystemExit(2)
+    return minutes
+
+
+def name_of(recordings: Path) -> str:
+    """Another folder is another demo, so that neither goes on with the other's files."""
+    path = str(recordings.resolve())
+    return f"{recordings.resolve().name}-{hashlib.sha256(os.fsencode(path)).hexdigest()[:6]}"
 
 
 class Stages:
@@ -100,11 +118,14 @@ def command(name: str, *overrides: str) -> None:
 
 
 def run_or_exit(arguments: list[str]) -> None:
-    """Run a stage; its own message is enough where it fails."""
-    try:
-        code = subprocess.run(arguments, check=False).returncode
-    except KeyboardInterrupt:
-        code = 130
+    """Run a stage; its own message is enough where it fails. Ctrl-C reaches it too, and it may save first."""
+    process = subprocess.Popen(arguments)
+    while True:
+        try:
+            code = process.wait()
+            break
+        except KeyboardInterrupt:
+            continue
     if code:
         print("demo: stopped; the same command goes on from here", file=sys.stderr)
         raise SystemExit(code)

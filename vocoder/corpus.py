@@ -10,7 +10,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -30,7 +30,6 @@ from vocoder.mel import MelSpec, frame_count, log_mel
 from vocoder.store import SPLITS, StoreWriter
 
 Progress = Callable[[Iterable[Any], str, int], Iterable[Any]]
-Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -106,8 +105,7 @@ def preprocess(root: Path, output: Path, settings: CorpusSettings, workers: int,
         raise UserError(f"output={output}: exists already; give another name or delete it")
     sources = find_audio(root)
     peaks = [
-        result if isinstance(result, UserError) else result * 1.0
-        for _, result in progress(jobs.run(measure_peak, sources, workers), "measuring levels", len(sources))
+        result for _, result in progress(jobs.run(measure_peak, sources, workers), "measuring levels", len(sources))
     ]
     gain = corpus_gain([peak for peak in peaks if not isinstance(peak, UserError)], settings)
     with directory_written_aside(output) as aside, closing(StoreWriter(aside, settings.mel)) as writer:
@@ -115,8 +113,10 @@ def preprocess(root: Path, output: Path, settings: CorpusSettings, workers: int,
         work = jobs.run(partial(process, settings=settings, gain=gain), sources, workers)
         taken: set[str] = set()
         for source, result in progress(work, "preprocessing", len(sources)):
-            record: dict[str, Any] = {"id": source.id, "source": str(source.path)}
-            if not isinstance(result, UserError) and source.id in taken:
+            record: dict[str, Any] = {"id": _utf8(source.id), "source": _utf8(str(source.path))}
+            if _utf8(source.id) != source.id:
+                result = UserError("its name is not UTF-8; rename it")
+            elif not isinstance(result, UserError) and source.id in taken:
                 result = UserError("another file has the same name but for its suffix")
             if isinstance(result, UserError):
                 records.append(record | {"status": "skipped", "reason": str(result)})
@@ -130,7 +130,7 @@ def preprocess(root: Path, output: Path, settings: CorpusSettings, workers: int,
                 | {"clipped": result.clipped, "sha256": result.sha256}
             )
         writer.close()
-        _ensure_splits(records)
+        _ensure_splits(records, settings)
         description = _describe(aside, records, settings, gain)
         writer.describe(records, description)
     return description
@@ -185,7 +185,12 @@ def _hash_position(utterance_id: str) -> float:
     return int(hashlib.sha256(utterance_id.encode()).hexdigest()[:8], 16) / 16**8
 
 
-def _ensure_splits(records: list[dict[str, Any]]) -> None:
+def _utf8(name: str) -> str:
+    """A file name as text; what is not UTF-8 in it as escapes."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def _ensure_splits(records: list[dict[str, Any]], settings: CorpusSettings) -> None:
     """A small corpus may hash into fewer splits than it needs: fill train, dev, then test, by hash order."""
     kept = sorted((r for r in records if r["status"] == "kept"), key=lambda r: _hash_position(r["id"]))
     if len(kept) < 2:
@@ -194,7 +199,7 @@ def _ensure_splits(records: list[dict[str, Any]]) -> None:
             f"{len(kept)} of {len(records)} recordings could be used, and training needs 2 (one of them to "
             f"evaluate on){': ' + reasons if reasons else ''}"
         )
-    for needed in SPLITS[: len(kept)]:
+    for needed in (SPLITS if settings.test_fraction else SPLITS[:2])[: len(kept)]:
         if not any(record["split"] == needed for record in kept):
             counts = {split: sum(r["split"] == split for r in kept) for split in SPLITS}
             largest = max(SPLITS, key=lambda split: counts[split])

@@ -1,6 +1,7 @@
 """Which device, and which precision it is good at."""
 
 import ctypes
+import re
 import sys
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -19,12 +20,12 @@ def pick_device(name: str) -> torch.device:
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise UserError(f"device={name}: unknown; there are auto, cpu, cuda and cuda:N") from None
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise UserError(f"device={name}: torch finds no CUDA device here; use device=cpu")
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
+        raise UserError(f"device={name}: unknown; there are auto, cpu, cuda and cuda:N")
+    device = torch.device(name)
+    found = torch.cuda.device_count() if device.type == "cuda" else 1
+    if (device.index or 0) >= found:
+        raise UserError(f"device={name}: torch finds {found or 'no'} CUDA devices here; use another, or device=cpu")
     return device
 
 
@@ -36,7 +37,9 @@ def pick_precision(name: str, device: torch.device) -> torch.dtype:
     if name != "auto":
         return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[name]
     if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+        with torch.cuda.device(device):
+            fast = torch.cuda.is_bf16_supported(including_emulation=False)
+        return torch.bfloat16 if fast else torch.float16
     if device.type == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()):
         return torch.bfloat16
     return torch.float32

@@ -20,7 +20,7 @@ def written_aside(path: Path) -> Iterator[Path]:
     Raises:
         UserError: the disk is full or the place cannot be written to.
     """
-    with _write_errors_are_clear(path):
+    with write_errors_are_clear(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.name[:50]}.", suffix=".partial", dir=path.parent)
         os.close(handle)
@@ -41,7 +41,7 @@ def directory_written_aside(path: Path) -> Iterator[Path]:
     Raises:
         UserError: the disk is full or the place cannot be written to.
     """
-    with _write_errors_are_clear(path):
+    with write_errors_are_clear(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         aside = Path(tempfile.mkdtemp(prefix=f".{path.name[:50]}.", suffix=".partial", dir=path.parent))
         try:
@@ -85,7 +85,8 @@ _WRONG_PLACE = {
 
 
 @contextmanager
-def _write_errors_are_clear(path: Path) -> Iterator[None]:
+def write_errors_are_clear(path: Path) -> Iterator[None]:
+    """Full disks and places that cannot be written to become UserErrors that name `path`."""
     try:
         yield
     except OSError as error:

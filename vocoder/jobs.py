@@ -1,6 +1,7 @@
 """One seam for work over many independent items: in worker processes, in order, past bad items."""
 
 import multiprocessing
+import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -31,10 +32,11 @@ def run(
             yield item, _attempt(function, item)
         return
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=spawn, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+    with ProcessPoolExecutor(workers, mp_context=spawn, initializer=_start_worker) as pool:
         pending: deque[tuple[Item, Future[Result | UserError]]] = deque()
         try:
             for item in items:
+                first = item
                 pending.append((item, pool.submit(_attempt, function, item)))
                 if len(pending) >= 4 * workers:
                     first, future = pending.popleft()
@@ -46,6 +48,11 @@ def run(
             raise UserError(f"a worker process died at {first} or near it (out of memory?); try workers=0") from None
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _start_worker() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent to tell of, once
+    torch.set_num_threads(1)
 
 
 def _attempt(function: Callable[[Item], Result], item: Item) -> Result | UserError:

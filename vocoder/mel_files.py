@@ -36,14 +36,15 @@ def read_mel(path: Path) -> np.ndarray:
 
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:
-    if path.suffix in (".npy", ".npz"):
+    suffix = path.suffix.lower()
+    if suffix in (".npy", ".npz"):
         with path.open("rb") as file:
             content = np.load(file)  # tells the two apart by what is in them
             arrays = {"array": content} if isinstance(content, np.ndarray) else dict(content)
         return {name: array for name, array in arrays.items() if isinstance(array, np.ndarray)}
     loaded = (
         safetensors.torch.load_file(path)
-        if path.suffix == ".safetensors"
+        if suffix == ".safetensors"
         else torch.load(path, map_location="cpu", weights_only=True)
     )
     if isinstance(loaded, torch.Tensor):

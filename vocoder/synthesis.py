@@ -78,6 +78,8 @@ class Vocoder:
         Raises:
             UserError: the mel cannot be of this model's spec, or the speaker is unknown.
         """
+        if isinstance(mel, Tensor):
+            mel = mel.detach().cpu().numpy()
         request = Request(id, np.asarray(mel, np.float32), speaker)
         return int16_to_waveform(self.synthesize_batch([request], seed, temperature=temperature)[0])
 

@@ -94,6 +94,15 @@ def test_a_full_disk_leaves_no_half_store(command: Command, tmp_path: Path, monk
         ("training.batch.size=lots", ["training.batch.size", "lots", "whole number"]),
         ("training.precision=half", ["training.precision=half", "float16"]),
         ("training.length.steps=null", ["training.length"]),
+        ("training.length.steps=0", ["training.length.steps=0"]),
+        ("training.length.minutes=-1", ["training.length.minutes=-1"]),
+        ("training.optimizer.learning_rate=-0.1", ["training.optimizer.learning_rate=-0.1"]),
+        ("training.optimizer.betas=[0.9,1.0]", ["training.optimizer.betas"]),
+        ("training.checkpoint.dev_seconds=0", ["training.checkpoint.dev_seconds=0"]),
+        ("distribution.levels=256", ["distribution.levels=256", "65536"]),
+        ("model.speaker_channels=-1", ["model.speaker_channels=-1"]),
+        ("device=meta", ["device=meta", "cuda:N"]),
+        ("+training.batch.size={a b", ["cannot be read"]),
         ("model.wavenet.layers=7", ["layers=7", "stacks=3"]),
         ("model.conditioning.upsample_scales=[16,16]", ["256", "hop_length is 200"]),
         ("model.speaker_channels=8", ["speaker_channels", "names no speakers"]),
@@ -153,6 +162,31 @@ def test_a_store_of_another_mel_than_the_models_is_refused(
     assert not list(tmp_path.iterdir())
 
 
+def test_an_empty_split_is_refused_by_name(
+    command: Command, tmp_path: Path, trained: Path, speech_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Store, "split", lambda store, name: [])
+    result = command("synthesize", f"model={trained}", f"input={speech_store.directory}", f"output={tmp_path}/wavs")
+    assert_refused(result, "split=test", "no utterances")
+
+
+@pytest.mark.parametrize("wrong", ["limit=0", "limit=-1", "batch=0"])
+def test_counts_below_one_are_refused(command: Command, tmp_path: Path, trained: Path, wrong: str) -> None:
+    result = command("synthesize", f"model={trained}", f"input={SPEECH}", f"output={tmp_path}/wavs", wrong)
+    assert_refused(result, wrong)
+
+
+def test_two_inputs_of_one_name_do_not_overwrite_each_other(
+    command: Command, tmp_path: Path, trained: Path, speech_store: Store
+) -> None:
+    mel = speech_store.read(speech_store.entries[0], 0, 4).mel.T
+    np.save(tmp_path / "same.npy", mel)
+    np.savez(tmp_path / "same.npz", mel=mel)
+    result = command("synthesize", f"model={trained}", f"input={tmp_path}", f"output={tmp_path}/wavs")
+    assert result.code == 1
+    assert "same: another input has the same name" in result.err
+
+
 @pytest.mark.parametrize("name", ["nowhere", "empty"])
 def test_an_input_that_is_missing_or_empty_is_refused(
     command: Command, tmp_path: Path, trained: Path, name: str
@@ -178,7 +212,7 @@ def test_a_mel_that_cannot_be_the_models_is_named_and_nothing_is_written(
 ) -> None:
     np.save(tmp_path / "speech.npy", mel)
     result = command("synthesize", f"model={trained}", f"input={tmp_path}/speech.npy", f"output={tmp_path}/wavs")
-    assert result.code == 1
+    assert result.code == 2
     (line,) = [line for line in result.err.splitlines() if "not synthesised" in line]
     for word in ["speech", *words]:
         assert word in line
@@ -199,6 +233,22 @@ def test_a_full_disk_leaves_no_half_wav(
 
 
 # All commands
+
+
+@pytest.mark.parametrize("name", ["josé", "a, b", "it's (1)", "a=b {c} [d]", 'say "hi"', "$x %y", "7", "~home"])
+def test_a_folder_may_have_any_name(command: Command, tmp_path: Path, name: str) -> None:
+    folder = tmp_path / name
+    assert_refused(command("preprocess", f"input={folder}", f"output={tmp_path}/store"), f"{folder}: no such folder")
+
+
+def test_the_home_folder_may_be_abbreviated(command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert_refused(command("preprocess", "input=~/speech", "output=store"), f"{tmp_path}/speech: no such folder")
+
+
+@pytest.mark.parametrize("value", ["null", "2024"])
+def test_a_path_that_looks_like_something_else_is_no_crash(command: Command, value: str, tmp_path: Path) -> None:
+    assert_refused(command("preprocess", f"input={value}", f"output={tmp_path}/store"), "input=")
 
 
 @pytest.mark.parametrize(

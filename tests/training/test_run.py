@@ -63,6 +63,7 @@ def test_a_damaged_checkpoint_is_stepped_over_and_both_are_named(run: Run, damag
     assert "step-00000005" in message
     assert "step-00000004" in message
     assert file.name in message
+    assert steps(run) == [1, 2, 3, 4]  # so that step 5 can be saved again
 
 
 def test_a_run_with_only_damaged_checkpoints_is_not_started_over(run: Run) -> None:
@@ -80,6 +81,13 @@ def test_what_a_killed_process_left_half_written_is_swept_away(run: Run) -> None
     run.sweep()
     assert not leftover.exists()
     assert len(steps(run)) == 5
+
+
+def test_a_checkpoint_that_was_damaged_meanwhile_does_not_stop_a_run(run: Run) -> None:
+    (run.checkpoint_directory(3) / "metrics.json").unlink()
+    (run.checkpoint_directory(4) / "metrics.json").write_text('{"step": 4, "dev_bits": NaN}')
+    run.prune(1)
+    assert steps(run) == [2, 5]
 
 
 def test_weights_return_bit_for_bit(run: Run, tiny_config: VocoderConfig) -> None:

@@ -51,7 +51,7 @@ def train(trainer: Trainer, directory: Path, bar: Callable[..., None] = ignore) 
     monitor = Monitor(directory, trainer.step)
     try:
         with Interrupts() as interrupts:
-            trainer.train(Run(directory), monitor, interrupts, lambda *args: bar(interrupts, *args))
+            trainer.train(Run(directory), monitor, interrupts, lambda *_: bar(interrupts, trainer))
     finally:
         monitor.close()
 
@@ -214,7 +214,7 @@ def test_a_stopped_and_resumed_run_ends_with_the_same_bits_as_an_undisturbed_one
     undisturbed = make_trainer()
     train(undisturbed, tmp_path / "undisturbed")
 
-    def stop_after_three(interrupts: Interrupts, trainer: Trainer, *_: float) -> None:
+    def stop_after_three(interrupts: Interrupts, trainer: Trainer) -> None:
         interrupts.signal = 15 if trainer.step == 3 else None
 
     stopped = make_trainer()
@@ -274,6 +274,38 @@ def test_a_loss_that_is_no_number_ends_the_run_with_the_step_and_the_utterances(
     with pytest.raises(UserError, match=rf"step 7: the loss is nan.*{broken.data[6].ids[0]}"):
         train(broken, tmp_path)
     assert checkpoints_in(tmp_path)[-1].name == "step-00000006"
+
+
+def test_weights_that_are_no_numbers_are_never_saved(make_trainer: MakeTrainer, tmp_path: Path) -> None:
+    trainer = make_trainer(log_every=100, length=LengthSettings(steps=8))
+
+    def break_after_four(batch: Any) -> tuple[Tensor, Tensor]:
+        if trainer.step == 4:
+            torch.nn.init.constant_(trainer.model.wavenet.hidden.weight, math.nan)
+        return train_step(batch)
+
+    train_step, trainer.train_step = trainer.train_step, break_after_four  # type: ignore[method-assign]
+    with pytest.raises(UserError, match="step 6: the loss is nan"):
+        train(trainer, tmp_path)
+    assert checkpoints_in(tmp_path)[-1].name == "step-00000004"
+
+
+def test_a_resumed_run_tells_which_settings_changed(make_trainer: MakeTrainer, tmp_path: Path) -> None:
+    train(make_trainer(), tmp_path)
+    newest = open_checkpoint(checkpoints_in(tmp_path)[-1])
+    assert make_trainer().restore(newest) == []
+    other = make_trainer(seed=5, optimizer=OptimizerSettings(betas=(0.8, 0.99)))
+    told = other.restore(newest)
+    assert told == ["training.optimizer.betas (0.9, 0.999) then, (0.8, 0.99) now", "training.seed 0 then, 5 now"]
+    assert other.optimizer.param_groups[0]["betas"] == (0.8, 0.99)
+
+
+def test_a_run_can_go_on_in_another_precision(make_trainer: MakeTrainer, tmp_path: Path) -> None:
+    train(make_trainer(), tmp_path)
+    for precision in ("float16", "bfloat16"):
+        trainer = make_trainer(precision=precision)
+        trainer.restore(open_checkpoint(checkpoints_in(tmp_path)[-1]))
+        assert math.isfinite(take_steps(trainer, 1)[0])
 
 
 def test_a_full_disk_ends_the_run_and_leaves_the_last_checkpoint_whole(

@@ -1,5 +1,6 @@
 """What the console scripts share: Hydra in front, one clear line and exit code 2 behind."""
 
+import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -8,7 +9,7 @@ from typing import Any, TypeVar
 import hydra
 from hydra import compose, initialize_config_module
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException, MissingConfigException
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from tqdm import tqdm
@@ -23,6 +24,7 @@ CONFIGS = {
     "train": "vocoder.configs.train",
     "synthesize": "vocoder.configs",
 }
+PATHS = {"preprocess": ("input", "output"), "train": ("data", "runs"), "synthesize": ("model", "input", "output")}
 USER_ERROR, INTERRUPTED = 2, 130
 Item = TypeVar("Item")
 
@@ -41,12 +43,21 @@ def run(config_name: str, job: Callable[[dict[str, Any]], int]) -> None:
         if code:
             sys.exit(code)
 
-    arguments = sys.argv[1:]
+    sys.argv[1:] = arguments = [quote_path(argument, PATHS[config_name]) for argument in sys.argv[1:]]
     if not any(argument.startswith("-") for argument in arguments):
         code = _reporting(program, lambda: check(config_name, arguments))
         if code:
             sys.exit(code)
     hydra_job()
+
+
+def quote_path(argument: str, keys: tuple[str, ...]) -> str:
+    """KEY=PATH as Hydra's grammar takes any path: quoted, the home folder spelt out."""
+    key, _, value = argument.partition("=")
+    if key not in keys or not value or value[0] in "'\"" or value == "null":
+        return argument
+    escaped = os.path.expanduser(value).replace('"', '\\"')
+    return f'{key}="{escaped}"'
 
 
 def check(config_name: str, overrides: list[str]) -> int:
@@ -70,6 +81,11 @@ def compose_config(config_name: str, overrides: list[str]) -> DictConfig:
         except MissingConfigException as error:
             options = [str(option) for option in error.options or ()]
             raise UserError(f"unknown choice {error.missing_cfg_file}{nearest(_last(error), options)}") from None
+        except OverrideParseException as error:
+            raise UserError(
+                f"{error.override}: cannot be read as KEY=VALUE; a value with other than letters, digits and _-./ "
+                "goes in two pairs of quotes, as in 'KEY=\"VALUE\"'"
+            ) from None
         except (HydraException, OmegaConfBaseException) as error:
             unknown = re.search(r"Could not (?:override|append to config|delete from config)[^']*'([^'@]+)", str(error))
             if unknown is None:

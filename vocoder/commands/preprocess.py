@@ -1,7 +1,7 @@
 """vocoder-preprocess: a folder of recordings becomes a store."""
 
 import os
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,15 @@ from vocoder.corpus import CorpusSettings, preprocess
 from vocoder.errors import UserError
 from vocoder.mel import PRESETS, preset_name
 from vocoder.settings import from_mapping
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(CorpusSettings):
+    """The command's config: what is done to recordings, and which."""
+
+    input: str
+    output: str
+    workers: int | None
 
 
 def main() -> None:
@@ -28,13 +37,12 @@ def register_mel_presets() -> None:
 
 def job(config: dict[str, Any]) -> int:
     """Preprocess as configured, and say what came of it."""
-    source, output = Path(config.pop("input")), Path(config.pop("output"))
-    workers = config.pop("workers")
-    if workers is not None and (not isinstance(workers, int) or workers < 0):
+    settings = from_mapping(Settings, config)
+    output = Path(settings.output)
+    workers = len(os.sched_getaffinity(0)) if settings.workers is None else settings.workers
+    if workers < 0:
         raise UserError(f"workers={workers}: must be 0 or more processes, or null")
-    settings = from_mapping(CorpusSettings, config)
-    workers = len(os.sched_getaffinity(0)) if workers is None else workers
-    description = preprocess(source, output, settings, workers, cli.progress)
+    description = preprocess(Path(settings.input), output, settings, workers, cli.progress)
     print(f"{output}: {preset_name(settings.mel)}, gain {description['gain']:.3f}")
     for split, totals in description["splits"].items():
         print(f"  {split:5} {totals['utterances']:6} utterances {totals['seconds'] / 60:8.1f} minutes")

@@ -20,7 +20,7 @@ from vocoder.settings import from_mapping
 from vocoder.store import Entry, Store
 from vocoder.synthesis import Request, Vocoder, load
 
-NOT_ALL = 1  # exit code when some inputs could not be synthesised
+NOT_ALL = 1  # exit code when some inputs could not be synthesised; none at all is an error of use
 
 
 @dataclass(frozen=True)
@@ -45,16 +45,19 @@ def main() -> None:
 
 
 def job(config: dict[str, Any]) -> int:
-    """Synthesise every input; returns 1 where some could not be."""
+    """Synthesise every input; returns 1 where some could not be, 2 where none could."""
     settings = from_mapping(Settings, config)
-    if settings.batch < 1:
-        raise UserError(f"batch={settings.batch}: must be at least 1")
+    for name, value in (("batch", settings.batch), ("limit", settings.limit)):
+        if value is not None and value < 1:
+            raise UserError(f"{name}={value}: must be at least 1")
     vocoder = load(settings.model, settings.device)
     sources = list(find_sources(vocoder, settings))[: settings.limit]
     requests, failures = read_all(vocoder, sources)
     synthesize_all(vocoder, requests, settings)
     for failure in failures:
         print(f"vocoder-synthesize: not synthesised: {failure}", file=sys.stderr)
+    if not requests:
+        return cli.USER_ERROR
     return NOT_ALL if failures else 0
 
 
@@ -89,9 +92,14 @@ def find_sources(vocoder: Vocoder, settings: Settings) -> Iterator[Source]:
 
 def read_all(vocoder: Vocoder, sources: list[Source]) -> tuple[list[Request], list[str]]:
     """Requests that can be synthesised, shortest first, and a line for each that cannot."""
-    requests, failures = [], []
+    requests: list[Request] = []
+    failures: list[str] = []
+    taken: set[str] = set()
     for source in sources:
         try:
+            if source.id in taken:
+                raise UserError(f"{source.id}: another input has the same name but for its suffix")
+            taken.add(source.id)
             request = source.read()
             check_mel(torch.from_numpy(request.mel), vocoder.spec)
             vocoder.model.speaker_index(request.speaker)
@@ -108,7 +116,8 @@ def synthesize_all(vocoder: Vocoder, requests: list[Request], settings: Settings
     total = sum(request.mel.shape[1] for request in requests) * vocoder.spec.hop_length
     output = Path(settings.output)
     started = time.monotonic()
-    with tqdm(total=round(total / rate, 1), unit="s of speech", dynamic_ncols=True, desc="synthesising") as bar:
+    shape = "{desc}: {percentage:3.0f}%|{bar}| {n:.1f}/{total:.1f} s of speech [{elapsed}<{remaining}{postfix}]"
+    with tqdm(total=total / rate, dynamic_ncols=True, desc="synthesising", bar_format=shape) as bar:
         for first in range(0, len(requests), settings.batch):
             batch = requests[first : first + settings.batch]
             shown = bar.n
@@ -136,7 +145,10 @@ def _from_store(vocoder: Vocoder, store: Store, settings: Settings) -> Iterator[
             f"input={store.directory}: its mels are not the model's ({store.spec.differences(vocoder.spec)}); "
             "preprocess the recordings with the model's mel, or give the recordings themselves"
         )
-    for entry in store.split(settings.split):
+    entries = store.split(settings.split)
+    if not entries:
+        raise UserError(f"split={settings.split}: {store.directory} has no utterances in it; choose another split")
+    for entry in entries:
         speaker = settings.speaker or (entry.speaker if vocoder.model.speakers else None)
         yield Source(entry.id, partial(_read_entry, store, entry, speaker))
 

@@ -15,6 +15,7 @@ from vocoder.settings import from_mapping
 from vocoder.store import Store
 from vocoder.training import Monitor, Run, Trainer, TrainingSettings
 from vocoder.training.interrupts import Interrupts
+from vocoder.training.trainer import NATS_PER_BIT
 
 
 @dataclass(frozen=True)
@@ -50,9 +51,10 @@ def job(config: dict[str, Any]) -> int:
     run = Run(Path(settings.runs) / _plain_name(settings.name))
     run.sweep()
     checkpoint = run.newest(tell=tqdm.write)
-    if checkpoint is not None:
-        trainer.restore(checkpoint)
+    changed = trainer.restore(checkpoint) if checkpoint is not None else []
     _introduce(trainer, run)
+    if changed:
+        print(f"settings that changed: {', '.join(changed)}")
     if trainer.progress >= 1:
         print(f"{run.directory}: finished already, at step {trainer.step}; a larger training.length goes on from there")
         return 0
@@ -95,7 +97,6 @@ class _Bar:
 
     def __init__(self, trainer: Trainer) -> None:
         self._trainer = trainer
-        self._start = trainer.progress
         length = trainer.settings.length
         self._total = length.steps or round(60 * (length.minutes or 0))
         self._bar: tqdm[Any] = tqdm(
@@ -115,14 +116,15 @@ class _Bar:
     def __exit__(self, *error: object) -> None:
         self._bar.close()
 
-    def show(self, trainer: Trainer, bits: float, samples_per_second: float) -> None:
-        """What each log interval brings."""
+    def show(self, loss: float, samples_per_second: float) -> None:
+        """What each log interval brings: the loss in nats per sample."""
+        trainer = self._trainer
         self._bar.update(self._now() - self._bar.n)
         dev = {} if trainer.last_dev_bits is None else {"dev": f"{trainer.last_dev_bits:.3f}"}
         self._bar.set_postfix(
             step=trainer.step,
-            loss=f"{bits * 0.6931:.3f}",
-            bits=f"{bits:.3f}",
+            loss=f"{loss:.3f}",
+            bits=f"{loss / NATS_PER_BIT:.3f}",
             **dev,
             samples=f"{samples_per_second / 1000:.1f}k/s",
         )

@@ -13,6 +13,11 @@ class Distribution(Protocol):
     """A distribution of one audio sample on a grid of levels in [-1, 1], given P parameters."""
 
     @property
+    def levels(self) -> int:
+        """How many levels the grid has."""
+        ...
+
+    @property
     def channels(self) -> int:
         """P: how many parameters the network emits for a sample."""
         ...

@@ -9,6 +9,7 @@ manifest.json       size and SHA-256 of each of these, written last
 """
 
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,9 +45,9 @@ class Checkpoint:
 
     @property
     def dev_bits(self) -> float:
-        """Dev bits per sample of the averaged weights; infinite where they were never measured."""
+        """Dev bits per sample of the averaged weights; infinite where they were never measured, or are no number."""
         bits = read_json(self.directory / "metrics.json")["dev_bits"]
-        return float("inf") if bits is None else float(bits)
+        return float("inf") if bits is None or not math.isfinite(bits) else float(bits)
 
     def weights(self, name: str) -> dict[str, Tensor]:
         """The state dict called `name`: "model" or "ema"."""

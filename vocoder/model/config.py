@@ -101,6 +101,8 @@ def build_model(config: VocoderConfig) -> VocoderModel:
         UserError: the upsampling scales do not multiply to the hop length, or sizes do not fit.
     """
     sizes, speaker_channels = config.model.wavenet, config.model.speaker_channels
+    if speaker_channels < 0:
+        raise UserError(f"model.speaker_channels={speaker_channels}: must be 0 or more")
     if speaker_channels and not config.speakers:
         raise UserError(
             f"model.speaker_channels={speaker_channels}: the store names no speakers; "

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch.utils.tensorboard import SummaryWriter
 
-from vocoder.files import written_aside
+from vocoder.files import write_errors_are_clear, written_aside
 
 matplotlib.use("agg")
 from matplotlib.figure import Figure
@@ -18,17 +18,19 @@ class Monitor:
     """Writes scalars, sounds and pictures of a run; on resume, what lies after `step` is dropped."""
 
     def __init__(self, directory: Path, step: int) -> None:
-        directory.mkdir(parents=True, exist_ok=True)
         self._path = directory / "log.jsonl"
-        if self._path.exists():
-            self._forget_after(step)
-        self._log = self._path.open("a", encoding="utf-8")
-        self._writer = SummaryWriter(directory / "tensorboard", purge_step=step + 1 if step else None)
+        with write_errors_are_clear(directory):
+            directory.mkdir(parents=True, exist_ok=True)
+            if self._path.exists():
+                self._forget_after(step)
+            self._log = self._path.open("a", encoding="utf-8")
+            self._writer = SummaryWriter(directory / "tensorboard", purge_step=step + 1 if step else None)
 
     def scalars(self, step: int, values: dict[str, float]) -> None:
         """One line in the log, one point in each TensorBoard curve."""
-        self._log.write(json.dumps({"step": step, **values}) + "\n")
-        self._log.flush()
+        with write_errors_are_clear(self._path):
+            self._log.write(json.dumps({"step": step, **values}) + "\n")
+            self._log.flush()
         for name, value in values.items():
             self._writer.add_scalar(name, value, step)
 

@@ -24,29 +24,43 @@ class Run:
             shutil.rmtree(leftover, ignore_errors=True)
 
     def newest(self, tell: Callable[[str], None]) -> Checkpoint | None:
-        """The newest undamaged checkpoint, or None in a new run; damaged ones are told of and stepped over.
+        """The newest undamaged checkpoint, or None in a new run; newer ones are told of and removed.
 
         Raises:
             UserError: there are checkpoints, and all of them are damaged.
         """
-        damage = None
+        damaged: dict[Path, UserError] = {}
         for directory in reversed(checkpoints_in(self.directory)):
             try:
                 checkpoint = open_checkpoint(directory)
             except UserError as error:
-                damage = error
+                damaged[directory] = error
                 continue
-            if damage:
+            for other, damage in damaged.items():
                 tell(f"{damage}; going on from {directory.name}")
+                _remove(other)
             return checkpoint
-        if damage:
-            raise UserError(f"{damage}. No undamaged checkpoint is left; start under another name")
+        if damaged:
+            raise UserError(f"{damaged.popitem()[1]}. No undamaged checkpoint is left; start under another name")
         return None
 
     def prune(self, keep: int) -> None:
         """Delete all but the newest `keep` checkpoints and the best by dev bits."""
         directories = checkpoints_in(self.directory)
-        best = min(reversed(directories), key=lambda directory: Checkpoint(directory).dev_bits, default=None)
+        best = min(reversed(directories), key=_dev_bits, default=None)
         for directory in directories[:-keep]:
             if directory != best:
-                shutil.rmtree(directory)
+                _remove(directory)
+
+
+def _dev_bits(directory: Path) -> float:
+    try:
+        return Checkpoint(directory).dev_bits
+    except (UserError, KeyError, TypeError):  # damaged since it was written
+        return float("inf")
+
+
+def _remove(directory: Path) -> None:
+    """Rename first: killed half-way, it leaves nothing that looks like a checkpoint, and `sweep` does the rest."""
+    going = directory.rename(directory.with_name(f".{directory.name}.partial"))
+    shutil.rmtree(going)

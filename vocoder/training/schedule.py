@@ -33,7 +33,7 @@ def warmed_up_average(decay: float) -> Callable[[TensorList, TensorList, Tensor 
 
     @torch.no_grad()
     def update(averaged: TensorList, current: TensorList, count: Tensor | int) -> None:
-        # 1 - (1 + n) / (10 + n), as a tensor where the weights are, so that no step waits for the device
+        # 1 - (1 + n) / (10 + n), as a tensor where the weights are: no number is read back from the device
         weight = (9 / (10 + torch.as_tensor(count))).clamp(min=1 - decay)
         change = torch._foreach_sub(current, averaged)
         torch._foreach_mul_(change, weight)

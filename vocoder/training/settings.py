@@ -1,6 +1,7 @@
 """Everything a training run can be told, with reasons for the numbers."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
+from functools import reduce
 from typing import Any, Literal
 
 from vocoder.errors import UserError
@@ -79,19 +80,30 @@ class TrainingSettings:
         self._at_least(1, ("batch.size", "batch.segment_frames", "batch.accumulate", "log_every"))
         self._at_least(1, ("checkpoint.every", "checkpoint.keep"))
         self._at_least(0, ("batch.workers", "schedule.warmup_steps", "audition.every", "audition.utterances", "seed"))
+        self._above_zero(("optimizer.learning_rate", "optimizer.gradient_norm", "schedule.final"))
+        self._above_zero(("length.steps", "length.minutes", "checkpoint.dev_seconds", "audition.seconds"))
         if self.length.steps is None and self.length.minutes is None:
             raise UserError("training.length: give steps or minutes, or the run never ends")
         if not 0 <= self.schedule.decay_start < 1:
             raise UserError(f"training.schedule.decay_start={self.schedule.decay_start}: a fraction of the run below 1")
-        if len(self.optimizer.betas) != 2:
-            raise UserError("training.optimizer.betas: Adamax takes two numbers")
+        betas, decay = self.optimizer.betas, self.optimizer.ema_decay
+        if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
+            raise UserError(f"training.optimizer.betas={list(betas)}: Adamax takes two numbers from 0 to below 1")
+        if not 0 <= decay < 1:
+            raise UserError(f"training.optimizer.ema_decay={decay}: must lie between 0 and 1, without 1")
         if self.batch.accumulate > self.batch.size:
             raise UserError(f"training.batch.accumulate={self.batch.accumulate}: more parts than segments in a batch")
 
     def _at_least(self, bound: int, names: tuple[str, ...]) -> None:
-        values: dict[str, Any] = asdict(self)
         for name in names:
-            *path, last = name.split(".")
-            group = values[path[0]] if path else values
-            if group[last] < bound:
-                raise UserError(f"training.{name}={group[last]}: must be at least {bound}")
+            if self._value(name) < bound:
+                raise UserError(f"training.{name}={self._value(name)}: must be at least {bound}")
+
+    def _above_zero(self, names: tuple[str, ...]) -> None:
+        for name in names:
+            value = self._value(name)
+            if value is not None and not 0 < value < float("inf"):
+                raise UserError(f"training.{name}={value}: must be above 0")
+
+    def _value(self, name: str) -> Any:
+        return reduce(getattr, name.split("."), self)

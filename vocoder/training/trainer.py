@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
-from vocoder.audio import int16_to_waveform
+from vocoder.audio import INT16_LEVELS, int16_to_waveform
 from vocoder.dataset import Batch, SegmentBatches, Shape, segment
 from vocoder.device import in_precision, keep_freed_memory, pick_precision
 from vocoder.errors import UserError
@@ -28,6 +28,7 @@ from vocoder.training.settings import TrainingSettings
 
 NATS_PER_BIT = math.log(2)
 EVALUATION_FRAMES = 100  # predicted in one piece; bounds memory
+TOO_FAST = "Start again from the last checkpoint (the same command) with a lower training.optimizer.learning_rate"
 MARGINAL_BATCHES = 16  # whose samples the output's starting point is fitted to
 
 
@@ -39,6 +40,10 @@ class Trainer:
             raise UserError(
                 f"{store.directory}: its mels are not the model's ({store.spec.differences(config.mel)}); "
                 "preprocess the corpus with the model's mel, or train a new model"
+            )
+        if config.distribution.levels != INT16_LEVELS:
+            raise UserError(
+                f"distribution.levels={config.distribution.levels}: a store's samples have {INT16_LEVELS} levels"
             )
         keep_freed_memory()
         torch.manual_seed(settings.seed)
@@ -67,27 +72,32 @@ class Trainer:
         """How much of the run is done; 1 when it is over."""
         return min(1.0, progress_of(self.settings.length, self.step, self.minutes))
 
-    def train(
-        self, run: Run, monitor: Monitor, interrupts: Interrupts, bar: Callable[["Trainer", float, float], None]
-    ) -> None:
-        """Train until the run is over or a signal came, then save. `bar` is shown each logged loss in bits."""
+    def train(self, run: Run, monitor: Monitor, interrupts: Interrupts, bar: Callable[[float, float], None]) -> None:
+        """Train until the run is over or a signal came, then save. `bar` is shown losses and samples per second."""
         batches = self.data.batches(self.step, self.settings.batch.workers, self.device.type == "cuda")
         clock = Clock(self)
         if self.step == 0:
             self.checkpoint(run, monitor)
         losses: list[Tensor] = []
         while self.progress < 1 and not interrupts.signal:
+            clock.count_break()  # only now, or what the last checkpoint says of its minutes were outdated
             batch = next(batches)
             loss, gradient_norm = self.train_step(batch.to(self.device))
             losses.append(loss)
-            clock.tick()
-            if self.step % self.settings.log_every == 0:
-                self._log(monitor, losses, gradient_norm, clock, batch, bar)
+            clock.count_step()
+            logging, saving, auditioning = (
+                every and self.step % every == 0
+                for every in (self.settings.log_every, self.settings.checkpoint.every, self.settings.audition.every)
+            )
+            if logging or saving or self.progress >= 1 or interrupts.signal:
+                self._require_finite(losses, batch)
+            if logging:
+                self._log(monitor, losses, gradient_norm, clock.lap(), bar)
                 losses = []
-            if self.settings.audition.every and self.step % self.settings.audition.every == 0:
+            if auditioning and self.progress < 1:
                 self.audition(monitor)
-            if self.step % self.settings.checkpoint.every == 0 and self.progress < 1:
-                self.checkpoint(run, monitor)  # its time counts with the next step, or what it saved were outdated
+            if saving and self.progress < 1:
+                self.checkpoint(run, monitor)
         if self.progress >= 1 and self.settings.audition.every:
             self.audition(monitor)
         self.checkpoint(run, monitor, evaluate=not interrupts.signal)
@@ -161,6 +171,8 @@ class Trainer:
         """Evaluate, save, and forget older checkpoints."""
         if evaluate and self.dev_bits is None:
             self.dev_bits = self.last_dev_bits = self.evaluate()
+            if not math.isfinite(self.dev_bits):
+                raise UserError(f"step {self.step}: dev bits are {self.dev_bits}; not saved. {TOO_FAST}")
             monitor.scalars(self.step, {"bits/dev": self.dev_bits, "minutes": self.minutes})
         directory = run.checkpoint_directory(self.step)
         if not directory.exists():
@@ -177,12 +189,11 @@ class Trainer:
             "averaged_steps": self.averaged.n_averaged,
             "step": self.step,
             "minutes": self.minutes,
-            "seed": self.settings.seed,
             "settings": asdict(self.settings),
         }
 
-    def restore(self, checkpoint: Checkpoint) -> None:
-        """Take up a run where a checkpoint left it.
+    def restore(self, checkpoint: Checkpoint) -> list[str]:
+        """Take up a run where a checkpoint left it; returns which settings are not what they were then.
 
         Raises:
             UserError: the checkpoint is of another model.
@@ -199,9 +210,13 @@ class Trainer:
         self.averaged_model().load_state_dict(checkpoint.weights("ema"))
         self.averaged.n_averaged.copy_(state["averaged_steps"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.scaler.load_state_dict(state["scaler"])
+        for group in self.optimizer.param_groups:
+            group["betas"] = self.settings.optimizer.betas
+        if state["scaler"]:  # empty where the run was not in float16
+            self.scaler.load_state_dict(state["scaler"])
         self.step, self.minutes = state["step"], state["minutes"]
         self.dev_bits = self.last_dev_bits = checkpoint.dev_bits if math.isfinite(checkpoint.dev_bits) else None
+        return sorted(_differences(state["settings"], asdict(self.settings), "training."))
 
     def _start_from_data(self) -> None:
         mean, std = (torch.from_numpy(array) for array in self.store.mel_statistics)
@@ -215,16 +230,10 @@ class Trainer:
         monitor: Monitor,
         losses: list[Tensor],
         gradient_norm: Tensor,
-        clock: "Clock",
-        batch: Batch,
-        bar: Callable[["Trainer", float, float], None],
+        seconds: float,
+        bar: Callable[[float, float], None],
     ) -> None:
         loss = float(torch.stack(losses).mean())
-        if not math.isfinite(loss):
-            raise UserError(
-                f"step {self.step}: the loss is {loss}; the last batch was {', '.join(batch.ids)}. Start again "
-                "from the last checkpoint (the same command) with a lower training.optimizer.learning_rate"
-            )
         batch_settings = self.settings.batch
         samples = len(losses) * batch_settings.size * batch_settings.segment_frames * self.store.spec.hop_length
         values = {
@@ -232,10 +241,17 @@ class Trainer:
             "bits/train": loss / NATS_PER_BIT,
             "learning_rate": self.optimizer.param_groups[0]["lr"],
             "gradient_norm": float(gradient_norm),
-            "samples_per_second": samples / clock.lap(),
+            "samples_per_second": samples / seconds,
         }
         monitor.scalars(self.step, values)
-        bar(self, loss / NATS_PER_BIT, values["samples_per_second"])
+        bar(loss, values["samples_per_second"])
+
+    def _require_finite(self, losses: list[Tensor], batch: Batch) -> None:
+        loss = float(torch.stack(losses).mean())
+        if not math.isfinite(loss):
+            raise UserError(
+                f"step {self.step}: the loss is {loss}; the last batch was {', '.join(batch.ids)}. {TOO_FAST}"
+            )
 
     def _dev_entries(self) -> list[Entry]:
         """Dev utterances in an order that no name decides, up to the evaluated length."""
@@ -259,20 +275,26 @@ class Trainer:
 
 
 class Clock:
-    """Counts a trainer's minutes; `lap` gives the seconds since the last lap."""
+    """Counts a trainer's minutes, and of these the seconds of its steps; `lap` gives those since the last lap."""
 
     def __init__(self, trainer: Trainer) -> None:
         self._trainer = trainer
-        self._last = self._lap = time.monotonic()
+        self._last = time.monotonic()
+        self._step_seconds = 0.0
 
-    def tick(self) -> None:
+    def count_break(self) -> float:
+        """What passed since the last count: evaluation, audition, saving."""
         now = time.monotonic()
-        self._trainer.minutes += (now - self._last) / 60
-        self._last = now
+        seconds, self._last = now - self._last, now
+        self._trainer.minutes += seconds / 60
+        return seconds
+
+    def count_step(self) -> None:
+        """What passed since the last count was a step."""
+        self._step_seconds += self.count_break()
 
     def lap(self) -> float:
-        now = time.monotonic()
-        seconds, self._lap = now - self._lap, now
+        seconds, self._step_seconds = self._step_seconds, 0.0
         return seconds
 
 
