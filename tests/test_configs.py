@@ -87,8 +87,9 @@ def test_there_are_the_sizes_that_are_promised() -> None:
     sizes = train_settings("model=r9y9").model.wavenet
     assert list(asdict(sizes).values()) == [24, 4, 3, 128, 256, 128]
     assert r9y9.distribution.channels == 30
-    # 2 (1 + 2 + … + 32) for each of 3 stacks of 6 and of 4 stacks of 6, and the sample itself
-    assert (small.receptive_field, r9y9.receptive_field) == (1 + 3 * 126, 1 + 4 * 126)
+    # 2 (1 + 2 + … + 32) for each of 3 stacks of 6 and of 4 stacks of 6, the sample itself, and what predicts the oldest
+    assert (small.receptive_field, r9y9.receptive_field) == (1 + 3 * 126 + 24, 1 + 4 * 126 + 24)
+    assert built("model.linear_prediction.kind=none").receptive_field == 1 + 3 * 126
 
 
 def test_the_files_say_what_the_code_has_for_a_default() -> None:

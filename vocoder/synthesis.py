@@ -18,7 +18,7 @@ from vocoder.device import pick_device
 from vocoder.engines import Noise, ReferenceEngine
 from vocoder.errors import UserError
 from vocoder.mel import MelSpec, check_mel, log_mel
-from vocoder.model import VocoderModel, extend_edges, find_checkpoint, load_model
+from vocoder.model import Conditioning, VocoderModel, extend_edges, find_checkpoint, load_model
 
 BLOCK_FRAMES = 32  # conditioning is computed this far ahead, so memory does not grow with length
 
@@ -121,15 +121,18 @@ class Vocoder:
 
 @torch.inference_mode()
 def silence_conditioning(model: VocoderModel, mel: Tensor, speaker: Tensor | None) -> Tensor:
-    """Conditioning [B, receptive_field - 1, C] of the silence before utterances with mel [B, n_mels, F]."""
+    """What the network hears of the mel in the silence before utterances with mel [B, n_mels, F].
+
+    Conditioning channels [B, the network's receptive field - 1, C].
+    """
     before = model.history_frames + model.context_frames
     extended = extend_edges(mel, before, model.context_frames)
-    conditioning = model.condition(extended[..., : before + model.context_frames], speaker)
-    return conditioning[:, conditioning.shape[1] - (model.receptive_field - 1) :]
+    channels = model.condition(extended[..., : before + model.context_frames], speaker).channels
+    return channels[:, channels.shape[1] - (model.wavenet.receptive_field - 1) :]
 
 
 @torch.inference_mode()
-def conditioning_blocks(model: VocoderModel, mel: Tensor, speaker: Tensor | None) -> Iterator[Tensor]:
+def conditioning_blocks(model: VocoderModel, mel: Tensor, speaker: Tensor | None) -> Iterator[Conditioning]:
     """Conditioning of mel [B, n_mels, F], at the sample rate, a few frames at a time."""
     context = model.context_frames
     extended = extend_edges(mel, context, context)

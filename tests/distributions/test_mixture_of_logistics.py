@@ -180,6 +180,18 @@ def test_equal_components_are_one_component() -> None:
     torch.testing.assert_close(one, three, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize(("shift", "log_scale"), [(0.0, 0.0), (0.3, -4.0), (-0.9, 1.5)])
+def test_affine_parameters_are_those_of_the_shifted_and_scaled_variable(shift: float, log_scale: float) -> None:
+    moved = [(weight, shift + math.exp(log_scale) * mean, log_scale + log_s) for weight, mean, log_s in MIXTURE]
+    params = MixtureOfLogistics(3).affine(
+        as_params(*MIXTURE), *(torch.tensor([[value]], dtype=torch.float64) for value in (shift, log_scale))
+    )
+    for level in (0, 20000, 32768, 65535):
+        x = ALL_LEVELS[level].reshape(1, 1)
+        computed = MixtureOfLogistics(3).log_prob(params, x)
+        assert float(computed) == pytest.approx(oracle(moved, float(x)), abs=1e-9)
+
+
 def test_permuting_components_and_shifting_logits_change_nothing() -> None:
     torch.manual_seed(6)
     x = on_grid(1, 100).double()

@@ -1,6 +1,7 @@
 """Generation is the model run one sample at a time: same equations, same start, same distribution."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +14,9 @@ from vocoder.distributions import MixtureOfLogistics
 from vocoder.engines import Noise, ReferenceEngine
 from vocoder.mel import MelSpec
 from vocoder.model import (
+    Conditioning,
     ConditioningConfig,
+    LinearPredictionConfig,
     ModelConfig,
     VocoderConfig,
     VocoderModel,
@@ -21,6 +24,7 @@ from vocoder.model import (
     build_model,
     extend_edges,
 )
+from vocoder.model.linear_prediction import Predictor
 from vocoder.synthesis import conditioning_blocks, silence_conditioning
 
 HOP, N_MELS, FRAMES = 12, 6, 8
@@ -38,15 +42,25 @@ MODELS = {
     "speakers": {"speakers": ("ann", "bob")},
     "speakers only": {"conditioning": ConditioningConfig("none"), "speakers": ("ann", "bob"), "kernel_size": 3},
     "one component": {"components": 1},
+    "linear prediction": {"prediction": LinearPredictionConfig("mel", order=7, updates=5)},
+    "linear prediction, speakers": {
+        "prediction": LinearPredictionConfig("mel", order=1, updates=1),
+        "speakers": ("ann", "bob"),
+        "kernel_size": 3,
+    },
 }
 
 
 def a_model(
-    conditioning: ConditioningConfig = MEL, speakers: tuple[str, ...] = (), components: int = 3, **sizes: int
+    conditioning: ConditioningConfig = MEL,
+    speakers: tuple[str, ...] = (),
+    components: int = 3,
+    prediction: LinearPredictionConfig = LinearPredictionConfig(),  # noqa: B008
+    **sizes: int,
 ) -> VocoderModel:
     torch.manual_seed(1)
     spec = MelSpec(16000, 64, HOP, 64, N_MELS, 0.0, 8000.0)
-    parts = ModelConfig(replace(SIZES, **sizes), conditioning, 4 if speakers else 0)
+    parts = ModelConfig(replace(SIZES, **sizes), conditioning, 4 if speakers else 0, prediction)
     model = build_model(VocoderConfig(spec, parts, MixtureOfLogistics(components), speakers))
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.3)  # so that every path matters, biases too
@@ -55,7 +69,7 @@ def a_model(
 
 def a_mel(batch: int = 1, frames: int = FRAMES) -> Tensor:
     torch.manual_seed(2)
-    return torch.randn(batch, N_MELS, frames)
+    return torch.randn(batch, N_MELS, frames) - 5  # as loud as speech, to linear prediction
 
 
 def speakers_of(model: VocoderModel, batch: int) -> Tensor | None:
@@ -75,12 +89,23 @@ def one_by_one(model: VocoderModel, waves: Tensor, mel: Tensor, speaker: Tensor 
     """The same by the engine, which is told the true sample after each prediction."""
     engine = ReferenceEngine(model)
     state = engine.start(silence_conditioning(model, mel, speaker))
-    conditioning = torch.cat(list(conditioning_blocks(model, mel, speaker)), 1)
+    conditioning = joined(conditioning_blocks(model, mel, speaker))
     params = []
     for t in range(waves.shape[1]):
-        params.append(engine.step(state, conditioning[:, t]))
-        state.previous = waves[:, t]
-    return torch.stack(params, 2)
+        params.append(engine.step(state, conditioning[t : t + 1]))
+        state.hear(waves[:, t])
+    return torch.cat(params, 2)
+
+
+def joined(blocks: Iterable[Conditioning]) -> Conditioning:
+    """Blocks one after another as one."""
+    blocks = list(blocks)
+    channels = torch.cat([block.channels for block in blocks], 1)
+    predictors = [block.predictor for block in blocks if block.predictor]
+    if not predictors:
+        return Conditioning(channels)
+    coefficients = torch.cat([predictor.coefficients for predictor in predictors], 1)
+    return Conditioning(channels, Predictor(coefficients, torch.cat([p.log_gain for p in predictors], 1)))
 
 
 def generate(model: VocoderModel, mel: Tensor, seed: int = 0, ids: list[str] | None = None, **options: Any) -> Tensor:
@@ -153,22 +178,30 @@ def test_the_same_seed_and_id_give_the_same_wave_and_others_another() -> None:
 
 
 @pytest.mark.parametrize("size", [1, 5, 12, 1000])
-def test_a_wave_does_not_depend_on_how_conditioning_is_cut(size: int) -> None:
-    model, mel = a_model(kernel_size=3), a_mel(batch=2)
+@pytest.mark.parametrize("kind", ["none", "mel"])
+def test_a_wave_does_not_depend_on_how_conditioning_is_cut(size: int, kind: Any) -> None:
+    model, mel = a_model(kernel_size=3, prediction=LinearPredictionConfig(kind, order=7)), a_mel(batch=2)
     history = silence_conditioning(model, mel, None)
-    conditioning = torch.cat(list(conditioning_blocks(model, mel, None)), 1)
+    conditioning = joined(conditioning_blocks(model, mel, None))
     noise = Noise(0, ["a", "b"], model.distribution.uniforms)
     whole = torch.cat(list(ReferenceEngine(model).generate(history, [conditioning], noise)), 1)
-    cut = list(ReferenceEngine(model).generate(history, conditioning.split(size, 1), noise))
+    pieces = [conditioning[first : first + size] for first in range(0, FRAMES * HOP, size)]
+    cut = list(ReferenceEngine(model).generate(history, pieces, noise))
     assert torch.equal(torch.cat(cut, 1), whole)
 
 
 @pytest.mark.parametrize("scales", [None, (3, 4)])
 @pytest.mark.parametrize("block_frames", [1, 3, 8])
 def test_conditioning_in_blocks_is_that_of_the_whole_mel(monkeypatch, block_frames: int, scales) -> None:
-    model, mel = a_model(replace(MEL, upsample_scales=scales)), a_mel(batch=2)
+    prediction = LinearPredictionConfig("mel", order=7)
+    model, mel = a_model(replace(MEL, upsample_scales=scales), prediction=prediction), a_mel(batch=2)
     monkeypatch.setattr(synthesis, "BLOCK_FRAMES", block_frames)
     blocks = list(conditioning_blocks(model, mel, None))
     assert len(blocks) == math.ceil(FRAMES / block_frames)
     whole = model.condition(extend_edges(mel, model.context_frames, model.context_frames))
-    torch.testing.assert_close(torch.cat(blocks, 1), whole, rtol=0, atol=1e-5)
+    found = joined(blocks)
+    torch.testing.assert_close(found.channels, whole.channels, rtol=0, atol=1e-5)
+    assert found.predictor is not None
+    assert whole.predictor is not None
+    torch.testing.assert_close(found.predictor.coefficients, whole.predictor.coefficients, rtol=0, atol=1e-5)
+    torch.testing.assert_close(found.predictor.log_gain, whole.predictor.log_gain, rtol=0, atol=1e-5)

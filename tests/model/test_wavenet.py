@@ -19,13 +19,21 @@ from vocoder.distributions import MixtureOfLogistics
 from vocoder.errors import UserError
 from vocoder.mel import MelSpec
 from vocoder.model.conditioning import LinearUpsample, MelConditioning, StagedUpsample
-from vocoder.model.config import ConditioningConfig, ModelConfig, VocoderConfig, WaveNetConfig, build_model
+from vocoder.model.config import (
+    ConditioningConfig,
+    LinearPredictionConfig,
+    ModelConfig,
+    VocoderConfig,
+    WaveNetConfig,
+    build_model,
+)
 from vocoder.model.vocoder_model import VocoderModel, extend_edges
 from vocoder.model.wavenet import WaveNet, dilations
 
 HOP, N_MELS = 12, 6
 SPEC = MelSpec(16000, 64, HOP, 64, N_MELS, 0.0, 8000.0)
 SIZES = WaveNetConfig(layers=6, stacks=2, kernel_size=2, residual_channels=8, gate_channels=12, skip_channels=10)
+PREDICTIONS = [LinearPredictionConfig("none"), LinearPredictionConfig("mel", order=6, updates=4)]
 UPSAMPLINGS = [None, (12,), (3, 4), (2, 3, 2), (1, 12)]
 
 
@@ -34,6 +42,7 @@ def a_config(**changes: Any) -> VocoderConfig:
         replace(SIZES, kernel_size=changes.pop("kernel_size", 2)),
         changes.pop("conditioning", ConditioningConfig(channels=5, context_frames=3)),
         changes.pop("speaker_channels", 0),
+        changes.pop("prediction", LinearPredictionConfig()),
     )
     return VocoderConfig(SPEC, model, MixtureOfLogistics(3), **changes)
 
@@ -47,7 +56,7 @@ def an_utterance(model: VocoderModel, frames: int, batch: int = 1) -> tuple[Tens
     """Waves and mel for a forward pass over so many frames after the history."""
     torch.manual_seed(2)
     waves = 0.5 * torch.randn(batch, (model.history_frames + frames) * HOP)
-    mel = torch.randn(batch, N_MELS, model.history_frames + frames + 2 * model.context_frames)
+    mel = torch.randn(batch, N_MELS, model.history_frames + frames + 2 * model.context_frames) - 5
     return model.distribution.grid.round(waves), mel  # type: ignore[attr-defined]
 
 
@@ -129,9 +138,10 @@ def convolutional_twin(wavenet: WaveNet, inputs: Tensor, conditioning: Tensor) -
 # What a prediction depends on
 
 
+@pytest.mark.parametrize("prediction", PREDICTIONS, ids=lambda config: config.kind)
 @pytest.mark.parametrize("kernel_size", [2, 3])
-def test_a_prediction_depends_on_exactly_the_past_receptive_field(kernel_size: int) -> None:
-    model = a_model(kernel_size=kernel_size)
+def test_a_prediction_depends_on_exactly_the_past_receptive_field(kernel_size: int, prediction) -> None:
+    model = a_model(kernel_size=kernel_size, prediction=prediction)
     waves, mel = an_utterance(model, frames=5, batch=16)
     before = model(waves, mel)
     history, field = model.history_frames * HOP, model.receptive_field
@@ -143,8 +153,9 @@ def test_a_prediction_depends_on_exactly_the_past_receptive_field(kernel_size: i
             assert (t in changed(before, model(perturbed, mel))) is matters, (t, back)
 
 
-def test_no_prediction_depends_on_its_own_sample_or_on_the_future() -> None:
-    model = a_model()
+@pytest.mark.parametrize("prediction", PREDICTIONS, ids=lambda config: config.kind)
+def test_no_prediction_depends_on_its_own_sample_or_on_the_future(prediction) -> None:
+    model = a_model(prediction=prediction)
     waves, mel = an_utterance(model, frames=4)
     before = model(waves, mel)
     history = model.history_frames * HOP
@@ -159,12 +170,13 @@ def test_no_prediction_depends_on_its_own_sample_or_on_the_future() -> None:
 def test_conditioning_reaches_the_prediction_of_its_own_sample_and_none_before(monkeypatch) -> None:
     model = a_model()
     waves, mel = an_utterance(model, frames=3, batch=16)
-    conditioning = model.condition(mel).detach()
+    conditioning = model.condition(mel)
     monkeypatch.setattr(model, "condition", lambda mel, speaker: conditioning)
     before = model(waves, mel)
     for t in (0, 5, 3 * HOP - 1):
-        conditioning = conditioning.clone()
-        conditioning[:, model.history_frames * HOP + t] += 5
+        channels = conditioning.channels.detach().clone()
+        channels[:, model.history_frames * HOP + t] += 5
+        conditioning = replace(conditioning, channels=channels)
         after = model(waves, mel)
         assert changed(before, after)[0] == t
         before = after
@@ -173,20 +185,25 @@ def test_conditioning_reaches_the_prediction_of_its_own_sample_and_none_before(m
 @pytest.mark.parametrize("scales", UPSAMPLINGS)
 @pytest.mark.parametrize("context_frames", [3, 4])
 def test_a_mel_frame_conditions_only_the_frames_within_its_context(scales, context_frames: int) -> None:
-    model = a_model(conditioning=ConditioningConfig("mel", 5, context_frames, scales))
+    model = a_model(conditioning=ConditioningConfig("mel", 5, context_frames, scales), prediction=PREDICTIONS[1])
     frames, middle = 13, 6
-    mel = torch.randn(1, N_MELS, frames + 2 * context_frames)
+    mel = torch.randn(1, N_MELS, frames + 2 * context_frames) - 5
     before = model.condition(mel)
-    assert before.shape == (1, frames * HOP, 5)
-    mel[..., context_frames + middle] += 10
-    times = changed(before.transpose(1, 2), model.condition(mel).transpose(1, 2))
+    assert before.channels.shape == (1, frames * HOP, 5)
+    mel[:, ::2, context_frames + middle] += 2
+    after = model.condition(mel)
+    times = changed(before.channels.transpose(1, 2), after.channels.transpose(1, 2))
     assert (middle - context_frames) * HOP <= times[0] <= middle * HOP
     assert (middle + 1) * HOP <= times[-1] + 1 <= (middle + 1 + context_frames) * HOP
+    filters = changed(before.predictor.coefficients.transpose(1, 2), after.predictor.coefficients.transpose(1, 2))
+    assert (middle - 1) * HOP <= filters[0] <= middle * HOP
+    assert (middle + 1) * HOP <= filters[-1] + 1 <= (middle + 2) * HOP
 
 
+@pytest.mark.parametrize("prediction", PREDICTIONS, ids=lambda config: config.kind)
 @pytest.mark.parametrize("scales", UPSAMPLINGS)
-def test_predictions_of_a_crop_equal_those_of_the_whole_utterance(scales) -> None:
-    model = a_model(conditioning=ConditioningConfig("mel", 5, 3, scales), kernel_size=3)
+def test_predictions_of_a_crop_equal_those_of_the_whole_utterance(scales, prediction) -> None:
+    model = a_model(conditioning=ConditioningConfig("mel", 5, 3, scales), kernel_size=3, prediction=prediction)
     history, context = model.history_frames, model.context_frames
     waves, mel = an_utterance(model, frames=20)
     whole = model(waves, mel)

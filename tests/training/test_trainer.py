@@ -17,7 +17,7 @@ from vocoder.audio import int16_to_grid
 from vocoder.distributions import MixtureOfLogistics
 from vocoder.errors import UserError
 from vocoder.mel import PRESETS
-from vocoder.model import VocoderConfig, extend_edges, find_checkpoint
+from vocoder.model import LinearPredictionConfig, VocoderConfig, extend_edges, find_checkpoint
 from vocoder.model.checkpoint import checkpoints_in, open_checkpoint
 from vocoder.store import Store
 from vocoder.training import Monitor, Run, Trainer
@@ -28,6 +28,10 @@ MakeTrainer = Callable[..., Trainer]
 
 
 def ignore(*_: Any) -> None: ...
+
+
+def with_prediction(config: VocoderConfig, kind: Any) -> VocoderConfig:
+    return replace(config, model=replace(config.model, linear_prediction=LinearPredictionConfig(kind)))
 
 
 def weights(trainer: Trainer) -> dict[str, Tensor]:
@@ -154,8 +158,11 @@ def devices_of(trainer: Trainer) -> set[str]:
     return {tensor.device.type for name, tensor in tensors if not name.endswith((".step", "n_averaged"))}
 
 
-def test_a_step_on_the_meta_device_finds_no_tensor_elsewhere(make_trainer: MakeTrainer) -> None:
-    trainer = make_trainer("meta")
+@pytest.mark.parametrize("kind", ["none", "mel"])
+def test_a_step_on_the_meta_device_finds_no_tensor_elsewhere(
+    make_trainer: MakeTrainer, config: VocoderConfig, kind: Any
+) -> None:
+    trainer = make_trainer("meta", with_prediction(config, kind))
     loss, norm = trainer.train_step(trainer.data[0].to(trainer.device))
     trainer.train_step(trainer.data[1].to(trainer.device))
     assert loss.device.type == norm.device.type == "meta"
@@ -163,9 +170,11 @@ def test_a_step_on_the_meta_device_finds_no_tensor_elsewhere(make_trainer: MakeT
 
 
 @pytest.mark.cuda
+@pytest.mark.parametrize("kind", ["none", "mel"])
 @pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
-def test_a_gpu_trains_like_the_cpu(make_trainer: MakeTrainer, precision: str) -> None:
-    trainer, on_cpu = make_trainer("cuda", precision=precision), make_trainer()
+def test_a_gpu_trains_like_the_cpu(make_trainer: MakeTrainer, config: VocoderConfig, precision: str, kind: Any) -> None:
+    model = with_prediction(config, kind)
+    trainer, on_cpu = make_trainer("cuda", model, precision=precision), make_trainer("cpu", model)
     losses = [float(trainer.train_step(trainer.data[n].to(trainer.device))[0]) for n in range(3)]
     assert devices_of(trainer) == {"cuda"}
     assert losses == pytest.approx(take_steps(on_cpu, 3), rel=1e-4 if precision == "float32" else 1e-2)
@@ -175,8 +184,11 @@ def test_a_gpu_trains_like_the_cpu(make_trainer: MakeTrainer, precision: str) ->
 # Evaluation
 
 
-def test_dev_bits_are_those_of_whole_utterances(make_trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch) -> None:
-    trainer = make_trainer()
+@pytest.mark.parametrize("kind", ["none", "mel"])
+def test_dev_bits_are_those_of_whole_utterances(
+    make_trainer: MakeTrainer, config: VocoderConfig, monkeypatch: pytest.MonkeyPatch, kind: Any
+) -> None:
+    trainer = make_trainer(model=with_prediction(config, kind))
     take_steps(trainer, 3)
     trainer.settings = replace(trainer.settings, checkpoint=replace(trainer.settings.checkpoint, dev_seconds=1e6))
     expected = -float(log_prob_of_whole_utterances(trainer, "dev").double().mean()) / math.log(2)

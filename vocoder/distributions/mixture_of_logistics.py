@@ -84,6 +84,13 @@ class MixtureOfLogistics:
             noise = standard_logistic(u[:, self.components :])
             return self.grid.round(mean + temperature * log_scale.exp() * noise).squeeze(1)
 
+    def affine(self, params: Tensor, shift: Tensor, log_scale: Tensor) -> Tensor:
+        """Parameters of shift + exp(log_scale) y, where y has params [B, 3M, T]; shift and log_scale [B, T]."""
+        with without_autocast(params.device):
+            logits, means, log_scales = _in_full_precision(params).chunk(3, 1)
+            shift, log_scale = shift.unsqueeze(1), log_scale.unsqueeze(1)
+            return torch.cat((logits, shift + log_scale.exp() * means, log_scale + log_scales), 1)
+
     def marginal_params(self, x: Tensor) -> Tensor:
         """The mixture [3M] of zero-mean logistics of fixed, log-spaced scales that fits x [N] best.
 
@@ -108,9 +115,7 @@ class MixtureOfLogistics:
         return torch.cat((log_weights, means, log_scales)).float()
 
     def _split(self, params: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        if params.dtype in (torch.float16, torch.bfloat16):
-            params = params.float()
-        logits, means, log_scales = params.chunk(3, 1)
+        logits, means, log_scales = _in_full_precision(params).chunk(3, 1)
         return logits, means, log_scales.clamp(min=self.log_scale_min)
 
     def _component_log_prob(self, means: Tensor, log_scales: Tensor, x: Tensor) -> Tensor:
@@ -122,6 +127,10 @@ class MixtureOfLogistics:
         between = upper + lower + log1mexp(2 * half_bin * inverse_scale)
         at_edge = torch.where(self.grid.is_lowest(x), upper, lower)
         return torch.where(self.grid.is_lowest(x) | self.grid.is_highest(x), at_edge, between)
+
+
+def _in_full_precision(params: Tensor) -> Tensor:
+    return params.float() if params.dtype in (torch.float16, torch.bfloat16) else params
 
 
 def log1mexp(z: Tensor) -> Tensor:

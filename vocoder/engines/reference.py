@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from vocoder.engines.noise import Noise
-from vocoder.model import VocoderModel
+from vocoder.model import Conditioning, VocoderModel
+from vocoder.model.linear_prediction import network_inputs
 
 
 @dataclass
@@ -19,8 +20,14 @@ class State:
     """Where generation stands: after `time` samples, with `rings[layer]` [B, history, R]."""
 
     rings: list[Tensor]
-    previous: Tensor  # the last sample [B]
+    past: Tensor  # the last samples [B, K], or [B, 1] without linear prediction
+    prediction: Tensor  # of the last sample [B, 1]
+    log_gain: Tensor  # [B, 1]
     time: int = 0
+
+    def hear(self, sample: Tensor) -> None:
+        """Take note of the sample [B] that came out."""
+        self.past = torch.cat((self.past[:, 1:], sample[:, None]), 1)
 
 
 class ReferenceEngine:
@@ -35,25 +42,26 @@ class ReferenceEngine:
 
     @torch.inference_mode()
     def generate(
-        self, history: Tensor, conditioning: Iterable[Tensor], noise: Noise, temperature: float = 1.0
+        self, history: Tensor, conditioning: Iterable[Conditioning], noise: Noise, temperature: float = 1.0
     ) -> Iterator[Tensor]:
-        """Yield grid samples [B, n] for every block of conditioning [B, n, C].
+        """Yield grid samples [B, n] for every block of conditioning of n samples.
 
         Args:
-            history: conditioning [B, receptive_field - 1, C] of the silence before the utterances.
+            history: conditioning [B, the network's receptive field - 1, C] of the silence before the utterances.
             conditioning: blocks of any length, in order.
             noise: of the same B utterances.
             temperature: multiplies scales and divides logits; 1 samples what was learned.
         """
         state = self.start(history)
         for block in conditioning:
-            uniforms = noise.block(state.time, block.shape[1]).to(block.device)
+            count = block.channels.shape[1]
+            uniforms = noise.block(state.time, count).to(block.channels.device)
             samples = []
-            for t in range(block.shape[1]):
-                params = self.step(state, block[:, t])
-                drawn = self.model.distribution.sample(params[:, :, None], uniforms[:, :, t : t + 1], temperature)
-                state.previous = drawn[:, 0]
-                samples.append(state.previous)
+            for t in range(count):
+                params = self.step(state, block[t : t + 1])
+                drawn = self.model.distribution.sample(params, uniforms[:, :, t : t + 1], temperature)[:, 0]
+                state.hear(drawn)
+                samples.append(drawn)
             yield torch.stack(samples, 1)
 
     @torch.inference_mode()
@@ -65,20 +73,33 @@ class ReferenceEngine:
         for layer in wavenet.residual_layers:
             rings.append(h[:, h.shape[1] - layer.history :].clone())
             h, _ = layer(h, history[:, history.shape[1] - (h.shape[1] - layer.history) :])
-        return State(rings, history.new_zeros(len(history)))
+        order = self.model.linear_prediction.order if self.model.linear_prediction else 1
+        zero = history.new_zeros(len(history), 1)
+        return State(rings, zero.expand(-1, order), zero, zero)
 
     @torch.inference_mode()
-    def step(self, state: State, conditioning: Tensor) -> Tensor:
-        """Parameters [B, P] of the next sample, given its conditioning [B, C]; advances the rings."""
+    def step(self, state: State, conditioning: Conditioning) -> Tensor:
+        """Parameters [B, P, 1] of the next sample, given its conditioning; advances the state but for the sample."""
+        predictor = conditioning.predictor
+        previous = state.past[:, -1:]
+        if predictor is None:
+            return self._network(state, previous.unsqueeze(-1), conditioning.channels)
+        residual = (previous - state.prediction) * (-state.log_gain).exp()
+        state.prediction, state.log_gain = predictor.predict(state.past), predictor.log_gain
+        params = self._network(state, network_inputs(previous, state.prediction, residual), conditioning.channels)
+        return self.model.distribution.affine(params, state.prediction, state.log_gain)
+
+    def _network(self, state: State, inputs: Tensor, channels: Tensor) -> Tensor:
+        """inputs [B, 1, I], conditioning channels [B, 1, C] -> parameters [B, P, 1]; advances the rings."""
         wavenet = self.model.wavenet
-        h = wavenet.embed(state.previous[:, None])
+        h = wavenet.embed(inputs)[:, 0]
         skips = h.new_zeros(())
         for layer, ring in zip(wavenet.residual_layers, state.rings, strict=True):
             slots = [(state.time + tap) % layer.history for tap in range(0, layer.history, layer.dilation)]
             taps = [*(ring[:, slot] for slot in slots), h]
-            next_h, skip = layer.combine(taps, conditioning)
+            next_h, skip = layer.combine(taps, channels[:, 0])
             if slots:
                 ring[:, slots[0]] = h  # the oldest tap, read above for the last time
             h, skips = next_h, skips + skip
         state.time += 1
-        return wavenet.head(skips)
+        return wavenet.head(skips)[:, :, None]

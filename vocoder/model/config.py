@@ -8,6 +8,7 @@ from vocoder.distributions import DISTRIBUTIONS, Distribution
 from vocoder.errors import UserError
 from vocoder.mel import MelSpec, preset_name
 from vocoder.model.conditioning import LinearUpsample, MelConditioning, NoConditioning, StagedUpsample
+from vocoder.model.linear_prediction import INPUTS, LinearPrediction, default_order
 from vocoder.model.vocoder_model import VocoderModel
 from vocoder.model.wavenet import WaveNet
 from vocoder.settings import from_mapping, nearest
@@ -47,12 +48,22 @@ class ConditioningConfig:
 
 
 @dataclass(frozen=True)
+class LinearPredictionConfig:
+    """The filter that the mel implies, relative to which samples are predicted."""
+
+    kind: Literal["none", "mel"] = "none"
+    order: int | None = None  # coefficients; None takes 1.5 a kilohertz of the sample rate
+    updates: int = 8  # times a frame that the filter moves
+
+
+@dataclass(frozen=True)
 class ModelConfig:
     """A network's architecture, without the mel contract and the distribution."""
 
     wavenet: WaveNetConfig
     conditioning: ConditioningConfig = field(default_factory=ConditioningConfig)
     speaker_channels: int = 0  # width of the speaker embedding; 0 ignores speakers
+    linear_prediction: LinearPredictionConfig = field(default_factory=LinearPredictionConfig)
 
 
 @dataclass(frozen=True)
@@ -109,8 +120,16 @@ def build_model(config: VocoderConfig) -> VocoderModel:
             "preprocess with speaker=folder, or set model.speaker_channels=0"
         )
     conditioning = _build_conditioning(config.model.conditioning, config.mel)
-    wavenet = WaveNet(1, conditioning.channels + speaker_channels, config.distribution.channels, **asdict(sizes))
-    return VocoderModel(config.mel, conditioning, wavenet, config.distribution, config.speakers, speaker_channels)
+    prediction = _build_prediction(config.model.linear_prediction, conditioning, config.mel)
+    wavenet = WaveNet(
+        INPUTS if prediction else 1,
+        conditioning.channels + speaker_channels,
+        config.distribution.channels,
+        **asdict(sizes),
+    )
+    return VocoderModel(
+        config.mel, conditioning, wavenet, config.distribution, config.speakers, speaker_channels, prediction
+    )
 
 
 def _build_conditioning(config: ConditioningConfig, mel: MelSpec) -> MelConditioning | NoConditioning:
@@ -128,6 +147,21 @@ def _build_conditioning(config: ConditioningConfig, mel: MelSpec) -> MelConditio
             )
         upsample = StagedUpsample(config.upsample_scales)
     return MelConditioning(mel.n_mels, config.channels, config.context_frames, upsample)
+
+
+def _build_prediction(
+    config: LinearPredictionConfig, conditioning: MelConditioning | NoConditioning, mel: MelSpec
+) -> LinearPrediction | None:
+    if config.kind == "none":
+        return None
+    if conditioning.context_frames < LinearPrediction.context_frames:
+        raise UserError(
+            f"model.linear_prediction.kind=mel: interpolates between frames, and model.conditioning has "
+            f"context_frames={conditioning.context_frames}; set at least {LinearPrediction.context_frames} "
+            "(and kind=mel), or model.linear_prediction.kind=none"
+        )
+    order = default_order(mel.sample_rate) if config.order is None else config.order
+    return LinearPrediction(mel, order, config.updates)
 
 
 def distribution_from_mapping(mapping: Any, where: str = "distribution") -> Distribution:

@@ -8,6 +8,7 @@ zeros, and its first mel frame repeated. Training segments and generation both b
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +18,19 @@ from vocoder.distributions import Distribution
 from vocoder.errors import UserError
 from vocoder.mel import MelSpec
 from vocoder.model.conditioning import MelConditioning, NoConditioning
+from vocoder.model.linear_prediction import LinearPrediction, Predictor, network_inputs
 from vocoder.model.wavenet import WaveNet
+
+
+@dataclass
+class Conditioning:
+    """What is known of T samples before any of them is drawn."""
+
+    channels: Tensor  # [B, T, C]
+    predictor: Predictor | None = None
+
+    def __getitem__(self, time: slice) -> "Conditioning":
+        return Conditioning(self.channels[:, time], self.predictor[time] if self.predictor else None)
 
 
 class VocoderModel(nn.Module):
@@ -31,19 +44,22 @@ class VocoderModel(nn.Module):
         distribution: Distribution,
         speakers: Sequence[str] = (),
         speaker_channels: int = 0,
+        linear_prediction: LinearPrediction | None = None,
     ) -> None:
         super().__init__()
         self.spec = spec
         self.conditioning = conditioning
         self.wavenet = wavenet
         self.distribution = distribution
+        self.linear_prediction = linear_prediction
         self.speakers = tuple(speakers)
         self.speaker_embedding = nn.Embedding(len(speakers), speaker_channels) if speaker_channels else None
 
     @property
     def receptive_field(self) -> int:
         """R: how many past samples a prediction depends on."""
-        return self.wavenet.receptive_field
+        order = self.linear_prediction.order if self.linear_prediction else 0
+        return self.wavenet.receptive_field + order
 
     @property
     def history_frames(self) -> int:
@@ -66,20 +82,52 @@ class VocoderModel(nn.Module):
         Returns:
             params [B, P, F H].
         """
-        beyond = self.history_frames * self.spec.hop_length - self.receptive_field
-        previous = waves[:, beyond:-1]  # x[t - 1] for each t: [B, R - 1 + F H]
-        conditioning = self.condition(mel, speaker)[:, beyond + 1 :]
-        return self.wavenet(previous.unsqueeze(-1), conditioning).transpose(1, 2)
+        conditioning = self.condition(mel, speaker)
+        before = self.history_frames * self.spec.hop_length
+        first = before - self.wavenet.receptive_field  # the oldest sample that the network hears
+        previous = waves[:, first:-1]
+        heard = conditioning[first + 1 :].channels
+        if conditioning.predictor is None:
+            return self.wavenet(previous.unsqueeze(-1), heard).transpose(1, 2)
+        predictor, prediction = self._predict(waves, conditioning.predictor, first)
+        residual = predictor[:-1].residual(previous, prediction[:, :-1])
+        params = self.wavenet(network_inputs(previous, prediction[:, 1:], residual), heard).transpose(1, 2)
+        return self.distribution.affine(params, prediction[:, before - first :], predictor[before - first :].log_gain)
 
-    def condition(self, mel: Tensor, speaker: Tensor | None = None) -> Tensor:
-        """Conditioning at the sample rate: mel [B, n_mels, F + 2 context] -> [B, F H, C]."""
-        conditioning = self.conditioning(mel)
-        if self.speaker_embedding is None:
-            return conditioning
-        if speaker is None:
-            raise UserError(f"this model has speakers: name one of {', '.join(self.speakers)}")
-        embedded = self.speaker_embedding(speaker)[:, None].expand(-1, conditioning.shape[1], -1)
-        return torch.cat((conditioning, embedded.to(conditioning.dtype)), -1)
+    def condition(self, mel: Tensor, speaker: Tensor | None = None) -> Conditioning:
+        """What is known beforehand of F H samples, from mel [B, n_mels, F + 2 context]."""
+        channels = self.conditioning(mel)
+        if self.speaker_embedding is not None:
+            if speaker is None:
+                raise UserError(f"this model has speakers: name one of {', '.join(self.speakers)}")
+            embedded = self.speaker_embedding(speaker)[:, None].expand(-1, channels.shape[1], -1)
+            channels = torch.cat((channels, embedded.to(channels.dtype)), -1)
+        return Conditioning(channels, self._predictor(mel))
+
+    def _predictor(self, mel: Tensor) -> Predictor | None:
+        if self.linear_prediction is None:
+            return None
+        beyond = self.context_frames - self.linear_prediction.context_frames
+        return self.linear_prediction(mel[..., beyond : mel.shape[2] - beyond])
+
+    def _predict(self, waves: Tensor, predictor: Predictor, first: int) -> tuple[Predictor, Tensor]:
+        """(predictor, prediction [B, T]) of waves from sample `first` on, which has K samples before it."""
+        order = predictor.coefficients.shape[2]
+        predictor = predictor[first:]
+        return predictor, predictor.predict(waves[:, first - order : -1])
+
+    @torch.no_grad()
+    def novelty(self, waves: Tensor, mel: Tensor) -> Tensor:
+        """What the network has to foretell of samples after the history, arguments as `forward` -> [B, F H].
+
+        The samples themselves, or their residuals where there is linear prediction.
+        """
+        before = self.history_frames * self.spec.hop_length
+        everywhere = self._predictor(mel)
+        if everywhere is None:
+            return waves[:, before:]
+        predictor, prediction = self._predict(waves, everywhere, before)
+        return predictor.residual(waves[:, before:], prediction)
 
     def log_prob(self, waves: Tensor, mel: Tensor, speaker: Tensor | None = None) -> Tensor:
         """Log-probability in nats of every sample after the history: as `forward` -> [B, F H]."""
@@ -87,11 +135,13 @@ class VocoderModel(nn.Module):
         return self.distribution.log_prob(params, waves[:, -params.shape[2] :])
 
     @torch.no_grad()
-    def initialise_output(self, samples: Tensor) -> None:
-        """Let an untrained network predict the histogram of `samples` [N], so that training starts there."""
+    def initialise_output(self, novelty: Tensor) -> None:
+        """Let an untrained network predict the histogram of `novelty` [N], so that training starts there."""
+        scale = novelty.abs().max().clamp(min=1.0)  # residuals lie outside the grid, which [-1, 1] bounds
+        fitted = self.distribution.marginal_params(novelty / scale)[None, :, None]
         output = self.wavenet.output
         output.weight.mul_(0.1)
-        output.bias.copy_(self.distribution.marginal_params(samples))
+        output.bias.copy_(self.distribution.affine(fitted, scale.new_zeros(1, 1), scale.log()[None, None])[0, :, 0])
 
     def set_mel_statistics(self, mean: Tensor, std: Tensor) -> None:
         """Fix the normalisation of the mel from per-band statistics [n_mels] of the training data."""
@@ -130,6 +180,7 @@ class VocoderModel(nn.Module):
                 else "nothing"
             )
             + (f" and {len(self.speakers)} speakers" if self.speaker_embedding is not None else "")
+            + (f", linear prediction of order {self.linear_prediction.order}" if self.linear_prediction else "")
         )
 
 

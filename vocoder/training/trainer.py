@@ -221,9 +221,9 @@ class Trainer:
     def _start_from_data(self) -> None:
         mean, std = (torch.from_numpy(array) for array in self.store.mel_statistics)
         self.model.set_mel_statistics(mean, std)
-        hop = self.store.spec.hop_length
-        targets = [self.data[i].waves[:, self.shape.history_frames * hop :] for i in range(MARGINAL_BATCHES)]
-        self.model.initialise_output(torch.cat(targets).flatten()[: 2**18])
+        batches = [self.data[i] for i in range(MARGINAL_BATCHES)]
+        novelty = [self.model.novelty(batch.waves, batch.mel) for batch in batches]
+        self.model.initialise_output(torch.cat(novelty).flatten()[: 2**18])
 
     def _log(
         self,

@@ -1,0 +1,262 @@
+"""The filter that a mel implies: right by an independent computation, stable for any mel, and of use on speech."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import scipy.linalg
+import scipy.ndimage
+import scipy.signal
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from torch import Tensor
+
+from vocoder.audio import int16_to_grid
+from vocoder.distributions import MixtureOfLogistics
+from vocoder.errors import UserError
+from vocoder.mel import PRESETS, MelSpec, log_mel, mel_filterbank
+from vocoder.model import (
+    ConditioningConfig,
+    LinearPredictionConfig,
+    ModelConfig,
+    VocoderConfig,
+    WaveNetConfig,
+    build_model,
+)
+from vocoder.model.linear_prediction import (
+    GAIN_FLOOR,
+    LAG_WINDOW_HZ,
+    WHITE_NOISE,
+    LinearPrediction,
+    Predictor,
+    default_order,
+    inverse_filterbank,
+    levinson,
+    step_up,
+)
+from vocoder.store import Store
+
+SPEC = PRESETS["speech_16k"]
+SPECS = {**PRESETS, "log10": replace(SPEC, log_base="10"), "narrow": replace(SPEC, fmin=90.0, fmax=3800.0)}
+RESONANCES = ((500, 80), (1500, 120), (2500, 160))  # Hz and bandwidth
+
+
+def prediction(spec: MelSpec = SPEC, order: int = 24, updates: int = 8) -> LinearPrediction:
+    return LinearPrediction(spec, order, updates)
+
+
+def some_mel(spec: MelSpec = SPEC, frames: int = 20, batch: int = 1) -> Tensor:
+    """Smooth over bands, as loud as speech."""
+    generator = np.random.default_rng(0)
+    bumps = generator.standard_normal((batch, spec.n_mels, frames))
+    bumps = scipy.ndimage.gaussian_filter1d(bumps, 5, axis=1)
+    mel = torch.from_numpy(6 * bumps - 4).float()
+    return mel / math.log(10) if spec.log_base == "10" else mel
+
+
+def all_pole_polynomial() -> np.ndarray:
+    """1, -a_1, -a_2, … of a vowel-like filter."""
+    polynomial = np.ones(1)
+    for frequency, bandwidth in RESONANCES:
+        radius, angle = np.exp(-np.pi * bandwidth / 16000), 2 * np.pi * frequency / 16000
+        polynomial = np.convolve(polynomial, [1, -2 * radius * np.cos(angle), radius**2])
+    return polynomial
+
+
+def vowel(seconds: float = 4.0, level: float = 0.01) -> Tensor:
+    """White noise through the filter above."""
+    noise = level * np.random.default_rng(1).standard_normal(int(16000 * seconds))
+    return torch.from_numpy(scipy.signal.lfilter([1.0], all_pole_polynomial(), noise)).float()
+
+
+def largest_pole(coefficients: np.ndarray) -> float:
+    """Of the filters [N, K], by the eigenvalues of their companion matrices."""
+    count, order = coefficients.shape
+    companion = np.zeros((count, order, order))
+    companion[:, 0] = coefficients
+    companion[:, np.arange(1, order), np.arange(order - 1)] = 1
+    return float(np.abs(np.linalg.eigvals(companion)).max())
+
+
+@pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
+def test_filter_and_gain_are_those_of_the_normal_equations(spec: MelSpec) -> None:
+    order = default_order(spec.sample_rate)
+    found = prediction(spec, order)
+    mel = some_mel(spec)
+    reflection, log_gain = found.analyse(mel)
+    coefficients = step_up(reflection)[0].numpy()
+
+    clamped = np.clip(mel[0].double().numpy(), spec.log_minimum, spec.log_maximum)
+    amplitude = (10.0 if spec.log_base == "10" else math.e) ** clamped
+    power = (inverse_filterbank(spec).numpy() @ amplitude).T ** 2
+    autocorrelation = np.fft.irfft(power)[:, : order + 1]
+    lags = np.arange(order + 1)
+    autocorrelation *= np.exp(-0.5 * (2 * np.pi * LAG_WINDOW_HZ * lags / spec.sample_rate) ** 2)
+    autocorrelation[:, 0] *= 1 + WHITE_NOISE
+    window = scipy.signal.get_window("hann", spec.win_length)
+    for r, a, g in zip(autocorrelation, coefficients, log_gain[0].exp(), strict=True):
+        expected = scipy.linalg.solve_toeplitz(r[:order], r[1:])
+        np.testing.assert_allclose(a, expected, rtol=0, atol=1e-6 * np.abs(expected).max())
+        error = r[0] - expected @ r[1:]
+        assert float(g) == pytest.approx(math.sqrt(error / (window**2).sum() + GAIN_FLOOR**2), rel=1e-6)
+
+
+@pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
+def test_the_spectrum_is_above_zero_and_has_the_mel_it_came_from(spec: MelSpec) -> None:
+    inverse = inverse_filterbank(spec)
+    assert inverse.min() >= 0
+    assert torch.allclose(inverse.sum(1) > 0, torch.ones(len(inverse), dtype=torch.bool))
+    mel = some_mel(spec)
+    spectrum = prediction(spec).spectrum(mel)
+    assert spectrum.min() > 0
+    back = (mel_filterbank(spec).double() @ spectrum.transpose(1, 2)).log()
+    nepers = mel * (math.log(10) if spec.log_base == "10" else 1)
+    heard = mel_filterbank(spec).sum(1) > 0
+    assert (back - nepers)[:, heard].abs().mean() < 0.25  # 2 dB: interpolation smooths, the mel of white noise it keeps
+    flat = torch.ones(1, spec.n_mels, 1) * mel_filterbank(spec).sum(1)[None, :, None].clamp(min=1e-30).log()
+    flat = flat / (math.log(10) if spec.log_base == "10" else 1)
+    torch.testing.assert_close(prediction(spec).spectrum(flat)[0, 0].log().abs().max().item(), 0.0, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("order", [1, 2, 10, 33])
+def test_levinsons_recursion_solves_the_toeplitz_system(order: int) -> None:
+    power = np.exp(np.random.default_rng(2).standard_normal((5, 257)))
+    autocorrelation = np.fft.irfft(power)[:, : order + 1]
+    reflection, error = levinson(torch.from_numpy(autocorrelation))
+    for r, a, e in zip(autocorrelation, step_up(reflection).numpy(), error, strict=True):
+        expected = scipy.linalg.solve_toeplitz(r[:order], r[1:])
+        np.testing.assert_allclose(a, expected, rtol=0, atol=1e-10)
+        assert float(e) == pytest.approx(r[0] - expected @ r[1:])
+
+
+def test_the_filter_of_a_known_resonator_is_found() -> None:
+    mel = log_mel(vowel(), SPEC)[None]
+    reflection, log_gain = prediction().analyse(mel)
+    frequencies = np.linspace(100, 4000, 200)
+    _, truth = scipy.signal.freqz([0.01], all_pole_polynomial(), frequencies, fs=16000)
+    level = []
+    for a, g in zip(step_up(reflection)[0, 5:-5].numpy(), log_gain[0, 5:-5].exp().numpy(), strict=True):
+        _, response = scipy.signal.freqz([g], np.concatenate([[1], -a]), frequencies, fs=16000)
+        level.append(20 * np.log10(np.abs(response)))
+    difference = np.mean(level, 0) - 20 * np.log10(np.abs(truth))
+    assert np.abs(difference).mean() < 1.5  # dB; a mel's average is that of a logarithm, and its bands are wide
+    for frequency, _ in RESONANCES:
+        near = np.abs(frequencies - frequency) < 150
+        assert abs(frequencies[near][np.mean(level, 0)[near].argmax()] - frequency) < 100
+
+
+def test_what_remains_of_a_known_resonators_sound_is_white_and_of_unit_power() -> None:
+    wave = vowel()
+    whole = prediction()(torch.nn.functional.pad(log_mel(wave, SPEC)[None], (1, 1), mode="replicate"))
+    prior = whole.predict(torch.nn.functional.pad(wave, (24, 0))[None, :-1])
+    residual = whole.residual(wave[None], prior)[0, 2000:-2000].double().numpy()
+    assert 0.7 < residual.std() < 1.4
+    _, density = scipy.signal.welch(residual, 16000, nperseg=512)
+    _, before = scipy.signal.welch(wave.numpy(), 16000, nperseg=512)
+    assert np.ptp(10 * np.log10(before[4:128])) > 50
+    assert np.std(10 * np.log10(density[4:128])) < 1.0  # up to 4 kHz; above, 60 dB below, the mel is its own floor
+
+
+MELS = arrays.arrays(
+    np.float32,
+    st.tuples(st.just(1), st.just(SPEC.n_mels), st.integers(3, 5)),
+    elements=st.one_of(st.floats(-14, 3, width=32), st.sampled_from([-3.4e38, -100.0, -11.5, 0.0, 2.0, 100.0, 3.4e38])),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(mel=MELS)
+def test_every_filter_is_stable_for_any_finite_mel(mel: np.ndarray) -> None:
+    lp = prediction()
+    reflection, log_gain = lp.analyse(torch.from_numpy(mel))
+    assert reflection.abs().max() < 1
+    assert log_gain.isfinite().all()
+    whole = lp(torch.from_numpy(mel))
+    assert whole.coefficients.isfinite().all()
+    assert whole.log_gain.isfinite().all()
+    assert largest_pole(whole.coefficients[0, ::25].double().numpy()) < 1
+
+
+def test_between_frames_the_filter_moves_in_small_steps_through_stable_filters() -> None:
+    mel = some_mel(frames=4)
+    for updates in (1, 8, 200):
+        lp = prediction(updates=updates)
+        whole = lp(mel)
+        assert whole.coefficients.shape == (1, 2 * 200, 24)
+        steps = int((whole.coefficients[0].diff(dim=0).abs().amax(1) > 0).sum())
+        assert steps == 2 * updates - 1
+    reflection, log_gain = lp.analyse(mel)
+    middle = (log_gain[0, 1] + log_gain[0, 2]) / 2  # half-way between two frame centres lies the frame's end
+    assert float(whole.log_gain[0, 199:201].mean()) == pytest.approx(float(middle), abs=1e-5)
+    halves = step_up((reflection[0, 1] + reflection[0, 2]) / 2).float()
+    torch.testing.assert_close(whole.coefficients[0, 199:201].mean(0), halves, rtol=0, atol=1e-2)
+
+
+def test_a_constant_mel_gives_one_filter() -> None:
+    whole = prediction()(some_mel(frames=1).expand(-1, -1, 5))
+    torch.testing.assert_close(whole.coefficients, whole.coefficients[:, :1].expand(-1, 600, -1), rtol=0, atol=1e-5)
+
+
+def test_a_prediction_is_the_weighted_sum_of_the_samples_before() -> None:
+    torch.manual_seed(0)
+    predictor = Predictor(torch.randn(2, 9, 3), torch.zeros(2, 9))
+    past = torch.randn(2, 3 + 8)
+    found = predictor.predict(past)
+    for t in range(9):
+        expected = sum(predictor.coefficients[:, t, k] * past[:, 3 + t - 1 - k] for k in range(3))
+        torch.testing.assert_close(found[:, t], expected)
+
+
+def test_on_real_speech_it_foretells_most_of_what_is_heard(speech_store: Store) -> None:
+    lp, gained = prediction(), []
+    for entry in speech_store.entries:
+        utterance = speech_store.read(entry)
+        wave = torch.from_numpy(int16_to_grid(utterance.wave))
+        mel = torch.from_numpy(utterance.mel.T.copy())[None]
+        whole = lp(torch.nn.functional.pad(mel, (1, 1), mode="replicate"))
+        prior = whole.predict(torch.nn.functional.pad(wave, (24, 0))[None, :-1])[0]
+        gained.append(10 * math.log10(float(wave.square().sum() / (wave - prior).square().sum())))
+    assert np.mean(gained) > 12  # dB
+
+
+def test_before_any_training_it_saves_bits_on_real_speech(speech_store: Store) -> None:
+    bits = {}
+    for kind in ("none", "mel"):
+        sizes = WaveNetConfig(4, 2, 2, residual_channels=8, gate_channels=16, skip_channels=8)
+        parts = ModelConfig(sizes, ConditioningConfig(), linear_prediction=LinearPredictionConfig(kind))  # type: ignore[arg-type]
+        torch.manual_seed(0)
+        model = build_model(VocoderConfig(SPEC, parts, MixtureOfLogistics(10)))
+        entry = max(speech_store.entries, key=lambda entry: entry.frames)
+        utterance = speech_store.read(entry)
+        wave = torch.from_numpy(int16_to_grid(utterance.wave))[None]
+        context = model.context_frames
+        mel = torch.from_numpy(utterance.mel.T.copy())[None]
+        mel = torch.nn.functional.pad(mel, (context, context), mode="replicate")
+        model.initialise_output(model.novelty(wave, mel).flatten())
+        with torch.no_grad():
+            bits[kind] = -float(model.log_prob(wave, mel).mean()) / math.log(2)
+    assert bits["mel"] < bits["none"] - 2
+
+
+@pytest.mark.parametrize(
+    ("config", "conditioning", "message"),
+    [
+        (LinearPredictionConfig("mel", order=0), ConditioningConfig(), r"linear_prediction\.order=0"),
+        (LinearPredictionConfig("mel", order=512), ConditioningConfig(), r"linear_prediction\.order=512"),
+        (LinearPredictionConfig("mel", updates=0), ConditioningConfig(), r"linear_prediction\.updates=0"),
+        (LinearPredictionConfig("mel", updates=201), ConditioningConfig(), r"linear_prediction\.updates=201"),
+        (LinearPredictionConfig("mel"), ConditioningConfig("none"), r"linear_prediction\.kind"),
+    ],
+)
+def test_what_cannot_be_is_refused_by_name(config, conditioning, message: str) -> None:
+    sizes = WaveNetConfig(4, 2, 2, residual_channels=8, gate_channels=16, skip_channels=8)
+    with pytest.raises(UserError, match=message):
+        build_model(VocoderConfig(SPEC, ModelConfig(sizes, conditioning, 0, config), MixtureOfLogistics(10)))
+
+
+@pytest.mark.parametrize(("rate", "order"), [(16000, 24), (22050, 33), (24000, 36)])
+def test_the_order_follows_the_sample_rate(rate: int, order: int) -> None:
+    assert default_order(rate) == order

@@ -1,0 +1,155 @@
+"""The filter that a mel implies: linear prediction from its envelope.
+
+B batch, F frames, H hop length, T = F H samples, K order, U updates of the filter in a frame.
+
+    log-mel -> magnitude -> power spectrum -> autocorrelation -> reflection coefficients and gain of each frame
+            -> interpolated to U a frame -> predictor a [B, T, K] and log g [B, T]
+
+    p[t] = sum over k of a_k[t] x[t - k]      what the vocal tract lets one foresee
+    e[t] = (x[t] - p[t]) / g[t]               what remains: noise and pulses of about unit power
+
+The source-filter view of speech (Makhoul 1975) inside a WaveNet, as in LP-WaveNet (Hwang et al. 2018) and LPCNet
+(Valin and Skoglund 2019), but with no other side information than the mel.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from vocoder.device import without_autocast
+from vocoder.errors import UserError
+from vocoder.mel import MelSpec, hann_window, mel_filterbank
+from vocoder.model.conditioning import LinearUpsample
+
+WHITE_NOISE = 1e-7  # of the power, added to it: no valley is deeper than 70 dB below the mean
+LARGEST_REFLECTION = 1 - 1e-5  # further from 1 than a rounding in float32 can carry a filter
+LAG_WINDOW_HZ = 20.0  # Gaussian smoothing of the spectrum, against resonances narrower than any formant
+GAIN_FLOOR = 1e-5  # a third of a 16-bit step: in digital silence a residual is still a number near 1
+
+
+@dataclass
+class Predictor:
+    """What the mel foretells at T samples."""
+
+    coefficients: Tensor  # a [B, T, K]: a_k weighs the sample k before
+    log_gain: Tensor  # log g [B, T]
+
+    def __getitem__(self, time: slice) -> "Predictor":
+        return Predictor(self.coefficients[:, time], self.log_gain[:, time])
+
+    def predict(self, past: Tensor) -> Tensor:
+        """p [B, T] from past [B, K + T - 1]: the K samples before the first time, and all but the last of the T."""
+        order = self.coefficients.shape[2]
+        return (past.unfold(1, order, 1).flip(2) * self.coefficients).sum(2)
+
+    def residual(self, x: Tensor, prediction: Tensor) -> Tensor:
+        """e [B, T] of samples x [B, T] and their predictions p [B, T]."""
+        return (x - prediction) * (-self.log_gain).exp()
+
+
+def network_inputs(previous: Tensor, prediction: Tensor, residual: Tensor) -> Tensor:
+    """x[t - 1], p[t] and e[t - 1], each [B, T], as the network hears them: [B, T, 3] of about unit size.
+
+    A residual can be huge where the mel says silence and there is none; tanh keeps it in bounds.
+    """
+    return torch.stack((4 * previous, 4 * prediction, 2 * (residual / 4).tanh()), -1)
+
+
+INPUTS = 3
+
+
+def default_order(sample_rate: int) -> int:
+    """Two coefficients for each formant, one formant a kilohertz, and half as many again for nasals and source."""
+    return round(1.5 * sample_rate / 1000)
+
+
+class LinearPrediction(nn.Module):
+    """Predictors from log-mels; it learns nothing and holds nothing that a checkpoint needs to keep."""
+
+    context_frames = 1  # interpolation reaches the neighbouring frames
+    inverse: Tensor
+    lag_window: Tensor
+
+    def __init__(self, spec: MelSpec, order: int, updates: int) -> None:
+        super().__init__()
+        if not 1 <= order < spec.n_fft // 2:
+            raise UserError(f"model.linear_prediction.order={order}: must lie between 1 and {spec.n_fft // 2 - 1}")
+        if not 1 <= updates <= spec.hop_length:
+            raise UserError(f"model.linear_prediction.updates={updates}: must lie between 1 and {spec.hop_length}")
+        self.spec, self.order, self.updates = spec, order, updates
+        self.interpolate = LinearUpsample(updates)
+        self.window_power = float(hann_window(spec).double().square().sum())
+        self.register_buffer("inverse", inverse_filterbank(spec), persistent=False)
+        lags = 2 * math.pi * LAG_WINDOW_HZ / spec.sample_rate * torch.arange(order + 1, dtype=torch.float64)
+        window = (-0.5 * lags.square()).exp()
+        window[0] = 1 + WHITE_NOISE
+        self.register_buffer("lag_window", window, persistent=False)
+
+    @torch.no_grad()
+    def forward(self, mel: Tensor) -> Predictor:
+        """mel [B, n_mels, F + 2], any finite numbers -> the predictor of F H samples, stable at each of them."""
+        reflection, log_gain = self.analyse(mel)
+        frames = mel.shape[2] - 2
+        with without_autocast(mel.device):
+            reflection = reflection.clamp(-LARGEST_REFLECTION, LARGEST_REFLECTION)
+            moving = self.interpolate(torch.cat((reflection, log_gain[..., None]), 2).float())  # [B, F U, K + 1]
+        coefficients = step_up(moving[..., :-1])
+        moving = torch.cat((coefficients, moving[..., -1:]), 2).unflatten(1, (frames, self.updates))
+        update = torch.arange(self.spec.hop_length, device=mel.device) * self.updates // self.spec.hop_length
+        samples = moving[:, :, update].flatten(1, 2)  # [B, F H, K + 1]
+        return Predictor(samples[..., :-1], samples[..., -1])
+
+    def analyse(self, mel: Tensor) -> tuple[Tensor, Tensor]:
+        """mel [B, n_mels, F] -> reflection coefficients [B, F, K] within (-1, 1), log gain [B, F]; in float64."""
+        power = self.spectrum(mel).square()  # [B, F, n_fft/2 + 1]
+        autocorrelation = torch.fft.irfft(power)[..., : self.order + 1] * self.lag_window
+        reflection, error = levinson(autocorrelation)
+        variance = error / self.window_power  # a periodogram's mean is the variance times the window's power
+        return reflection, 0.5 * (variance + GAIN_FLOOR**2).log()
+
+    def spectrum(self, mel: Tensor) -> Tensor:
+        """A smooth magnitude spectrum [B, F, n_fft/2 + 1] above 0 that fits log-mel [B, n_mels, F]."""
+        mel = mel.double().clamp(self.spec.log_minimum, self.spec.log_maximum)  # so that nothing overflows
+        amplitude = 10**mel if self.spec.log_base == "10" else mel.exp()
+        return (self.inverse @ amplitude).transpose(1, 2)
+
+
+def inverse_filterbank(spec: MelSpec) -> Tensor:
+    """Float64 [n_fft/2 + 1, n_mels], nowhere negative: the mean level in each band, interpolated between bands.
+
+    Bins that no band covers take the nearest band's level.
+    """
+    filters = mel_filterbank(spec).double()
+    area = filters.sum(1)  # [n_mels]; 0 where a band is narrower than a bin and misses them all
+    heard = area > 0
+    shape = filters / filters.amax(1, keepdim=True).clamp(min=1e-30)  # peaks of 1, so that neighbours weigh alike
+    bins = torch.arange(filters.shape[1], dtype=torch.float64)
+    centres = (filters @ bins) / area.clamp(min=1e-30)
+    nearest = torch.where(heard, (bins[:, None] - centres).abs(), torch.inf).argmin(1)
+    uncovered = shape.sum(0) == 0
+    shape[nearest[uncovered], bins.long()[uncovered]] = 1.0
+    return ((shape / shape.sum(0)) / area.clamp(min=1e-30)[:, None] * heard[:, None]).T.contiguous()
+
+
+def levinson(autocorrelation: Tensor) -> tuple[Tensor, Tensor]:
+    """Reflection coefficients [..., K] and error power [...] from autocorrelation [..., K + 1] (Levinson, Durbin)."""
+    r = autocorrelation
+    error = r[..., 0]
+    a = r[..., :0]
+    reflection = []
+    for i in range(1, r.shape[-1]):
+        k = (r[..., i] - (a * r[..., 1:i].flip(-1)).sum(-1)) / error
+        a = torch.cat((a - k[..., None] * a.flip(-1), k[..., None]), -1)
+        error = error * (1 - k.square())
+        reflection.append(k)
+    return torch.stack(reflection, -1), error
+
+
+def step_up(reflection: Tensor) -> Tensor:
+    """Predictor coefficients [..., K] from reflection coefficients [..., K]: stable where all lie within (-1, 1)."""
+    a = reflection[..., :0]
+    for k in reflection.split(1, -1):
+        a = torch.cat((a - k * a.flip(-1), k), -1)
+    return a
