@@ -48,6 +48,7 @@ def directory_written_aside(path: Path) -> Iterator[Path]:
             yield aside
             for file in aside.rglob("*"):
                 _sync(file)
+                file.chmod((0o777 if file.is_dir() else 0o666) & ~_umask())  # some writers leave theirs closed
             _sync(aside)
             aside.chmod(0o777 & ~_umask())
             aside.rename(path)

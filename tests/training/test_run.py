@@ -73,6 +73,16 @@ def test_a_run_with_only_damaged_checkpoints_is_not_started_over(run: Run) -> No
         run.newest(pytest.fail)
 
 
+def test_a_run_is_trained_by_one_process_at_a_time(run: Run) -> None:
+    with run.locked():
+        with pytest.raises(UserError, match="another process is training"), Run(run.directory).locked():
+            pass
+        with Run(run.directory.with_name("other")).locked():
+            pass
+    with Run(run.directory).locked():
+        pass
+
+
 def test_what_a_killed_process_left_half_written_is_swept_away(run: Run) -> None:
     leftover = run.checkpoints / ".step-00000006.abc123.partial"
     leftover.mkdir()
@@ -88,6 +98,11 @@ def test_a_checkpoint_that_was_damaged_meanwhile_does_not_stop_a_run(run: Run) -
     (run.checkpoint_directory(4) / "metrics.json").write_text('{"step": 4, "dev_bits": NaN}')
     run.prune(1)
     assert steps(run) == [2, 5]
+
+
+def test_whoever_may_read_the_folder_may_read_the_weights(run: Run) -> None:
+    modes = {file.stat().st_mode & 0o777 for file in run.checkpoint_directory(1).iterdir()}
+    assert modes == {run.checkpoint_directory(1).stat().st_mode & 0o666}
 
 
 def test_weights_return_bit_for_bit(run: Run, tiny_config: VocoderConfig) -> None:

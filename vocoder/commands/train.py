@@ -49,10 +49,15 @@ def job(config: dict[str, Any]) -> int:
         pick_device(settings.device),
     )
     run = Run(Path(settings.runs) / _plain_name(settings.name))
+    with run.locked():
+        return _train(trainer, run)
+
+
+def _train(trainer: Trainer, run: Run) -> int:
     run.sweep()
     checkpoint = run.newest(tell=tqdm.write)
     changed = trainer.restore(checkpoint) if checkpoint is not None else []
-    _introduce(trainer, run)
+    _introduce(trainer, run, resumed=checkpoint is not None)
     if changed:
         print(f"settings that changed: {', '.join(changed)}")
     if trainer.progress >= 1:
@@ -74,11 +79,11 @@ def _plain_name(name: str) -> str:
     return name
 
 
-def _introduce(trainer: Trainer, run: Run) -> None:
+def _introduce(trainer: Trainer, run: Run, resumed: bool) -> None:
     device, precision = trainer.device, str(trainer.precision).removeprefix("torch.")
     print(trainer.model.describe())
     print(f"{len(trainer.data.entries)} training utterances, {device}, {precision}; {run.directory}", end="")
-    print(f" goes on from step {trainer.step}" if trainer.step else " starts")
+    print(f" goes on from step {trainer.step}" if resumed else " starts")
     if trainer.data.too_short:
         print(f"{trainer.data.too_short} training utterances are shorter than a segment and are not drawn")
 

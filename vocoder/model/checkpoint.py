@@ -126,7 +126,7 @@ def find_checkpoint(path: Path) -> Checkpoint:
         UserError: there is none.
     """
     if not path.is_dir():
-        raise UserError(f"model={path}: no such directory; give a run, a checkpoint or a shipped model")
+        raise UserError(f"model={path}: no such directory; give a run or a checkpoint")
     candidates = checkpoints_in(path)
     if not candidates:
         return open_checkpoint(path)

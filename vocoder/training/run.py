@@ -1,10 +1,13 @@
 """The directory of a training run: its checkpoints, which of them to resume from, which to keep."""
 
+import fcntl
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from vocoder.errors import UserError
+from vocoder.files import write_errors_are_clear
 from vocoder.model.checkpoint import Checkpoint, checkpoints_in, open_checkpoint
 
 
@@ -17,6 +20,27 @@ class Run:
 
     def checkpoint_directory(self, step: int) -> Path:
         return self.checkpoints / f"step-{step:08d}"
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the run for this process; the lock goes when the process does, however it ends.
+
+        Raises:
+            UserError: another process is training it.
+        """
+        with write_errors_are_clear(self.directory):
+            self.directory.mkdir(parents=True, exist_ok=True)
+            lock = (self.directory / ".lock").open("w")
+        with lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise UserError(
+                    f"{self.directory}: another process is training this run; stop it, or choose another name"
+                ) from None
+            except OSError:  # a file system without locks
+                pass
+            yield
 
     def sweep(self) -> None:
         """Remove what a killed process left half-written."""
