@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vocoder.engines.noise import Noise
 from vocoder.model import Conditioning, VocoderModel
-from vocoder.model.linear_prediction import network_inputs
+from vocoder.model.linear_prediction import network_inputs, normalised_residual
 
 
 @dataclass
@@ -84,7 +84,7 @@ class ReferenceEngine:
         previous = state.past[:, -1:]
         if predictor is None:
             return self._network(state, previous.unsqueeze(-1), conditioning.channels)
-        residual = (previous - state.prediction) * (-state.log_gain).exp()
+        residual = normalised_residual(previous, state.prediction, state.log_gain)
         state.prediction, state.log_gain = predictor.predict(state.past), predictor.log_gain
         params = self._network(state, network_inputs(previous, state.prediction, residual), conditioning.channels)
         return self.model.distribution.affine(params, state.prediction, state.log_gain)

@@ -46,7 +46,12 @@ class Predictor:
 
     def residual(self, x: Tensor, prediction: Tensor) -> Tensor:
         """e [B, T] of samples x [B, T] and their predictions p [B, T]."""
-        return (x - prediction) * (-self.log_gain).exp()
+        return normalised_residual(x, prediction, self.log_gain)
+
+
+def normalised_residual(x: Tensor, prediction: Tensor, log_gain: Tensor) -> Tensor:
+    """e = (x - p) / g, elementwise."""
+    return (x - prediction) * (-log_gain).exp()
 
 
 def network_inputs(previous: Tensor, prediction: Tensor, residual: Tensor) -> Tensor:

@@ -90,9 +90,9 @@ class Trainer:
                 for every in (self.settings.log_every, self.settings.checkpoint.every, self.settings.audition.every)
             )
             if logging or saving or self.progress >= 1 or interrupts.signal:
-                self._require_finite(losses, batch)
+                mean_loss = self._finite_mean(losses, batch)
             if logging:
-                self._log(monitor, losses, gradient_norm, clock.lap(), bar)
+                self._log(monitor, mean_loss, len(losses), gradient_norm, clock.lap(), bar)
                 losses = []
             if auditioning and self.progress < 1:
                 self.audition(monitor)
@@ -228,14 +228,14 @@ class Trainer:
     def _log(
         self,
         monitor: Monitor,
-        losses: list[Tensor],
+        loss: float,
+        steps: int,
         gradient_norm: Tensor,
         seconds: float,
         bar: Callable[[float, float], None],
     ) -> None:
-        loss = float(torch.stack(losses).mean())
         batch_settings = self.settings.batch
-        samples = len(losses) * batch_settings.size * batch_settings.segment_frames * self.store.spec.hop_length
+        samples = steps * batch_settings.size * batch_settings.segment_frames * self.store.spec.hop_length
         values = {
             "loss/train": loss,
             "bits/train": loss / NATS_PER_BIT,
@@ -246,12 +246,13 @@ class Trainer:
         monitor.scalars(self.step, values)
         bar(loss, values["samples_per_second"])
 
-    def _require_finite(self, losses: list[Tensor], batch: Batch) -> None:
+    def _finite_mean(self, losses: list[Tensor], batch: Batch) -> float:
         loss = float(torch.stack(losses).mean())
         if not math.isfinite(loss):
             raise UserError(
                 f"step {self.step}: the loss is {loss}; the last batch was {', '.join(batch.ids)}. {TOO_FAST}"
             )
+        return loss
 
     def _dev_entries(self) -> list[Entry]:
         """Dev utterances in an order that no name decides, up to the evaluated length."""
