@@ -15,7 +15,7 @@ ROWS = (  # from the bottom; rooms on one row do not import each other
     ("store", "mel_files"),
     ("model", "corpus", "dataset"),
     ("engines",),
-    ("synthesis",),
+    ("synthesis", "likelihood"),
     ("training", "evaluation"),
     ("commands",),
 )

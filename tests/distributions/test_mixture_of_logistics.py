@@ -184,7 +184,8 @@ def test_equal_components_are_one_component() -> None:
 def test_affine_parameters_are_those_of_the_shifted_and_scaled_variable(shift: float, log_scale: float) -> None:
     moved = [(weight, shift + math.exp(log_scale) * mean, log_scale + log_s) for weight, mean, log_s in MIXTURE]
     params = MixtureOfLogistics(3).affine(
-        as_params(*MIXTURE), *(torch.tensor([[value]], dtype=torch.float64) for value in (shift, log_scale))
+        as_params(*MIXTURE),
+        *(torch.tensor([[value]], dtype=torch.float64) for value in (shift, math.exp(log_scale), log_scale)),
     )
     for level in (0, 20000, 32768, 65535):
         x = ALL_LEVELS[level].reshape(1, 1)

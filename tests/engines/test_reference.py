@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
@@ -91,9 +91,9 @@ def one_by_one(model: VocoderModel, waves: Tensor, mel: Tensor, speaker: Tensor 
     state = engine.start(silence_conditioning(model, mel, speaker))
     conditioning = joined(conditioning_blocks(model, mel, speaker))
     params = []
-    for t in range(waves.shape[1]):
-        params.append(engine.step(state, conditioning[t : t + 1]))
-        state.hear(waves[:, t])
+    for t, known in enumerate(conditioning.unbind()):
+        params.append(engine.step(state, known))
+        state.hear(waves[:, t : t + 1])
     return torch.cat(params, 2)
 
 
@@ -104,8 +104,8 @@ def joined(blocks: Iterable[Conditioning]) -> Conditioning:
     predictors = [block.predictor for block in blocks if block.predictor]
     if not predictors:
         return Conditioning(channels)
-    coefficients = torch.cat([predictor.coefficients for predictor in predictors], 1)
-    return Conditioning(channels, Predictor(coefficients, torch.cat([p.log_gain for p in predictors], 1)))
+    parts = ([getattr(predictor, field.name) for predictor in predictors] for field in fields(Predictor))
+    return Conditioning(channels, Predictor(*(torch.cat(part, 1) for part in parts)))
 
 
 def generate(model: VocoderModel, mel: Tensor, seed: int = 0, ids: list[str] | None = None, **options: Any) -> Tensor:
@@ -203,5 +203,5 @@ def test_conditioning_in_blocks_is_that_of_the_whole_mel(monkeypatch, block_fram
     torch.testing.assert_close(found.channels, whole.channels, rtol=0, atol=1e-5)
     assert found.predictor is not None
     assert whole.predictor is not None
-    torch.testing.assert_close(found.predictor.coefficients, whole.predictor.coefficients, rtol=0, atol=1e-5)
+    torch.testing.assert_close(found.predictor.weights, whole.predictor.weights, rtol=0, atol=1e-5)
     torch.testing.assert_close(found.predictor.log_gain, whole.predictor.log_gain, rtol=0, atol=1e-5)

@@ -72,6 +72,11 @@ def vowel(seconds: float = 4.0, level: float = 0.01) -> Tensor:
     return torch.from_numpy(scipy.signal.lfilter([1.0], all_pole_polynomial(), noise)).float()
 
 
+def past_of(wave: Tensor, order: int = 24) -> Tensor:
+    """The samples [1, T, K] before each of wave [T], which starts out of silence."""
+    return torch.nn.functional.pad(wave, (order, 0))[None, :-1].unfold(1, order, 1)
+
+
 def largest_pole(coefficients: np.ndarray) -> float:
     """Of the filters [N, K], by the eigenvalues of their companion matrices."""
     count, order = coefficients.shape
@@ -151,7 +156,7 @@ def test_the_filter_of_a_known_resonator_is_found() -> None:
 def test_what_remains_of_a_known_resonators_sound_is_white_and_of_unit_power() -> None:
     wave = vowel()
     whole = prediction()(torch.nn.functional.pad(log_mel(wave, SPEC)[None], (1, 1), mode="replicate"))
-    prior = whole.predict(torch.nn.functional.pad(wave, (24, 0))[None, :-1])
+    prior = whole.predict(past_of(wave))
     residual = whole.residual(wave[None], prior)[0, 2000:-2000].double().numpy()
     assert 0.7 < residual.std() < 1.4
     _, density = scipy.signal.welch(residual, 16000, nperseg=512)
@@ -202,9 +207,9 @@ def test_a_constant_mel_gives_one_filter() -> None:
 
 def test_a_prediction_is_the_weighted_sum_of_the_samples_before() -> None:
     torch.manual_seed(0)
-    predictor = Predictor(torch.randn(2, 9, 3), torch.zeros(2, 9))
+    predictor = Predictor(torch.randn(2, 9, 3), torch.ones(2, 9), torch.zeros(2, 9))
     past = torch.randn(2, 3 + 8)
-    found = predictor.predict(past)
+    found = predictor.predict(past.unfold(1, 3, 1))
     for t in range(9):
         expected = sum(predictor.coefficients[:, t, k] * past[:, 3 + t - 1 - k] for k in range(3))
         torch.testing.assert_close(found[:, t], expected)
@@ -217,7 +222,7 @@ def test_on_real_speech_it_foretells_most_of_what_is_heard(speech_store: Store) 
         wave = torch.from_numpy(int16_to_grid(utterance.wave))
         mel = torch.from_numpy(utterance.mel.T.copy())[None]
         whole = lp(torch.nn.functional.pad(mel, (1, 1), mode="replicate"))
-        prior = whole.predict(torch.nn.functional.pad(wave, (24, 0))[None, :-1])[0]
+        prior = whole.predict(past_of(wave))[0]
         gained.append(10 * math.log10(float(wave.square().sum() / (wave - prior).square().sum())))
     assert np.mean(gained) > 12  # dB
 

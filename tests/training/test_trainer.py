@@ -193,7 +193,7 @@ def test_dev_bits_are_those_of_whole_utterances(
     trainer.settings = replace(trainer.settings, checkpoint=replace(trainer.settings.checkpoint, dev_seconds=1e6))
     expected = -float(log_prob_of_whole_utterances(trainer, "dev").double().mean()) / math.log(2)
     for frames in (7, 100_000):
-        monkeypatch.setattr("vocoder.training.trainer.EVALUATION_FRAMES", frames)
+        monkeypatch.setattr("vocoder.likelihood.PIECE_FRAMES", frames)
         assert trainer.evaluate() == pytest.approx(expected, abs=1e-5)
 
 

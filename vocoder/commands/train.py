@@ -9,13 +9,13 @@ from tqdm import tqdm
 from vocoder.commands import cli
 from vocoder.device import pick_device
 from vocoder.errors import UserError
+from vocoder.likelihood import NATS_PER_BIT
 from vocoder.model import ModelConfig, VocoderConfig
 from vocoder.model.config import distribution_from_mapping
 from vocoder.settings import from_mapping
 from vocoder.store import Store
 from vocoder.training import Monitor, Run, Trainer, TrainingSettings
 from vocoder.training.interrupts import Interrupts
-from vocoder.training.trainer import NATS_PER_BIT
 
 
 @dataclass(frozen=True)

@@ -35,8 +35,8 @@ class Distribution(Protocol):
         """A draw on the grid: params [B, P, T], u [B, U, T] in (0, 1) -> [B, T]."""
         ...
 
-    def affine(self, params: Tensor, shift: Tensor, log_scale: Tensor) -> Tensor:
-        """Parameters of shift + exp(log_scale) y, where y has params [B, P, T]; shift and log_scale [B, T]."""
+    def affine(self, params: Tensor, shift: Tensor, scale: Tensor, log_scale: Tensor) -> Tensor:
+        """Parameters of shift + scale y, where y has params [B, P, T]; shift, scale and its logarithm [B, T]."""
         ...
 
     def marginal_params(self, x: Tensor) -> Tensor:

@@ -22,12 +22,12 @@ class State:
     rings: list[Tensor]
     past: Tensor  # the last samples [B, K], or [B, 1] without linear prediction
     prediction: Tensor  # of the last sample [B, 1]
-    log_gain: Tensor  # [B, 1]
+    gain: Tensor  # of the last sample [B, 1]
     time: int = 0
 
     def hear(self, sample: Tensor) -> None:
-        """Take note of the sample [B] that came out."""
-        self.past = torch.cat((self.past[:, 1:], sample[:, None]), 1)
+        """Take note of the sample [B, 1] that came out."""
+        self.past = torch.cat((self.past[:, 1:], sample), 1)
 
 
 class ReferenceEngine:
@@ -54,15 +54,14 @@ class ReferenceEngine:
         """
         state = self.start(history)
         for block in conditioning:
-            count = block.channels.shape[1]
-            uniforms = noise.block(state.time, count).to(block.channels.device)
+            uniforms = noise.block(state.time, block.channels.shape[1]).to(block.channels.device)
             samples = []
-            for t in range(count):
-                params = self.step(state, block[t : t + 1])
-                drawn = self.model.distribution.sample(params, uniforms[:, :, t : t + 1], temperature)[:, 0]
+            for conditioning_of_sample, u in zip(block.unbind(), uniforms.unsqueeze(-1).unbind(2), strict=True):
+                params = self.step(state, conditioning_of_sample)
+                drawn = self.model.distribution.sample(params, u, temperature)
                 state.hear(drawn)
                 samples.append(drawn)
-            yield torch.stack(samples, 1)
+            yield torch.cat(samples, 1)
 
     @torch.inference_mode()
     def start(self, history: Tensor) -> State:
@@ -75,7 +74,7 @@ class ReferenceEngine:
             h, _ = layer(h, history[:, history.shape[1] - (h.shape[1] - layer.history) :])
         order = self.model.linear_prediction.order if self.model.linear_prediction else 1
         zero = history.new_zeros(len(history), 1)
-        return State(rings, zero.expand(-1, order), zero, zero)
+        return State(rings, zero.expand(-1, order), zero, zero + 1)
 
     @torch.inference_mode()
     def step(self, state: State, conditioning: Conditioning) -> Tensor:
@@ -83,21 +82,23 @@ class ReferenceEngine:
         predictor = conditioning.predictor
         previous = state.past[:, -1:]
         if predictor is None:
-            return self._network(state, previous.unsqueeze(-1), conditioning.channels)
-        residual = normalised_residual(previous, state.prediction, state.log_gain)
-        state.prediction, state.log_gain = predictor.predict(state.past), predictor.log_gain
-        params = self._network(state, network_inputs(previous, state.prediction, residual), conditioning.channels)
-        return self.model.distribution.affine(params, state.prediction, state.log_gain)
+            return self._network(state, previous, conditioning.channels)
+        residual = normalised_residual(previous, state.prediction, state.gain)
+        state.prediction, state.gain = predictor.predict(state.past).unsqueeze(1), predictor.gain
+        params = self._network(
+            state, network_inputs(previous, state.prediction, residual).squeeze(1), conditioning.channels
+        )
+        return self.model.distribution.affine(params, state.prediction, predictor.gain, predictor.log_gain)
 
     def _network(self, state: State, inputs: Tensor, channels: Tensor) -> Tensor:
-        """inputs [B, 1, I], conditioning channels [B, 1, C] -> parameters [B, P, 1]; advances the rings."""
+        """inputs [B, I], conditioning channels [B, C] -> parameters [B, P, 1]; advances the rings."""
         wavenet = self.model.wavenet
-        h = wavenet.embed(inputs)[:, 0]
+        h = wavenet.embed(inputs)
         skips = h.new_zeros(())
         for layer, ring in zip(wavenet.residual_layers, state.rings, strict=True):
             slots = [(state.time + tap) % layer.history for tap in range(0, layer.history, layer.dilation)]
             taps = [*(ring[:, slot] for slot in slots), h]
-            next_h, skip = layer.combine(taps, channels[:, 0])
+            next_h, skip = layer.combine(taps, channels)
             if slots:
                 ring[:, slots[0]] = h  # the oldest tap, read above for the last time
             h, skips = next_h, skips + skip

@@ -2,11 +2,19 @@
 
 import math
 
+import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from vocoder.mel import MelSpec, log_mel
 
 DECIBELS_PER_NEPER = 20 / math.log(10)
+STFT_RESOLUTIONS = ((512, 50, 240), (1024, 120, 600), (2048, 240, 1200))  # n_fft, hop, window in samples
+STFT_FLOOR = 1e-7  # of the power, under the logarithm
+PAUSE_FRAME_SECONDS = 0.01
+PAUSE_FRAMES = 5  # in a row: shorter gaps belong to the speech, as the closure of a t does
+PAUSE_DECIBELS = 40.0  # below the loudest frame
+LEVEL_FLOOR = (1 / 32768) ** 2 / 12  # power of 16-bit rounding, -101 dB: less is silence
 
 
 def log_mel_distance(waveform: Tensor, target_mel: Tensor, spec: MelSpec) -> float:
@@ -19,3 +27,46 @@ def log_mel_distance(waveform: Tensor, target_mel: Tensor, spec: MelSpec) -> flo
     frames = min(mel.shape[1], target_mel.shape[1])
     nepers = (mel[:, :frames] - target_mel[:, :frames]).abs().mean() * (math.log(10) if spec.log_base == "10" else 1)
     return float(nepers) * DECIBELS_PER_NEPER
+
+
+def multi_resolution_stft_distance(waveform: Tensor, target: Tensor) -> float:
+    """Spectral convergence plus mean absolute log-magnitude difference in nepers, over three resolutions.
+
+    Waveform and target [T]. Equations 4 to 6 of Yamamoto et al. 2020 (Parallel WaveGAN), with their windows.
+    A number without a unit; 0 is equality, and 1 comes from the convergence alone where the waveform is silent.
+    """
+    distances = []
+    for n_fft, hop, window in STFT_RESOLUTIONS:
+        ours, theirs = (_magnitude(signal, n_fft, hop, window) for signal in (waveform, target))
+        convergence = (theirs - ours).norm() / theirs.norm()
+        distances.append(convergence + (theirs.log() - ours.log()).abs().mean())
+    return float(torch.stack(distances).mean())
+
+
+def level_in_pauses(waveform: Tensor, target: Tensor, sample_rate: int) -> float:
+    """Level of a waveform [T] in dB below full scale (RMS of 1) where its target [T] pauses; NaN where it never does.
+
+    The level of the target itself is the one to have: more is noise in silence, less is silence where a room was.
+    """
+    length = round(PAUSE_FRAME_SECONDS * sample_rate)
+    quiet = _frame_power(target, length)
+    quiet = quiet < quiet.max() * 10 ** (-PAUSE_DECIBELS / 10)
+    kernel = torch.ones(1, 1, PAUSE_FRAMES)
+    runs = F.conv1d(quiet.float()[None, None], kernel) == PAUSE_FRAMES  # where a long enough run starts
+    in_pause = F.conv_transpose1d(runs.float(), kernel)[0, 0] > 0
+    if not in_pause.any():
+        return math.nan
+    power = _frame_power(waveform, length)[in_pause].mean()
+    return 10 * math.log10(max(float(power), LEVEL_FLOOR))
+
+
+def _magnitude(signal: Tensor, n_fft: int, hop: int, window: int) -> Tensor:
+    spectrum = torch.stft(
+        signal, n_fft, hop, window, torch.hann_window(window).to(signal), return_complex=True, pad_mode="reflect"
+    )
+    return (spectrum.real.square() + spectrum.imag.square()).clamp(min=STFT_FLOOR).sqrt()
+
+
+def _frame_power(signal: Tensor, length: int) -> Tensor:
+    """Mean square of each whole frame of `length` samples."""
+    return signal.double().unfold(0, length, length).square().mean(1)

@@ -3,7 +3,7 @@
 B batch, F frames, H hop length, T = F H samples, K order, U updates of the filter in a frame.
 
     log-mel -> magnitude -> power spectrum -> autocorrelation -> reflection coefficients and gain of each frame
-            -> interpolated to U a frame -> predictor a [B, T, K] and log g [B, T]
+            -> interpolated to U a frame -> predictor a [B, T, K] and g [B, T]
 
     p[t] = sum over k of a_k[t] x[t - k]      what the vocal tract lets one foresee
     e[t] = (x[t] - p[t]) / g[t]               what remains: noise and pulses of about unit power
@@ -33,29 +33,44 @@ GAIN_FLOOR = 1e-5  # a third of a 16-bit step: in digital silence a residual is 
 class Predictor:
     """What the mel foretells at T samples."""
 
-    coefficients: Tensor  # a [B, T, K]: a_k weighs the sample k before
-    log_gain: Tensor  # log g [B, T]
+    weights: Tensor  # [B, T, K], oldest sample first: a_K … a_1, so that the past is read as it lies
+    gain: Tensor  # g [B, T]
+    log_gain: Tensor  # [B, T]
+
+    @property
+    def order(self) -> int:
+        """K."""
+        return self.weights.shape[-1]
+
+    @property
+    def coefficients(self) -> Tensor:
+        """a [B, T, K]: a_k weighs the sample k before."""
+        return self.weights.flip(-1)
 
     def __getitem__(self, time: slice) -> "Predictor":
-        return Predictor(self.coefficients[:, time], self.log_gain[:, time])
+        return Predictor(self.weights[:, time], self.gain[:, time], self.log_gain[:, time])
+
+    def unbind(self) -> "list[Predictor]":
+        """The T predictors of one sample each, with T gone from their shapes' middle: weights [B, K], gains [B, 1]."""
+        gains = (gain.unsqueeze(-1).unbind(1) for gain in (self.gain, self.log_gain))
+        return [Predictor(*parts) for parts in zip(self.weights.unbind(1), *gains, strict=True)]
 
     def predict(self, past: Tensor) -> Tensor:
-        """p [B, T] from past [B, K + T - 1]: the K samples before the first time, and all but the last of the T."""
-        order = self.coefficients.shape[2]
-        return (past.unfold(1, order, 1).flip(2) * self.coefficients).sum(2)
+        """p [...] from the K samples before each: past [..., K], of the shape of the weights."""
+        return (past * self.weights).sum(-1)
 
     def residual(self, x: Tensor, prediction: Tensor) -> Tensor:
-        """e [B, T] of samples x [B, T] and their predictions p [B, T]."""
-        return normalised_residual(x, prediction, self.log_gain)
+        """e of samples x and their predictions p, both of the shape of the gain."""
+        return normalised_residual(x, prediction, self.gain)
 
 
-def normalised_residual(x: Tensor, prediction: Tensor, log_gain: Tensor) -> Tensor:
+def normalised_residual(x: Tensor, prediction: Tensor, gain: Tensor) -> Tensor:
     """e = (x - p) / g, elementwise."""
-    return (x - prediction) * (-log_gain).exp()
+    return (x - prediction) / gain
 
 
 def network_inputs(previous: Tensor, prediction: Tensor, residual: Tensor) -> Tensor:
-    """x[t - 1], p[t] and e[t - 1], each [B, T], as the network hears them: [B, T, 3] of about unit size.
+    """x[t - 1], p[t] and e[t - 1], each [...], as the network hears them: [..., 3] of about unit size.
 
     A residual can be huge where the mel says silence and there is none; tanh keeps it in bounds.
     """
@@ -100,11 +115,11 @@ class LinearPrediction(nn.Module):
         with without_autocast(mel.device):
             reflection = reflection.clamp(-LARGEST_REFLECTION, LARGEST_REFLECTION)
             moving = self.interpolate(torch.cat((reflection, log_gain[..., None]), 2).float())  # [B, F U, K + 1]
-        coefficients = step_up(moving[..., :-1])
-        moving = torch.cat((coefficients, moving[..., -1:]), 2).unflatten(1, (frames, self.updates))
+        weights, log_gain = step_up(moving[..., :-1]).flip(-1), moving[..., -1:]
+        moving = torch.cat((weights, log_gain.exp(), log_gain), 2).unflatten(1, (frames, self.updates))
         update = torch.arange(self.spec.hop_length, device=mel.device) * self.updates // self.spec.hop_length
-        samples = moving[:, :, update].flatten(1, 2)  # [B, F H, K + 1]
-        return Predictor(samples[..., :-1], samples[..., -1])
+        samples = moving[:, :, update].flatten(1, 2)  # [B, F H, K + 2]
+        return Predictor(samples[..., :-2], samples[..., -2], samples[..., -1])
 
     def analyse(self, mel: Tensor) -> tuple[Tensor, Tensor]:
         """mel [B, n_mels, F] -> reflection coefficients [B, F, K] within (-1, 1), log gain [B, F]; in float64."""

@@ -32,6 +32,11 @@ class Conditioning:
     def __getitem__(self, time: slice) -> "Conditioning":
         return Conditioning(self.channels[:, time], self.predictor[time] if self.predictor else None)
 
+    def unbind(self) -> "list[Conditioning]":
+        """The T samples one by one, for stepping: channels [B, C]."""
+        predictors = self.predictor.unbind() if self.predictor else [None] * self.channels.shape[1]
+        return [Conditioning(*parts) for parts in zip(self.channels.unbind(1), predictors, strict=True)]
+
 
 class VocoderModel(nn.Module):
     """A WaveNet conditioned on mel frames (and, if it has any, on a speaker)."""
@@ -92,7 +97,8 @@ class VocoderModel(nn.Module):
         predictor, prediction = self._predict(waves, conditioning.predictor, first)
         residual = predictor[:-1].residual(previous, prediction[:, :-1])
         params = self.wavenet(network_inputs(previous, prediction[:, 1:], residual), heard).transpose(1, 2)
-        return self.distribution.affine(params, prediction[:, before - first :], predictor[before - first :].log_gain)
+        predicted = predictor[before - first :]
+        return self.distribution.affine(params, prediction[:, before - first :], predicted.gain, predicted.log_gain)
 
     def condition(self, mel: Tensor, speaker: Tensor | None = None) -> Conditioning:
         """What is known beforehand of F H samples, from mel [B, n_mels, F + 2 context]."""
@@ -112,9 +118,9 @@ class VocoderModel(nn.Module):
 
     def _predict(self, waves: Tensor, predictor: Predictor, first: int) -> tuple[Predictor, Tensor]:
         """(predictor, prediction [B, T]) of waves from sample `first` on, which has K samples before it."""
-        order = predictor.coefficients.shape[2]
         predictor = predictor[first:]
-        return predictor, predictor.predict(waves[:, first - order : -1])
+        past = waves[:, first - predictor.order : -1].unfold(1, predictor.order, 1)  # [B, T, K]
+        return predictor, predictor.predict(past)
 
     @torch.no_grad()
     def novelty(self, waves: Tensor, mel: Tensor) -> Tensor:
@@ -141,7 +147,8 @@ class VocoderModel(nn.Module):
         fitted = self.distribution.marginal_params(novelty / scale)[None, :, None]
         output = self.wavenet.output
         output.weight.mul_(0.1)
-        output.bias.copy_(self.distribution.affine(fitted, scale.new_zeros(1, 1), scale.log()[None, None])[0, :, 0])
+        scale = scale[None, None]
+        output.bias.copy_(self.distribution.affine(fitted, torch.zeros_like(scale), scale, scale.log())[0, :, 0])
 
     def set_mel_statistics(self, mean: Tensor, std: Tensor) -> None:
         """Fix the normalisation of the mel from per-band statistics [n_mels] of the training data."""

@@ -12,9 +12,10 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
 from vocoder.audio import INT16_LEVELS, int16_to_waveform
-from vocoder.dataset import Batch, SegmentBatches, Shape, segment
+from vocoder.dataset import Batch, SegmentBatches, Shape
 from vocoder.device import in_precision, keep_freed_memory, pick_precision
 from vocoder.errors import UserError
+from vocoder.likelihood import NATS_PER_BIT, likelihood
 from vocoder.mel import log_mel
 from vocoder.model import VocoderConfig, VocoderModel, build_model, save_checkpoint
 from vocoder.model.checkpoint import Checkpoint
@@ -26,8 +27,6 @@ from vocoder.training.run import Run
 from vocoder.training.schedule import learning_rate_factor, progress_of, warmed_up_average
 from vocoder.training.settings import TrainingSettings
 
-NATS_PER_BIT = math.log(2)
-EVALUATION_FRAMES = 100  # predicted in one piece; bounds memory
 TOO_FAST = "Start again from the last checkpoint (the same command) with a lower training.optimizer.learning_rate"
 MARGINAL_BATCHES = 16  # whose samples the output's starting point is fitted to
 
@@ -129,20 +128,9 @@ class Trainer:
         with in_precision(self.precision, self.device):
             return -self.model.log_prob(batch.waves, batch.mel, batch.speaker).mean()
 
-    @torch.no_grad()
     def evaluate(self) -> float:
         """Bits per sample of the averaged weights on the dev split, in float32, teacher-forced."""
-        model = self.averaged_model().eval()
-        total, count = 0.0, 0
-        for entry in self._dev_entries():
-            speaker = self._speaker(entry)
-            for start in range(0, entry.frames, EVALUATION_FRAMES):
-                frames = min(EVALUATION_FRAMES, entry.frames - start)
-                wave, mel = segment(self.store, entry, start, frames, self.shape)
-                waves, mels = (torch.from_numpy(array)[None].to(self.device) for array in (wave, mel))
-                log_prob = model.log_prob(waves, mels, speaker)
-                total, count = total + float(log_prob.double().sum()), count + log_prob.numel()
-        return -total / count / NATS_PER_BIT
+        return likelihood(self.averaged_model().eval(), self.store, self._dev_entries()).per_sample
 
     def audition(self, monitor: Monitor) -> None:
         """Free-running synthesis of fixed dev utterances, to be heard and seen beside the target."""
@@ -270,9 +258,6 @@ class Trainer:
 
     def _speaker_name(self, entry: Entry) -> str | None:
         return entry.speaker if self.model.speaker_embedding is not None else None
-
-    def _speaker(self, entry: Entry) -> Tensor | None:
-        return self.model.speaker_index(self._speaker_name(entry))
 
 
 class Clock:
