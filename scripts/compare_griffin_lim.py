@@ -11,15 +11,13 @@ import argparse
 import sys
 from pathlib import Path
 
-import librosa
 import numpy as np
 import torch
 
 from vocoder import load
 from vocoder.audio import int16_to_waveform, waveform_to_int16, write_wav
 from vocoder.errors import UserError
-from vocoder.evaluation import log_mel_distance
-from vocoder.mel import MelSpec, mel_filterbank
+from vocoder.evaluation import griffin_lim, log_mel_distance
 from vocoder.store import Store
 from vocoder.synthesis import Request
 
@@ -53,24 +51,6 @@ def main() -> None:
             for name, w in (("model", wave), ("griffin-lim", reconstructed)):
                 write_wav(arguments.output / f"{request.id}.{name}.wav", waveform_to_int16(w), spec.sample_rate)
     print(f"{'mean':40} {'':7} {np.mean(rows, axis=0)[0]:7.2f} {np.mean(rows, axis=0)[1]:11.2f}")
-
-
-def griffin_lim(mel: np.ndarray, spec: MelSpec, iterations: int = 60) -> np.ndarray:
-    """A waveform [F * hop_length] whose magnitudes fit log-mel [n_mels, F], phases found by iteration."""
-    amplitude = np.power(10.0 if spec.log_base == "10" else np.e, mel)
-    magnitude = librosa.util.nnls(mel_filterbank(spec).numpy(), amplitude)
-    wave = librosa.griffinlim(
-        magnitude,
-        n_iter=iterations,
-        hop_length=spec.hop_length,
-        win_length=spec.win_length,
-        n_fft=spec.n_fft,
-        random_state=0,
-    )
-    # librosa centres frame 0 on sample 0; ours is centred on the middle of the first hop.
-    lead = 0 if spec.padding == "centre" else spec.hop_length // 2
-    padded = np.pad(wave, (lead, spec.n_fft))[: mel.shape[1] * spec.hop_length]
-    return padded.clip(-1, 1).astype(np.float32)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,14 @@
-"""The distance says what its unit promises."""
+"""Each measure says what its unit promises."""
+
+import math
 
 import librosa
 import numpy as np
 import pytest
+import scipy.signal
 import torch
 
-from vocoder.evaluation import log_mel_distance
+from vocoder.evaluation import level_in_pauses, log_mel_distance, multi_resolution_stft_distance
 from vocoder.mel import PRESETS, log_mel
 
 SPEC = PRESETS["speech_16k"]
@@ -43,3 +46,69 @@ def test_distance_agrees_with_librosa():
     expected = np.abs(decibels(one) - decibels(other)).mean()
     measured = log_mel_distance(torch.from_numpy(one), log_mel(torch.from_numpy(other), SPEC), SPEC)
     assert measured == pytest.approx(expected, abs=1e-3)
+
+
+# Multi-resolution STFT
+
+
+def test_a_waveform_is_at_no_stft_distance_from_itself():
+    wave = torch.from_numpy(noise())
+    assert multi_resolution_stft_distance(wave, wave) == 0
+
+
+def test_half_the_amplitude_is_a_half_and_a_logarithm_of_two_away():
+    wave = torch.from_numpy(noise())
+    assert multi_resolution_stft_distance(wave / 2, wave) == pytest.approx(0.5 + math.log(2), abs=1e-3)
+
+
+def test_stft_distance_agrees_with_scipy():
+    one, other = noise(1), noise(2)
+    expected = []
+    for n_fft, hop, window in ((1024, 120, 600), (2048, 240, 1200), (512, 50, 240)):
+        padded_window = np.pad(scipy.signal.get_window("hann", window), (n_fft - window) // 2)
+        magnitudes = []
+        for wave in (one, other):
+            padded = np.pad(wave.astype(float), n_fft // 2, mode="reflect")
+            frames = np.lib.stride_tricks.sliding_window_view(padded, n_fft)[::hop]
+            power = np.abs(np.fft.rfft(frames * padded_window)) ** 2
+            magnitudes.append(np.sqrt(np.maximum(power, 1e-7)))
+        ours, target = magnitudes
+        convergence = np.sqrt(((target - ours) ** 2).sum() / (target**2).sum())
+        expected.append(convergence + np.abs(np.log(target / ours)).mean())
+    measured = multi_resolution_stft_distance(torch.from_numpy(one), torch.from_numpy(other))
+    assert measured == pytest.approx(np.mean(expected), abs=1e-4)
+
+
+# Pauses
+
+
+def speech_with_a_pause(pause_level: float, pause_seconds: float = 0.3) -> torch.Tensor:
+    """Noise at 0.1 RMS, a pause at `pause_level` RMS, noise again, one second each side."""
+    generator = np.random.default_rng(3)
+    parts = [(0.1, 1.0), (pause_level, pause_seconds), (0.1, 1.0)]
+    return torch.from_numpy(np.concatenate([a * generator.standard_normal(round(16000 * s)) for a, s in parts])).float()
+
+
+@pytest.mark.parametrize("level", [1e-4, 5e-4])
+def test_the_level_in_pauses_is_that_of_the_noise_there(level: float):
+    target = speech_with_a_pause(1e-5)
+    measured = level_in_pauses(speech_with_a_pause(level), target, 16000)
+    assert measured == pytest.approx(20 * math.log10(level), abs=0.5)
+
+
+def test_digital_silence_has_the_level_of_sixteen_bit_rounding():
+    target = speech_with_a_pause(0.0)
+    assert level_in_pauses(target, target, 16000) == pytest.approx(-101.1, abs=0.05)
+
+
+@pytest.mark.parametrize(("level", "seconds"), [(0.01, 0.3), (1e-4, 0.03)])
+def test_what_is_too_loud_or_too_short_is_no_pause(level: float, seconds: float):
+    target = speech_with_a_pause(level, seconds)
+    assert math.isnan(level_in_pauses(target, target, 16000))
+
+
+def test_loudness_outside_the_pauses_does_not_count():
+    target = speech_with_a_pause(1e-4)
+    louder = target.clone()
+    louder[:15000] *= 9
+    assert level_in_pauses(louder, target, 16000) == level_in_pauses(target, target, 16000)

@@ -1,5 +1,12 @@
-"""Measures of synthesised speech against the recording it should resemble."""
+"""Measures of synthesised speech against the recording it should resemble, and what to compare it with."""
 
-from vocoder.evaluation.metrics import log_mel_distance
+from vocoder.evaluation.baselines import filtered_noise, griffin_lim
+from vocoder.evaluation.metrics import level_in_pauses, log_mel_distance, multi_resolution_stft_distance
 
-__all__ = ["log_mel_distance"]
+__all__ = [
+    "filtered_noise",
+    "griffin_lim",
+    "level_in_pauses",
+    "log_mel_distance",
+    "multi_resolution_stft_distance",
+]

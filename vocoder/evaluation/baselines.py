@@ -1,0 +1,52 @@
+"""What a mel gives without any network: Griffin-Lim, and white noise through the filter that the mel implies."""
+
+import librosa
+import numpy as np
+import torch
+from torch import Tensor
+
+from vocoder.mel import MelSpec, mel_filterbank
+from vocoder.model import extend_edges
+from vocoder.model.linear_prediction import LinearPrediction
+
+
+def griffin_lim(mel: np.ndarray, spec: MelSpec, iterations: int = 60) -> np.ndarray:
+    """A waveform [F * hop_length] whose magnitudes fit log-mel [n_mels, F], phases found by iteration.
+
+    Griffin and Lim 1984, in librosa's accelerated form (Perraudin et al. 2013).
+    """
+    amplitude = np.power(10.0 if spec.log_base == "10" else np.e, mel)
+    magnitude = librosa.util.nnls(mel_filterbank(spec).numpy(), amplitude)
+    wave = librosa.griffinlim(
+        magnitude,
+        n_iter=iterations,
+        hop_length=spec.hop_length,
+        win_length=spec.win_length,
+        n_fft=spec.n_fft,
+        random_state=0,
+    )
+    # librosa centres frame 0 on sample 0; ours is centred on the middle of the first hop.
+    lead = 0 if spec.padding == "centre" else spec.hop_length // 2
+    padded = np.pad(wave, (lead, spec.n_fft))[: mel.shape[1] * spec.hop_length]
+    return padded.clip(-1, 1).astype(np.float32)
+
+
+def filtered_noise(mel: np.ndarray, linear_prediction: LinearPrediction, seed: int = 0) -> np.ndarray:
+    """A waveform [F * hop_length]: Gaussian noise of unit power through the filter of log-mel [n_mels, F].
+
+    What linear prediction knows before any network: the envelope and the level, but no pitch.
+    """
+    context = linear_prediction.context_frames
+    predictor = linear_prediction(extend_edges(torch.from_numpy(mel)[None], context, context))
+    noise = torch.randn(predictor.gain.shape[1], generator=torch.Generator().manual_seed(seed))
+    return all_pole(noise * predictor.gain[0], predictor.weights[0]).clip(-1, 1).astype(np.float32)
+
+
+def all_pole(excitation: Tensor, weights: Tensor) -> np.ndarray:
+    """x[t] = excitation[t] + sum over k of weights[t, k] x[t - K + k], from silence: [T] and [T, K] -> [T]."""
+    drive, filters = excitation.double().numpy(), weights.double().numpy()
+    samples, order = filters.shape
+    x = np.zeros(order + samples)
+    for t in range(samples):
+        x[order + t] = drive[t] + filters[t] @ x[t : t + order]
+    return x[order:]
