@@ -262,6 +262,21 @@ def test_what_cannot_be_is_refused_by_name(config, conditioning, message: str) -
         build_model(VocoderConfig(SPEC, ModelConfig(sizes, conditioning, 0, config), MixtureOfLogistics(10)))
 
 
+def test_a_distribution_of_classes_is_told_that_it_cannot_be_moved() -> None:
+    class Classes:
+        levels, channels, uniforms = 65536, 256, 256
+
+        def log_prob(self, params: Tensor, x: Tensor) -> Tensor: ...
+        def sample(self, params: Tensor, u: Tensor, temperature: float = 1.0) -> Tensor: ...
+        def marginal_params(self, x: Tensor) -> Tensor: ...
+
+    sizes = WaveNetConfig(4, 2, 2, residual_channels=8, gate_channels=16, skip_channels=8)
+    parts = ModelConfig(sizes, linear_prediction=LinearPredictionConfig("mel"))
+    with pytest.raises(UserError, match=r"linear_prediction\.kind=none, or take another distribution"):
+        build_model(VocoderConfig(SPEC, parts, Classes()))
+    build_model(VocoderConfig(SPEC, replace(parts, linear_prediction=LinearPredictionConfig("none")), Classes()))
+
+
 @pytest.mark.parametrize(("rate", "order"), [(16000, 24), (22050, 33), (24000, 36)])
 def test_the_order_follows_the_sample_rate(rate: int, order: int) -> None:
     assert default_order(rate) == order

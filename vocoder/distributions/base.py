@@ -35,13 +35,18 @@ class Distribution(Protocol):
         """A draw on the grid: params [B, P, T], u [B, U, T] in (0, 1) -> [B, T]."""
         ...
 
-    def affine(self, params: Tensor, shift: Tensor, scale: Tensor, log_scale: Tensor) -> Tensor:
-        """Parameters of shift + scale y, where y has params [B, P, T]; shift, scale and its logarithm [B, T]."""
-        ...
-
     def marginal_params(self, x: Tensor) -> Tensor:
         """Parameters [P] that describe samples x [N] with no knowledge of their context.
 
         The network's output starts here, so that the first loss is that of the data's histogram.
         """
+        ...
+
+
+@runtime_checkable
+class LocationScale(Distribution, Protocol):
+    """A distribution that can be shifted and scaled, and so be relative to a prediction."""
+
+    def affine(self, params: Tensor, shift: Tensor, scale: Tensor, log_scale: Tensor) -> Tensor:
+        """Parameters of shift + scale y, where y has params [B, P, T]; shift, scale and its logarithm [B, T]."""
         ...

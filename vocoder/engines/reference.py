@@ -88,7 +88,7 @@ class ReferenceEngine:
         params = self._network(
             state, network_inputs(previous, state.prediction, residual).squeeze(1), conditioning.channels
         )
-        return self.model.distribution.affine(params, state.prediction, predictor.gain, predictor.log_gain)
+        return self.model.relative_to(state.prediction, predictor, params)
 
     def _network(self, state: State, inputs: Tensor, channels: Tensor) -> Tensor:
         """inputs [B, I], conditioning channels [B, C] -> parameters [B, P, 1]; advances the rings."""

@@ -9,12 +9,13 @@ zeros, and its first mel frame repeated. Training segments and generation both b
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vocoder.distributions import Distribution
+from vocoder.distributions import Distribution, LocationScale
 from vocoder.errors import UserError
 from vocoder.mel import MelSpec
 from vocoder.model.conditioning import MelConditioning, NoConditioning
@@ -97,8 +98,7 @@ class VocoderModel(nn.Module):
         predictor, prediction = self._predict(waves, conditioning.predictor, first)
         residual = predictor[:-1].residual(previous, prediction[:, :-1])
         params = self.wavenet(network_inputs(previous, prediction[:, 1:], residual), heard).transpose(1, 2)
-        predicted = predictor[before - first :]
-        return self.distribution.affine(params, prediction[:, before - first :], predicted.gain, predicted.log_gain)
+        return self.relative_to(prediction[:, before - first :], predictor[before - first :], params)
 
     def condition(self, mel: Tensor, speaker: Tensor | None = None) -> Conditioning:
         """What is known beforehand of F H samples, from mel [B, n_mels, F + 2 context]."""
@@ -109,6 +109,11 @@ class VocoderModel(nn.Module):
             embedded = self.speaker_embedding(speaker)[:, None].expand(-1, channels.shape[1], -1)
             channels = torch.cat((channels, embedded.to(channels.dtype)), -1)
         return Conditioning(channels, self._predictor(mel))
+
+    def relative_to(self, prediction: Tensor, predictor: Predictor, params: Tensor) -> Tensor:
+        """Parameters of the samples [B, P, T], given those of their residuals: x = p + g e, with p and g [B, T]."""
+        distribution = cast(LocationScale, self.distribution)
+        return distribution.affine(params, prediction, predictor.gain, predictor.log_gain)
 
     def _predictor(self, mel: Tensor) -> Predictor | None:
         if self.linear_prediction is None:
@@ -143,12 +148,17 @@ class VocoderModel(nn.Module):
     @torch.no_grad()
     def initialise_output(self, novelty: Tensor) -> None:
         """Let an untrained network predict the histogram of `novelty` [N], so that training starts there."""
-        scale = novelty.abs().max().clamp(min=1.0)  # residuals lie outside the grid, which [-1, 1] bounds
-        fitted = self.distribution.marginal_params(novelty / scale)[None, :, None]
         output = self.wavenet.output
         output.weight.mul_(0.1)
-        scale = scale[None, None]
-        output.bias.copy_(self.distribution.affine(fitted, torch.zeros_like(scale), scale, scale.log())[0, :, 0])
+        output.bias.copy_(self._marginal_params(novelty))
+
+    def _marginal_params(self, novelty: Tensor) -> Tensor:
+        if self.linear_prediction is None:
+            return self.distribution.marginal_params(novelty)
+        scale = novelty.abs().max()[None, None]  # residuals lie outside [-1, 1], which bounds samples
+        fitted = self.distribution.marginal_params(novelty / scale[0])[None, :, None]
+        distribution = cast(LocationScale, self.distribution)
+        return distribution.affine(fitted, torch.zeros_like(scale), scale, scale.log())[0, :, 0]
 
     def set_mel_statistics(self, mean: Tensor, std: Tensor) -> None:
         """Fix the normalisation of the mel from per-band statistics [n_mels] of the training data."""
