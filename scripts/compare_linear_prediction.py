@@ -28,6 +28,7 @@ from typing import Any
 
 import numpy as np
 import scipy.linalg
+import scipy.ndimage
 import torch
 
 from vocoder import jobs, load
@@ -51,9 +52,10 @@ from vocoder.synthesis import Request, conditioning_blocks, silence_conditioning
 KINDS = ("none", "mel")
 EVALUATIONS = 15  # of a training run, on its dev split
 UTTERANCES = 12  # synthesised, of the test split
-SECONDS = (0.8, 4.0)  # of each: a batch takes as long as its longest
+SECONDS = 4.0  # of the longest of them: a batch takes as long as that
 TEMPERATURES = (0.9, 0.8)
 MEL_NOISE = (0.1, 0.3, 1.0)  # standard deviations in natural logarithms of amplitude
+MEL_BLUR = 1.5  # standard deviation in frames and in bands
 COST_ROUNDS, COST_STEPS = 4, 12  # of training, in turn
 COST_BATCH, COST_FRAMES = 8, 8  # of generation
 
@@ -80,7 +82,7 @@ def main() -> None:
     steps = {kind: round(60 * arguments.minutes / costs["seconds of a training step"][kind]) for kind in KINDS}
     finish(jobs.run(partial(train_fully, train, steps), networks, workers))
     bits = kept(output / "bits.json", lambda: held_out_bits(store, networks))
-    finish(jobs.run(partial(synthesize, store), conditions(networks), workers))
+    finish(jobs.run(partial(synthesize, store), batches(networks), workers))
     report = "\n".join(
         (
             table("Residual alone, bits per sample", residual),
@@ -284,45 +286,50 @@ class Condition:
     network: Network
     temperature: float = 1.0
     mel_noise: float = 0.0
+    mel_blur: float = 0.0
 
     @property
     def folder(self) -> Path:
         return self.network.output / "wavs" / self.name
 
 
-def conditions(networks: list[Network]) -> list[Condition]:
-    plain = [Condition(network.name, network) for network in networks]
+def batches(networks: list[Network]) -> list[list[Condition]]:
+    """Conditions that can be synthesised at once, together all there are."""
     first = next(network for network in networks if network.kind == "mel")
-    cooler = [Condition(f"{first.name} temperature {t}", first, temperature=t) for t in TEMPERATURES]
-    noisy = [Condition(f"{first.name} mel noise {sigma}", first, mel_noise=sigma) for sigma in MEL_NOISE]
-    return plain + cooler + noisy
+    spoilt = [Condition(f"{first.name}, mel noise {sigma}", first, mel_noise=sigma) for sigma in MEL_NOISE]
+    spoilt.append(Condition(f"{first.name}, mel blurred", first, mel_blur=MEL_BLUR))
+    cooler = [[Condition(f"{first.name}, temperature {t}", first, temperature=t)] for t in TEMPERATURES]
+    plain = [[Condition(network.name, network), *(spoilt if network == first else [])] for network in networks]
+    return [*plain, *cooler]
 
 
 def chosen(store: Store) -> list[Entry]:
-    """The first test utterances that are neither very short nor long."""
-    frame = store.spec.hop_length / store.spec.sample_rate
-    return [entry for entry in store.split("test") if SECONDS[0] <= entry.frames * frame <= SECONDS[1]][:UTTERANCES]
+    """The longest test utterances that are not too long."""
+    frames = SECONDS * store.spec.sample_rate / store.spec.hop_length
+    return sorted((e for e in store.split("test") if e.frames <= frames), key=lambda e: -e.frames)[:UTTERANCES]
 
 
-def mel_of(store: Store, entry: Entry, noise: float = 0.0) -> np.ndarray:
-    """Its log-mel [n_mels, F], with noise of so many nepers added."""
+def mel_of(store: Store, entry: Entry, noise: float = 0.0, blur: float = 0.0) -> np.ndarray:
+    """Its log-mel [n_mels, F], smoothed over so many bands and frames, and with noise of so many nepers added."""
     mel = np.ascontiguousarray(store.read(entry).mel.T)
     unit = math.log(10) if store.spec.log_base == "10" else 1.0
-    moved = mel + noise / unit * np.random.default_rng(0).standard_normal(mel.shape)
+    smooth = scipy.ndimage.gaussian_filter(mel, blur) if blur else mel
+    moved = smooth + noise / unit * np.random.default_rng(0).standard_normal(mel.shape)
     clipped: np.ndarray = moved.clip(store.spec.log_minimum, store.spec.log_maximum).astype(np.float32)
     return clipped
 
 
-def synthesize(store: Store, condition: Condition) -> None:
-    """Write the condition's wavs, unless they are there."""
+def synthesize(store: Store, batch: list[Condition]) -> None:
+    """Write the wavs of conditions with one network and temperature, unless they are there."""
     entries = chosen(store)
-    paths = [condition.folder / f"{entry.id}.wav" for entry in entries]
-    if all(path.exists() for path in paths):
+    places = [(condition, entry, condition.folder / f"{entry.id}.wav") for condition in batch for entry in entries]
+    if all(path.exists() for _, _, path in places):
         return
-    print(f"== synthesising {condition.name}", flush=True)
-    requests = [Request(entry.id, mel_of(store, entry, condition.mel_noise)) for entry in entries]
-    waves = load(condition.network.run).synthesize_batch(requests, temperature=condition.temperature)
-    for path, wave in zip(paths, waves, strict=True):
+    print(f"== synthesising {', '.join(condition.name for condition in batch)}", flush=True)
+    vocoder, temperature = load(batch[0].network.run), batch[0].temperature
+    requests = [Request(e.id, mel_of(store, e, c.mel_noise, c.mel_blur)) for c, e, _ in places]
+    waves = vocoder.synthesize_batch(requests, temperature=temperature)
+    for (_, _, path), wave in zip(places, waves, strict=True):
         write_wav(path, wave, store.spec.sample_rate)
 
 
@@ -339,7 +346,7 @@ def measure_sound(store: Store, networks: list[Network], output: Path) -> Rows:
             path = output / "wavs" / name / f"{entry.id}.wav"
             if not path.exists():
                 write_wav(path, waveform_to_int16(make(entry)), store.spec.sample_rate)
-    names = [*baselines, *(condition.name for condition in conditions(networks))]
+    names = [*baselines, *(condition.name for batch in batches(networks) for condition in batch)]
     return {name: sound_of(store, output / "wavs" / name) for name in names}
 
 
