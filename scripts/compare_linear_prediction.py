@@ -16,6 +16,7 @@ Each part is kept in OUTPUT and not done again. OUTPUT/tables.md is there to be 
 import argparse
 import json
 import math
+import os
 import statistics
 import subprocess
 import sys
@@ -248,7 +249,8 @@ def train_network(
         *(f"model.linear_prediction.kind={network.kind}", f"training.seed={network.seed}"),
         *("training.length.minutes=null", f"training.length.steps={steps}", "training.audition.every=0", *more),
     ]
-    finished = subprocess.run(command, capture_output=True, text=True)
+    threads = {"OMP_NUM_THREADS": str(torch.get_num_threads())}  # one, in a worker beside others
+    finished = subprocess.run(command, capture_output=True, text=True, env=os.environ | threads)
     if finished.returncode:
         raise UserError(f"{network.name}: vocoder-train failed: {finished.stderr.strip().splitlines()[-1]}")
 

@@ -7,6 +7,7 @@ filled, dev bits per sample over the minutes of training.
 """
 
 import json
+import math
 import sys
 from collections import defaultdict
 from pathlib import Path
@@ -66,7 +67,7 @@ def show_frame(axes: Axes, wave: torch.Tensor, mel: torch.Tensor, prediction: Li
     envelope = prediction.spectrum(mel[None])[0, FRAME].numpy()
     whole = prediction(extend_edges(mel[None], 1, 1))
     denominator = np.concatenate([[1.0], -whole.coefficients[0, middle].numpy()])
-    _, response = scipy.signal.freqz([float(whole.gain[0, middle])], denominator, hertz, fs=SPEC.sample_rate)
+    _, response = scipy.signal.freqz([math.exp(whole.log_gain[0, middle])], denominator, hertz, fs=SPEC.sample_rate)
     level = prediction.window_power**0.5  # of white noise of unit power in a bin of the windowed spectrum
     spectra = {
         "spectrum": (np.abs(np.fft.rfft(frame.numpy(), SPEC.n_fft)), GREY),

@@ -185,7 +185,7 @@ def test_affine_parameters_are_those_of_the_shifted_and_scaled_variable(shift: f
     moved = [(weight, shift + math.exp(log_scale) * mean, log_scale + log_s) for weight, mean, log_s in MIXTURE]
     params = MixtureOfLogistics(3).affine(
         as_params(*MIXTURE),
-        *(torch.tensor([[value]], dtype=torch.float64) for value in (shift, math.exp(log_scale), log_scale)),
+        *(torch.tensor([[value]], dtype=torch.float64) for value in (shift, log_scale)),
     )
     for level in (0, 20000, 32768, 65535):
         x = ALL_LEVELS[level].reshape(1, 1)

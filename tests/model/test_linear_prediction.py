@@ -106,7 +106,7 @@ def test_filter_and_gain_are_those_of_the_normal_equations(spec: MelSpec) -> Non
         expected = scipy.linalg.solve_toeplitz(r[:order], r[1:])
         np.testing.assert_allclose(a, expected, rtol=0, atol=1e-6 * np.abs(expected).max())
         error = r[0] - expected @ r[1:]
-        assert float(g) == pytest.approx(math.sqrt(error / (window**2).sum() + GAIN_FLOOR**2), rel=1e-6)
+        assert float(g) == pytest.approx(math.sqrt(error / (math.pi / 4 * (window**2).sum()) + GAIN_FLOOR**2), rel=1e-6)
 
 
 @pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
@@ -207,7 +207,7 @@ def test_a_constant_mel_gives_one_filter() -> None:
 
 def test_a_prediction_is_the_weighted_sum_of_the_samples_before() -> None:
     torch.manual_seed(0)
-    predictor = Predictor(torch.randn(2, 9, 3), torch.ones(2, 9), torch.zeros(2, 9))
+    predictor = Predictor(torch.randn(2, 9, 3), torch.zeros(2, 9))
     past = torch.randn(2, 3 + 8)
     found = predictor.predict(past.unfold(1, 3, 1))
     for t in range(9):

@@ -84,14 +84,11 @@ class MixtureOfLogistics:
             noise = standard_logistic(u[:, self.components :])
             return self.grid.round(mean + temperature * log_scale.exp() * noise).squeeze(1)
 
-    def affine(self, params: Tensor, shift: Tensor, scale: Tensor, log_scale: Tensor) -> Tensor:
-        """Parameters of shift + scale y, where y has params [B, 3M, T]; shift, scale and its logarithm [B, T].
-
-        Both forms of the scale are asked for because whoever has one of them has the other too.
-        """
+    def affine(self, params: Tensor, shift: Tensor, log_scale: Tensor) -> Tensor:
+        """Parameters of shift + exp(log_scale) y, where y has params [B, 3M, T]; shift and log_scale [B, T]."""
         logits, means, log_scales = _in_full_precision(params).chunk(3, 1)
-        shift, scale, log_scale = shift.unsqueeze(1), scale.unsqueeze(1), log_scale.unsqueeze(1)
-        return torch.cat((logits, torch.addcmul(shift, scale, means), log_scale + log_scales), 1)
+        shift, log_scale = shift.unsqueeze(1), log_scale.unsqueeze(1)
+        return torch.cat((logits, shift + log_scale.exp() * means, log_scale + log_scales), 1)
 
     def marginal_params(self, x: Tensor) -> Tensor:
         """The mixture [3M] of zero-mean logistics of fixed, log-spaced scales that fits x [N] best.

@@ -8,8 +8,8 @@ from vocoder.distributions import DISTRIBUTIONS, Distribution, LocationScale
 from vocoder.errors import UserError
 from vocoder.mel import MelSpec, preset_name
 from vocoder.model.conditioning import LinearUpsample, MelConditioning, NoConditioning, StagedUpsample
-from vocoder.model.linear_prediction import INPUTS, LinearPrediction, default_order
-from vocoder.model.vocoder_model import VocoderModel
+from vocoder.model.linear_prediction import LinearPrediction, default_order
+from vocoder.model.vocoder_model import VocoderModel, input_channels
 from vocoder.model.wavenet import WaveNet
 from vocoder.settings import from_mapping, nearest
 
@@ -51,7 +51,7 @@ class ConditioningConfig:
 class LinearPredictionConfig:
     """The filter that the mel implies, relative to which samples are predicted."""
 
-    kind: Literal["none", "mel"] = "none"
+    kind: Literal["none", "mel"] = "none"  # what older and others' models are; the shipped configs say mel
     order: int | None = None  # coefficients; None takes 1.5 a kilohertz of the sample rate
     updates: int = 8  # times a frame that the filter moves
 
@@ -122,7 +122,7 @@ def build_model(config: VocoderConfig) -> VocoderModel:
     conditioning = _build_conditioning(config.model.conditioning, config.mel)
     prediction = _build_prediction(config, conditioning)
     wavenet = WaveNet(
-        INPUTS if prediction else 1,
+        input_channels(linear_prediction=prediction is not None),
         conditioning.channels + speaker_channels,
         config.distribution.channels,
         **asdict(sizes),
@@ -137,7 +137,7 @@ def _build_conditioning(config: ConditioningConfig, mel: MelSpec) -> MelConditio
         return NoConditioning(mel.hop_length)
     upsample: LinearUpsample | StagedUpsample
     if config.upsample_scales is None:
-        upsample = LinearUpsample(mel.hop_length)
+        upsample = LinearUpsample(mel.hop_length, mel.frame_centre)
     else:
         product = math.prod(config.upsample_scales)
         if product != mel.hop_length or min(config.upsample_scales) < 1:
@@ -156,7 +156,7 @@ def _build_prediction(config: VocoderConfig, conditioning: MelConditioning | NoC
     if not isinstance(config.distribution, LocationScale):
         raise UserError(
             "model.linear_prediction.kind=mel: moves and scales what is predicted, and this distribution of separate "
-            "classes has no place and no scale; set model.linear_prediction.kind=none, or take another distribution"
+            "classes has no location and no scale; set model.linear_prediction.kind=none, or take another distribution"
         )
     if conditioning.context_frames < LinearPrediction.context_frames:
         raise UserError(
