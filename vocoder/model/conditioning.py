@@ -86,7 +86,7 @@ class LinearUpsample(nn.Module):
 
     def forward(self, frames: Tensor) -> Tensor:
         neighbours = frames.unfold(1, 3, 1).transpose(2, 3)  # [B, F, 3, C]
-        return (self.weights @ neighbours).flatten(1, 2)
+        return (self.weights.to(frames.dtype) @ neighbours).flatten(1, 2)
 
 
 class StagedUpsample(nn.Module):

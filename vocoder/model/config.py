@@ -4,7 +4,7 @@ import math
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from vocoder.distributions import DISTRIBUTIONS, Distribution, LocationScale
+from vocoder.distributions import DISTRIBUTIONS, Distribution
 from vocoder.errors import UserError
 from vocoder.mel import MelSpec, preset_name
 from vocoder.model.conditioning import LinearUpsample, MelConditioning, NoConditioning, StagedUpsample
@@ -120,7 +120,7 @@ def build_model(config: VocoderConfig) -> VocoderModel:
             "preprocess with speaker=folder, or set model.speaker_channels=0"
         )
     conditioning = _build_conditioning(config.model.conditioning, config.mel)
-    prediction = _build_prediction(config, conditioning)
+    prediction = _build_prediction(config.model.linear_prediction, conditioning, config.mel)
     wavenet = WaveNet(
         input_channels(linear_prediction=prediction is not None),
         conditioning.channels + speaker_channels,
@@ -149,23 +149,19 @@ def _build_conditioning(config: ConditioningConfig, mel: MelSpec) -> MelConditio
     return MelConditioning(mel.n_mels, config.channels, config.context_frames, upsample)
 
 
-def _build_prediction(config: VocoderConfig, conditioning: MelConditioning | NoConditioning) -> LinearPrediction | None:
-    settings, mel = config.model.linear_prediction, config.mel
-    if settings.kind == "none":
+def _build_prediction(
+    config: LinearPredictionConfig, conditioning: MelConditioning | NoConditioning, mel: MelSpec
+) -> LinearPrediction | None:
+    if config.kind == "none":
         return None
-    if not isinstance(config.distribution, LocationScale):
-        raise UserError(
-            "model.linear_prediction.kind=mel: moves and scales what is predicted, and this distribution of separate "
-            "classes has no location and no scale; set model.linear_prediction.kind=none, or take another distribution"
-        )
     if conditioning.context_frames < LinearPrediction.context_frames:
         raise UserError(
             f"model.linear_prediction.kind=mel: interpolates between frames, and model.conditioning has "
             f"context_frames={conditioning.context_frames}; set at least {LinearPrediction.context_frames} "
             "(and kind=mel), or model.linear_prediction.kind=none"
         )
-    order = default_order(mel.sample_rate) if settings.order is None else settings.order
-    return LinearPrediction(mel, order, settings.updates)
+    order = default_order(mel.sample_rate) if config.order is None else config.order
+    return LinearPrediction(mel, order, config.updates)
 
 
 def distribution_from_mapping(mapping: Any, where: str = "distribution") -> Distribution:

@@ -98,9 +98,9 @@ class LinearPrediction(nn.Module):
         frames = mel.shape[2] - 2
         with without_autocast(mel.device):
             reflection = reflection.clamp(-LARGEST_REFLECTION, LARGEST_REFLECTION)
-            moving = self.interpolate(torch.cat((reflection, log_gain[..., None]), 2).float())  # [B, F U, K + 1]
-        weights = step_up(moving[..., :-1]).flip(-1)
-        moving = torch.cat((weights, moving[..., -1:]), 2).unflatten(1, (frames, self.updates))
+            moving = self.interpolate(torch.cat((reflection, log_gain[..., None]), 2))  # [B, F U, K + 1]
+        weights = step_up(moving[..., :-1]).flip(-1)  # in float64 still: at order 100 float32 made filters unstable
+        moving = torch.cat((weights, moving[..., -1:]), 2).float().unflatten(1, (frames, self.updates))
         update = torch.arange(self.spec.hop_length, device=mel.device) * self.updates // self.spec.hop_length
         samples = moving[:, :, update].flatten(1, 2)  # [B, F H, K + 1]
         return Predictor(samples[..., :-1], samples[..., -1])

@@ -53,6 +53,11 @@ class VocoderModel(nn.Module):
         linear_prediction: LinearPrediction | None = None,
     ) -> None:
         super().__init__()
+        if linear_prediction is not None and not isinstance(distribution, LocationScale):
+            raise UserError(
+                "model.linear_prediction.kind=mel: moves and scales what is predicted, and this distribution has no "
+                "location and no scale; set model.linear_prediction.kind=none, or take another one"
+            )
         self.spec = spec
         self.conditioning = conditioning
         self.wavenet = wavenet
@@ -128,10 +133,10 @@ class VocoderModel(nn.Module):
         return predictor, predictor.predict(past)
 
     @torch.no_grad()
-    def novelty(self, waves: Tensor, mel: Tensor) -> Tensor:
+    def innovation(self, waves: Tensor, mel: Tensor) -> Tensor:
         """What the network has to foretell of samples after the history, arguments as `forward` -> [B, F H].
 
-        The samples themselves, or their residuals where there is linear prediction.
+        The samples themselves; with linear prediction their residuals.
         """
         before = self.history_frames * self.spec.hop_length
         everywhere = self._predictor(mel)
@@ -146,17 +151,17 @@ class VocoderModel(nn.Module):
         return self.distribution.log_prob(params, waves[:, -params.shape[2] :])
 
     @torch.no_grad()
-    def initialise_output(self, novelty: Tensor) -> None:
-        """Let an untrained network predict the histogram of `novelty` [N], so that training starts there."""
+    def initialise_output(self, innovation: Tensor) -> None:
+        """Let an untrained network predict the histogram of `innovation` [N], so that training starts there."""
         output = self.wavenet.output
         output.weight.mul_(0.1)
-        output.bias.copy_(self._marginal_params(novelty))
+        output.bias.copy_(self._marginal_params(innovation))
 
-    def _marginal_params(self, novelty: Tensor) -> Tensor:
+    def _marginal_params(self, innovation: Tensor) -> Tensor:
         if self.linear_prediction is None:
-            return self.distribution.marginal_params(novelty)
-        scale = novelty.abs().quantile(0.999).clamp(min=1.0)[None, None]  # residuals reach beyond [-1, 1]
-        fitted = self.distribution.marginal_params((novelty / scale[0]).clamp(-1, 1))[None, :, None]
+            return self.distribution.marginal_params(innovation)
+        scale = innovation.abs().quantile(0.999).clamp(min=1.0)[None, None]  # residuals reach beyond [-1, 1]
+        fitted = self.distribution.marginal_params((innovation / scale[0]).clamp(-1, 1))[None, :, None]
         distribution = cast(LocationScale, self.distribution)
         return distribution.affine(fitted, torch.zeros_like(scale), scale.log())[0, :, 0]
 
