@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vocoder.audio import int16_to_grid
 from vocoder.distributions import Distribution, MixtureOfLogistics
-from vocoder.distributions.mixture_of_logistics import log1mexp
+from vocoder.distributions.laws import log1mexp
 from vocoder.errors import UserError
 
 ALL_LEVELS = torch.arange(65536, dtype=torch.float64) * 2 / 65535 - 1

@@ -4,7 +4,9 @@ Uniforms lie in the open interval (0, 1). `bound` keeps their logarithms finite;
 smallest value that the noise source emits, so that it cuts nothing off.
 """
 
+import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 SMALLEST_UNIFORM = 2.0**-24
 
@@ -22,7 +24,26 @@ def gumbel_argmax(logits: Tensor, u: Tensor, dim: int, bound: float = SMALLEST_U
     return (logits + gumbel(u, bound)).argmax(dim, keepdim=True)
 
 
+def relaxed_one_hot(logits: Tensor, u: Tensor, dim: int, temperature: float, hard: bool) -> Tensor:
+    """A draw from the Concrete distribution (Maddison et al. 2017), differentiable in the logits.
+
+    What torch.distributions.RelaxedOneHotCategorical draws, as a function of its noise. Its largest entry is the one
+    that `gumbel_argmax` draws from the same `u`. With `hard` the value is that one-hot, and the gradient that of the
+    relaxed draw (straight-through, Jang et al. 2017).
+    """
+    soft = ((logits + gumbel(u)) / temperature).softmax(dim)
+    if not hard:
+        return soft
+    one_hot = F.one_hot(soft.argmax(dim), soft.shape[dim]).movedim(-1, dim).to(soft.dtype)
+    return one_hot - soft.detach() + soft
+
+
 def standard_logistic(u: Tensor, bound: float = SMALLEST_UNIFORM) -> Tensor:
     """Standard logistic noise log u - log(1 - u) by inversion, elementwise."""
     u = u.clamp(bound, 1 - bound)
     return u.log() - (-u).log1p()
+
+
+def standard_normal(u: Tensor, bound: float = SMALLEST_UNIFORM) -> Tensor:
+    """Standard Gaussian noise by inversion, elementwise."""
+    return torch.special.ndtri(u.clamp(bound, 1 - bound))

@@ -134,6 +134,7 @@ class VocoderModel(nn.Module):
         The samples themselves, or their residuals where there is linear prediction.
         """
         before = self.history_frames * self.spec.hop_length
+        waves = self.distribution.grid.round(waves)
         everywhere = self._predictor(mel)
         if everywhere is None:
             return waves[:, before:]
@@ -141,7 +142,11 @@ class VocoderModel(nn.Module):
         return predictor.residual(waves[:, before:], prediction)
 
     def log_prob(self, waves: Tensor, mel: Tensor, speaker: Tensor | None = None) -> Tensor:
-        """Log-probability in nats of every sample after the history: as `forward` -> [B, F H]."""
+        """Log-probability in nats of every sample after the history: as `forward` -> [B, F H].
+
+        Waves of any grid are brought to the distribution's own first: it is these samples that are foretold and heard.
+        """
+        waves = self.distribution.grid.round(waves)
         params = self(waves, mel, speaker)
         return self.distribution.log_prob(params, waves[:, -params.shape[2] :])
 
