@@ -3,12 +3,12 @@
     python scripts/figures_linear_prediction.py [COMPARISON]
 
 The idea, on a recording out of tests/data; and, where COMPARISON is a folder that compare_linear_prediction.py
-filled, dev bits per sample over the minutes of training.
+filled, dev bits per sample in training.
 """
 
 import json
+import math
 import sys
-from collections import defaultdict
 from pathlib import Path
 
 import matplotlib
@@ -35,7 +35,8 @@ GREY, BLUE, RED = "0.6", "#1f5fa8", "#c0392b"
 def main() -> None:
     idea().savefig(ROOT / "docs/linear-prediction.png", dpi=130)
     if len(sys.argv) > 1:
-        training(Path(sys.argv[1])).savefig(ROOT / "docs/linear-prediction-training.png", dpi=130)
+        curves = json.loads((Path(sys.argv[1]) / "curves.json").read_text(encoding="utf-8"))
+        training(curves).savefig(ROOT / "docs/linear-prediction-training.png", dpi=130)
 
 
 def idea() -> Figure:
@@ -59,18 +60,18 @@ def show_mel(axes: Axes, mel: torch.Tensor) -> None:
 
 
 def show_frame(axes: Axes, wave: torch.Tensor, mel: torch.Tensor, prediction: LinearPrediction) -> None:
-    """The frame's spectrum, the envelope that its mel holds, and the response of the filter made from that."""
+    """The frame's spectrum, the spectrum that its mel holds, and the response of the filter made from that."""
     middle = round((FRAME + 0.5) * SPEC.hop_length)
     frame = wave[middle - SPEC.win_length // 2 : middle + SPEC.win_length // 2] * hann_window(SPEC)
     hertz = np.linspace(0, SPEC.sample_rate / 2, SPEC.n_fft // 2 + 1)
     envelope = prediction.spectrum(mel[None])[0, FRAME].numpy()
     whole = prediction(extend_edges(mel[None], 1, 1))
     denominator = np.concatenate([[1.0], -whole.coefficients[0, middle].numpy()])
-    _, response = scipy.signal.freqz([float(whole.gain[0, middle])], denominator, hertz, fs=SPEC.sample_rate)
+    _, response = scipy.signal.freqz([math.exp(whole.log_gain[0, middle])], denominator, hertz, fs=SPEC.sample_rate)
     level = prediction.window_power**0.5  # of white noise of unit power in a bin of the windowed spectrum
     spectra = {
         "spectrum": (np.abs(np.fft.rfft(frame.numpy(), SPEC.n_fft)), GREY),
-        "envelope in the mel": (envelope, BLUE),
+        "what the mel holds of it": (envelope, BLUE),
         f"filter g / |A|, order {prediction.order}": (np.abs(response) * level, RED),
     }
     for name, (magnitude, colour) in spectra.items():
@@ -96,20 +97,16 @@ def show_samples(axes: Axes, wave: torch.Tensor, mel: torch.Tensor, prediction: 
     axes.legend(frameon=False, fontsize="small", loc="upper right", ncols=3)
 
 
-def training(comparison: Path) -> Figure:
-    """Dev bits per sample of each network over the minutes that its steps take."""
-    costs = json.loads((comparison / "costs.json").read_text(encoding="utf-8"))["seconds of a training step"]
-    curves = defaultdict(list)
-    for run in sorted((comparison / "runs").iterdir()):
-        records = [json.loads(line) for line in (run / "log.jsonl").read_text(encoding="utf-8").splitlines()]
-        kind = run.name.split("-")[0]
-        curves[kind].append([(r["step"] * costs[kind] / 60, r["bits/dev"]) for r in records if "bits/dev" in r])
+def training(curves: dict[str, dict[str, float]]) -> Figure:
+    """Dev bits per sample of each network over its steps."""
     figure = Figure(figsize=(8, 3.6), layout="constrained")
     axes = figure.subplots()
-    for kind, name, colour in (("none", "no prediction", GREY), ("mel", "prediction from the mel", RED)):
-        for i, curve in enumerate(curves[kind]):
-            axes.plot(*zip(*curve, strict=True), color=colour, linewidth=1.2, label=None if i else name)
-    axes.set(xlabel="minutes of training on two cores", ylabel="dev bits per sample")
+    for kind, label, colour in (("none", "no prediction", GREY), ("mel", "prediction from the mel", RED)):
+        ours = [curve for name, curve in curves.items() if name.startswith(kind)]
+        for i, curve in enumerate(ours):
+            steps = [int(step) for step in curve]
+            axes.plot(steps, [*curve.values()], color=colour, linewidth=1.2, label=None if i else label)
+    axes.set(xlabel="steps of training", ylabel="dev bits per sample")
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
     return figure

@@ -39,7 +39,7 @@ MODELS, DISTRIBUTIONS, EXPERIMENTS = options("model"), options("distribution"), 
 
 
 def composed(name: str, *overrides: str) -> dict[str, Any]:
-    return cli._plain(cli.compose_config(name, [*REQUIRED[name], *overrides]))
+    return cli.composed(name, [*REQUIRED[name], *overrides])
 
 
 def train_settings(*overrides: str) -> TrainSettings:

@@ -70,6 +70,11 @@ class MelSpec:
         return ", ".join(f"{name} {mine[name]} / {theirs[name]}" for name in mine if mine[name] != theirs[name])
 
     @property
+    def frame_centre(self) -> float:
+        """Where in its hop a frame's window has its middle, in hops."""
+        return 0.0 if self.padding == "centre" else 0.5
+
+    @property
     def log_minimum(self) -> float:
         """The lowest value a mel of this spec can hold."""
         return math.log(self.log_floor) / self._log_unit

@@ -112,3 +112,10 @@ def test_loudness_outside_the_pauses_does_not_count():
     louder = target.clone()
     louder[:15000] *= 9
     assert level_in_pauses(louder, target, 16000) == level_in_pauses(target, target, 16000)
+
+
+@pytest.mark.parametrize(("ours", "target"), [(0, 16000), (500, 16000), (16000, 500), (30000, 36800)])
+def test_waveforms_of_other_lengths_are_compared_as_far_as_both_go(ours: int, target: int):
+    wave = speech_with_a_pause(1e-4)
+    found = level_in_pauses(wave[:ours], wave[:target], 16000)
+    assert math.isnan(found) if ours < 16000 or target < 16000 else found == pytest.approx(-80, abs=0.5)

@@ -134,9 +134,9 @@ def test_the_average_follows_its_recursion_from_the_weights_of_the_first_step(ma
 
 
 def test_training_lowers_the_loss_of_real_speech(make_trainer: MakeTrainer) -> None:
-    trainer = make_trainer(length=LengthSettings(steps=60))
+    trainer = make_trainer(length=LengthSettings(steps=200))
     start = trainer.evaluate()
-    take_steps(trainer, 60)
+    take_steps(trainer, 200)
     assert trainer.evaluate() < start - 0.3
 
 

@@ -61,12 +61,22 @@ def quote_path(argument: str, keys: tuple[str, ...]) -> str:
 
 
 def check(config_name: str, overrides: list[str]) -> int:
-    """Compose with the overrides, and raise UserError where that cannot be done or something is missing."""
+    """Compose with the overrides for the sake of the errors alone; 0 where there are none."""
+    composed(config_name, overrides)
+    return 0
+
+
+def composed(config_name: str, overrides: list[str]) -> dict[str, Any]:
+    """A console script's config with overrides, as plain data.
+
+    Raises:
+        UserError: as `compose_config`; or a setting that has no default is missing.
+    """
     config = compose_config(config_name, overrides)
     missing = sorted(OmegaConf.missing_keys(config))
     if missing:
         raise UserError(f"give {' '.join(f'{key}=…' for key in missing)} (see --help)")
-    return 0
+    return _plain(config)
 
 
 def compose_config(config_name: str, overrides: list[str]) -> DictConfig:

@@ -39,18 +39,23 @@ def main() -> None:
 def job(config: dict[str, Any]) -> int:
     """Train as configured until the run is over or a signal comes."""
     settings = from_mapping(Settings, config)
-    store = Store(Path(settings.data))
-    distribution = distribution_from_mapping(settings.distribution)
-    speakers = store.speakers if settings.model.speaker_channels else ()
-    trainer = Trainer(
-        VocoderConfig(store.spec, settings.model, distribution, speakers),
-        store,
-        settings.training,
-        pick_device(settings.device),
-    )
+    trainer = trainer_for(settings)
     run = Run(Path(settings.runs) / _plain_name(settings.name))
     with run.locked():
         return _train(trainer, run)
+
+
+def trainer_for(settings: Settings) -> Trainer:
+    """The trainer of a new run.
+
+    Raises:
+        UserError: the store cannot be read, or settings do not fit it or each other.
+    """
+    store = Store(Path(settings.data))
+    distribution = distribution_from_mapping(settings.distribution)
+    speakers = store.speakers if settings.model.speaker_channels else ()
+    config = VocoderConfig(store.spec, settings.model, distribution, speakers)
+    return Trainer(config, store, settings.training, pick_device(settings.device))
 
 
 def _train(trainer: Trainer, run: Run) -> int:

@@ -80,6 +80,6 @@ class Distribution(Protocol):
 class LocationScale(Distribution, Protocol):
     """A distribution that can be shifted and scaled, and so be relative to a prediction."""
 
-    def affine(self, params: Tensor, shift: Tensor, scale: Tensor, log_scale: Tensor) -> Tensor:
-        """Parameters of shift + scale y, where y has params [B, P, T]; shift, scale and its logarithm [B, T]."""
+    def affine(self, params: Tensor, shift: Tensor, log_scale: Tensor) -> Tensor:
+        """Parameters of shift + exp(log_scale) y, where y has params [B, P, T]; shift and log_scale [B, T]."""
         ...

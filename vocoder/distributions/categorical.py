@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from vocoder.device import without_autocast
 from vocoder.distributions.mixture import in_full_precision
-from vocoder.distributions.sampling import gumbel_argmax, relaxed_one_hot
+from vocoder.distributions.sampling import gumbel_argmax, relaxed_choice, straight_through
 from vocoder.errors import UserError
 
 
@@ -77,11 +77,15 @@ class Categorical:
             return self.grid.value(index).to(logits.dtype)
 
     def rsample(self, params: Tensor, u: Tensor, temperature: float, hard: bool = True) -> Tensor:
-        """A draw that is differentiable in the logits: the mean value of a relaxed choice -> [B, T]."""
+        """A draw that is differentiable in the logits: the mean value of a relaxed choice -> [B, T].
+
+        With `hard` the value is what `sample` draws, and only the gradient that of the relaxation.
+        """
         with without_autocast(params.device):
             logits = in_full_precision(params)
-            chosen = relaxed_one_hot(logits, u.to(logits.dtype), 1, temperature, hard)
-            return torch.einsum("bct,c->bt", chosen, self._values(logits))
+            weights = relaxed_choice(logits, u.to(logits.dtype), 1, temperature)
+            x = torch.einsum("bct,c->bt", weights, self._values(logits))
+            return straight_through(self.sample(params, u), x) if hard else x
 
     def mean(self, params: Tensor) -> Tensor:
         """params [B, C, T] -> [B, T]."""

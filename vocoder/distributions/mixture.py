@@ -22,7 +22,7 @@ from torch import Tensor
 from vocoder.device import without_autocast
 from vocoder.distributions.grid import Grid
 from vocoder.distributions.laws import Law
-from vocoder.distributions.sampling import gumbel_argmax, relaxed_one_hot
+from vocoder.distributions.sampling import gumbel_argmax, relaxed_choice, straight_through
 from vocoder.errors import UserError
 
 
@@ -88,17 +88,16 @@ class Mixture:
     def rsample(self, params: Tensor, u: Tensor, temperature: float, hard: bool = True) -> Tensor:
         """A draw that is differentiable in all parameters: as `sample` -> [B, T].
 
-        The choice of the component is relaxed at `temperature` (Concrete, or its straight-through form with `hard`),
-        the component itself is reparameterised. With `hard` the value is that of `sample` at temperature 1, on the
-        grid; the gradient passes clamping and rounding as if they were not there, or a sample at full scale could
-        never be called back.
+        The choice of the component is relaxed at `temperature`, the component itself reparameterised. With `hard` the
+        value is what `sample` draws, and the gradient that of the relaxed draw, which passes clamping and rounding as
+        if they were not there: or a sample at full scale could never be called back.
         """
         with without_autocast(params.device):
             logits, means, log_scales = self._split(params)
             of_component, of_value = self._split_noise(u.to(means.dtype))
-            chosen = relaxed_one_hot(logits, of_component, 1, temperature, hard)  # [B, M, T]
-            x = (chosen * (means + log_scales.exp() * self.law.quantile(of_value))).sum(1)
-            return x + (self.grid.round(x) - x).detach() if hard else x
+            weights = relaxed_choice(logits, of_component, 1, temperature)  # [B, M, T]
+            x = (weights * (means + log_scales.exp() * self.law.quantile(of_value))).sum(1)
+            return straight_through(self.sample(params, u), x) if hard else x
 
     def mean(self, params: Tensor) -> Tensor:
         """Mean of the mixture before discretization: params [B, P, T] -> [B, T]."""
@@ -115,14 +114,11 @@ class Mixture:
             below = (logits.softmax(1) * self.law.log_cdf(upper).exp()).sum(1)
             return torch.where(self.grid.is_highest(x.squeeze(1)), 1.0, below)
 
-    def affine(self, params: Tensor, shift: Tensor, scale: Tensor, log_scale: Tensor) -> Tensor:
-        """Parameters of shift + scale y, where y has params [B, P, T]; shift, scale and its logarithm [B, T].
-
-        Both forms of the scale are asked for because whoever has one of them has the other too.
-        """
+    def affine(self, params: Tensor, shift: Tensor, log_scale: Tensor) -> Tensor:
+        """Parameters of shift + exp(log_scale) y, where y has params [B, P, T]; shift and log_scale [B, T]."""
         *logits, means, log_scales = self._parts(params)
-        shift, scale, log_scale = shift.unsqueeze(1), scale.unsqueeze(1), log_scale.unsqueeze(1)
-        return torch.cat((*logits, torch.addcmul(shift, scale, means), log_scale + log_scales), 1)
+        shift, log_scale = shift.unsqueeze(1), log_scale.unsqueeze(1)
+        return torch.cat((*logits, shift + log_scale.exp() * means, log_scale + log_scales), 1)
 
     def marginal_params(self, x: Tensor) -> Tensor:
         """The mixture [P] of components around 0 of fixed, log-spaced scales that fits x [N] best.

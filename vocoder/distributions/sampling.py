@@ -6,7 +6,6 @@ smallest value that the noise source emits, so that it cuts nothing off.
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 SMALLEST_UNIFORM = 2.0**-24
 
@@ -24,18 +23,18 @@ def gumbel_argmax(logits: Tensor, u: Tensor, dim: int, bound: float = SMALLEST_U
     return (logits + gumbel(u, bound)).argmax(dim, keepdim=True)
 
 
-def relaxed_one_hot(logits: Tensor, u: Tensor, dim: int, temperature: float, hard: bool) -> Tensor:
-    """A draw from the Concrete distribution (Maddison et al. 2017), differentiable in the logits.
+def relaxed_choice(logits: Tensor, u: Tensor, dim: int, temperature: float) -> Tensor:
+    """A draw from the Concrete distribution (Maddison et al. 2017; Jang et al. 2017), differentiable in the logits.
 
-    What torch.distributions.RelaxedOneHotCategorical draws, as a function of its noise. Its largest entry is the one
-    that `gumbel_argmax` draws from the same `u`. With `hard` the value is that one-hot, and the gradient that of the
-    relaxed draw (straight-through, Jang et al. 2017).
+    What torch.distributions.RelaxedOneHotCategorical draws, as a function of its noise: weights along `dim` that add up
+    to 1, the largest of them that which `gumbel_argmax` draws from the same `u`.
     """
-    soft = ((logits + gumbel(u)) / temperature).softmax(dim)
-    if not hard:
-        return soft
-    one_hot = F.one_hot(soft.argmax(dim), soft.shape[dim]).movedim(-1, dim).to(soft.dtype)
-    return one_hot - soft.detach() + soft
+    return ((logits + gumbel(u)) / temperature).softmax(dim)
+
+
+def straight_through(value: Tensor, gradient: Tensor) -> Tensor:
+    """`value` forward, `gradient`'s gradient backward (Bengio et al. 2013)."""
+    return value.detach() + (gradient - gradient.detach())
 
 
 def standard_logistic(u: Tensor, bound: float = SMALLEST_UNIFORM) -> Tensor:

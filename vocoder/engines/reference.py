@@ -12,7 +12,8 @@ from torch import Tensor
 
 from vocoder.engines.noise import Noise
 from vocoder.model import Conditioning, VocoderModel
-from vocoder.model.linear_prediction import network_inputs, normalised_residual
+from vocoder.model.linear_prediction import Predictor
+from vocoder.model.vocoder_model import network_inputs
 
 
 @dataclass
@@ -21,13 +22,16 @@ class State:
 
     rings: list[Tensor]
     past: Tensor  # the last samples [B, K], or [B, 1] without linear prediction
-    prediction: Tensor  # of the last sample [B, 1]
-    gain: Tensor  # of the last sample [B, 1]
+    residual: Tensor  # of the last sample [B, 1]
+    prediction: Tensor | None = None  # of the next sample [B, 1], by
+    predictor: Predictor | None = None  # that of the next sample
     time: int = 0
 
     def hear(self, sample: Tensor) -> None:
         """Take note of the sample [B, 1] that came out."""
         self.past = torch.cat((self.past[:, 1:], sample), 1)
+        if self.predictor is not None and self.prediction is not None:
+            self.residual = self.predictor.residual(sample, self.prediction)
 
 
 class ReferenceEngine:
@@ -74,21 +78,18 @@ class ReferenceEngine:
             h, _ = layer(h, history[:, history.shape[1] - (h.shape[1] - layer.history) :])
         order = self.model.linear_prediction.order if self.model.linear_prediction else 1
         zero = history.new_zeros(len(history), 1)
-        return State(rings, zero.expand(-1, order), zero, zero + 1)
+        return State(rings, zero.expand(-1, order), zero)
 
     @torch.inference_mode()
     def step(self, state: State, conditioning: Conditioning) -> Tensor:
         """Parameters [B, P, 1] of the next sample, given its conditioning; advances the state but for the sample."""
-        predictor = conditioning.predictor
+        state.predictor = predictor = conditioning.predictor
         previous = state.past[:, -1:]
         if predictor is None:
-            return self._network(state, previous, conditioning.channels)
-        residual = normalised_residual(previous, state.prediction, state.gain)
-        state.prediction, state.gain = predictor.predict(state.past).unsqueeze(1), predictor.gain
-        params = self._network(
-            state, network_inputs(previous, state.prediction, residual).squeeze(1), conditioning.channels
-        )
-        return self.model.relative_to(state.prediction, predictor, params)
+            return self._network(state, network_inputs(previous).squeeze(1), conditioning.channels)
+        state.prediction = prediction = predictor.predict(state.past).unsqueeze(1)
+        inputs = network_inputs(previous, prediction, state.residual).squeeze(1)
+        return self.model.relative_to(prediction, predictor, self._network(state, inputs, conditioning.channels))
 
     def _network(self, state: State, inputs: Tensor, channels: Tensor) -> Tensor:
         """inputs [B, I], conditioning channels [B, C] -> parameters [B, P, 1]; advances the rings."""

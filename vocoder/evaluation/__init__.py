@@ -2,6 +2,7 @@
 
 from vocoder.evaluation.baselines import filtered_noise, griffin_lim
 from vocoder.evaluation.metrics import level_in_pauses, log_mel_distance, multi_resolution_stft_distance
+from vocoder.evaluation.perceptual import pesq, stoi
 
 __all__ = [
     "filtered_noise",
@@ -9,4 +10,6 @@ __all__ = [
     "level_in_pauses",
     "log_mel_distance",
     "multi_resolution_stft_distance",
+    "pesq",
+    "stoi",
 ]

@@ -38,8 +38,8 @@ def filtered_noise(mel: np.ndarray, linear_prediction: LinearPrediction, seed: i
     """
     context = linear_prediction.context_frames
     predictor = linear_prediction(extend_edges(torch.from_numpy(mel)[None], context, context))
-    noise = torch.randn(predictor.gain.shape[1], generator=torch.Generator().manual_seed(seed))
-    return all_pole(noise * predictor.gain[0], predictor.weights[0]).clip(-1, 1).astype(np.float32)
+    noise = torch.randn(predictor.log_gain.shape[1], generator=torch.Generator().manual_seed(seed))
+    return all_pole(noise * predictor.log_gain[0].exp(), predictor.weights[0]).clip(-1, 1).astype(np.float32)
 
 
 def all_pole(excitation: Tensor, weights: Tensor) -> np.ndarray:

@@ -12,8 +12,8 @@ DECIBELS_PER_NEPER = 20 / math.log(10)
 STFT_RESOLUTIONS = ((512, 50, 240), (1024, 120, 600), (2048, 240, 1200))  # n_fft, hop, window in samples
 STFT_FLOOR = 1e-7  # of the power, under the logarithm
 PAUSE_FRAME_SECONDS = 0.01
-PAUSE_FRAMES = 5  # in a row: shorter gaps belong to the speech, as the closure of a t does
-PAUSE_DECIBELS = 40.0  # below the loudest frame
+PAUSE_FRAMES = 5  # in a row: most closures of a t or k are shorter, and belong to the speech
+PAUSE_DECIBELS = 40.0  # below the loudest frame: softer than any phone, louder than a studio's noise
 LEVEL_FLOOR = (1 / 32768) ** 2 / 12  # power of 16-bit rounding, -101 dB: less is silence
 
 
@@ -32,8 +32,9 @@ def log_mel_distance(waveform: Tensor, target_mel: Tensor, spec: MelSpec) -> flo
 def multi_resolution_stft_distance(waveform: Tensor, target: Tensor) -> float:
     """Spectral convergence plus mean absolute log-magnitude difference in nepers, over three resolutions.
 
-    Waveform and target [T]. Equations 4 to 6 of Yamamoto et al. 2020 (Parallel WaveGAN), with their windows.
-    A number without a unit; 0 is equality, and 1 comes from the convergence alone where the waveform is silent.
+    Waveform and target [T]. Equations 4 to 6 of Yamamoto et al. 2020 (Parallel WaveGAN), with their windows in samples,
+    so that numbers compare at one sample rate only. They have no unit; 0 is equality, and 1 comes from the convergence
+    alone where the waveform is silent.
     """
     distances = []
     for n_fft, hop, window in STFT_RESOLUTIONS:
@@ -49,14 +50,17 @@ def level_in_pauses(waveform: Tensor, target: Tensor, sample_rate: int) -> float
     The level of the target itself is the one to have: more is noise in silence, less is silence where a room was.
     """
     length = round(PAUSE_FRAME_SECONDS * sample_rate)
-    quiet = _frame_power(target, length)
-    quiet = quiet < quiet.max() * 10 ** (-PAUSE_DECIBELS / 10)
-    kernel = torch.ones(1, 1, PAUSE_FRAMES)
+    samples = min(len(waveform), len(target)) // length * length
+    if samples < PAUSE_FRAMES * length:
+        return math.nan
+    frames = _frame_power(target[:samples], length)
+    quiet = frames < frames.max() * 10 ** (-PAUSE_DECIBELS / 10)
+    kernel = torch.ones(1, 1, PAUSE_FRAMES, device=target.device)
     runs = F.conv1d(quiet.float()[None, None], kernel) == PAUSE_FRAMES  # where a long enough run starts
     in_pause = F.conv_transpose1d(runs.float(), kernel)[0, 0] > 0
     if not in_pause.any():
         return math.nan
-    power = _frame_power(waveform, length)[in_pause].mean()
+    power = _frame_power(waveform[:samples], length)[in_pause].mean()
     return 10 * math.log10(max(float(power), LEVEL_FLOOR))
 
 

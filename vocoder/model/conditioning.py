@@ -69,21 +69,24 @@ class NoConditioning(nn.Module):
 
 
 class LinearUpsample(nn.Module):
-    """Linear interpolation between frame centres: frames [B, F + 2, C] -> [B, F H, C]."""
+    """Linear interpolation between frames: [B, F + 2, C] -> [B, F H, C].
+
+    A frame speaks of the point `centre` hops into its H samples: 0.5 their middle, 0 the first of them.
+    """
 
     context_frames = 1
     weights: Tensor
 
-    def __init__(self, hop_length: int) -> None:
+    def __init__(self, hop_length: int, centre: float = 0.5) -> None:
         super().__init__()
         self.hop_length = hop_length
-        position = (torch.arange(hop_length) + 0.5) / hop_length - 0.5  # from the frame's centre, in frames
+        position = (torch.arange(hop_length) + 0.5) / hop_length - centre  # from the frame's point, in frames
         triangles = [(1 - (position - neighbour).abs()).clamp(min=0) for neighbour in (-1, 0, 1)]
         self.register_buffer("weights", torch.stack(triangles, 1), persistent=False)  # [H, 3]
 
     def forward(self, frames: Tensor) -> Tensor:
         neighbours = frames.unfold(1, 3, 1).transpose(2, 3)  # [B, F, 3, C]
-        return (self.weights @ neighbours).flatten(1, 2)
+        return (self.weights.to(frames.dtype) @ neighbours).flatten(1, 2)
 
 
 class StagedUpsample(nn.Module):

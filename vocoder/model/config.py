@@ -4,12 +4,12 @@ import math
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from vocoder.distributions import DISTRIBUTIONS, Distribution, LocationScale
+from vocoder.distributions import DISTRIBUTIONS, Distribution
 from vocoder.errors import UserError
 from vocoder.mel import MelSpec, preset_name
 from vocoder.model.conditioning import LinearUpsample, MelConditioning, NoConditioning, StagedUpsample
-from vocoder.model.linear_prediction import INPUTS, LinearPrediction, default_order
-from vocoder.model.vocoder_model import VocoderModel
+from vocoder.model.linear_prediction import LinearPrediction, default_order
+from vocoder.model.vocoder_model import VocoderModel, input_channels
 from vocoder.model.wavenet import WaveNet
 from vocoder.settings import from_mapping, nearest
 
@@ -51,7 +51,7 @@ class ConditioningConfig:
 class LinearPredictionConfig:
     """The filter that the mel implies, relative to which samples are predicted."""
 
-    kind: Literal["none", "mel"] = "none"
+    kind: Literal["none", "mel"] = "none"  # what older and others' models are; the shipped configs say mel
     order: int | None = None  # coefficients; None takes 1.5 a kilohertz of the sample rate
     updates: int = 8  # times a frame that the filter moves
 
@@ -120,9 +120,9 @@ def build_model(config: VocoderConfig) -> VocoderModel:
             "preprocess with speaker=folder, or set model.speaker_channels=0"
         )
     conditioning = _build_conditioning(config.model.conditioning, config.mel)
-    prediction = _build_prediction(config, conditioning)
+    prediction = _build_prediction(config.model.linear_prediction, conditioning, config.mel)
     wavenet = WaveNet(
-        INPUTS if prediction else 1,
+        input_channels(linear_prediction=prediction is not None),
         conditioning.channels + speaker_channels,
         config.distribution.channels,
         **asdict(sizes),
@@ -137,7 +137,7 @@ def _build_conditioning(config: ConditioningConfig, mel: MelSpec) -> MelConditio
         return NoConditioning(mel.hop_length)
     upsample: LinearUpsample | StagedUpsample
     if config.upsample_scales is None:
-        upsample = LinearUpsample(mel.hop_length)
+        upsample = LinearUpsample(mel.hop_length, mel.frame_centre)
     else:
         product = math.prod(config.upsample_scales)
         if product != mel.hop_length or min(config.upsample_scales) < 1:
@@ -149,23 +149,19 @@ def _build_conditioning(config: ConditioningConfig, mel: MelSpec) -> MelConditio
     return MelConditioning(mel.n_mels, config.channels, config.context_frames, upsample)
 
 
-def _build_prediction(config: VocoderConfig, conditioning: MelConditioning | NoConditioning) -> LinearPrediction | None:
-    settings, mel = config.model.linear_prediction, config.mel
-    if settings.kind == "none":
+def _build_prediction(
+    config: LinearPredictionConfig, conditioning: MelConditioning | NoConditioning, mel: MelSpec
+) -> LinearPrediction | None:
+    if config.kind == "none":
         return None
-    if not isinstance(config.distribution, LocationScale):
-        raise UserError(
-            "model.linear_prediction.kind=mel: moves and scales what is predicted, and this distribution of separate "
-            "classes has no place and no scale; set model.linear_prediction.kind=none, or take another distribution"
-        )
     if conditioning.context_frames < LinearPrediction.context_frames:
         raise UserError(
             f"model.linear_prediction.kind=mel: interpolates between frames, and model.conditioning has "
             f"context_frames={conditioning.context_frames}; set at least {LinearPrediction.context_frames} "
             "(and kind=mel), or model.linear_prediction.kind=none"
         )
-    order = default_order(mel.sample_rate) if settings.order is None else settings.order
-    return LinearPrediction(mel, order, settings.updates)
+    order = default_order(mel.sample_rate) if config.order is None else config.order
+    return LinearPrediction(mel, order, config.updates)
 
 
 def distribution_from_mapping(mapping: Any, where: str = "distribution") -> Distribution:

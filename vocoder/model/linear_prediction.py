@@ -26,6 +26,7 @@ from vocoder.model.conditioning import LinearUpsample
 WHITE_NOISE = 1e-7  # of the power, added to it: no valley is deeper than 70 dB below the mean
 LARGEST_REFLECTION = 1 - 1e-5  # further from 1 than a rounding in float32 can carry a filter
 LAG_WINDOW_HZ = 20.0  # Gaussian smoothing of the spectrum, against resonances narrower than any formant
+SQUARED_MEAN_OF_MAGNITUDE = math.pi / 4  # over the mean of the square, in a spectrum of noise (Rayleigh)
 GAIN_FLOOR = 1e-5  # a third of a 16-bit step: in digital silence a residual is still a number near 1
 
 
@@ -34,8 +35,7 @@ class Predictor:
     """What the mel foretells at T samples."""
 
     weights: Tensor  # [B, T, K], oldest sample first: a_K … a_1, so that the past is read as it lies
-    gain: Tensor  # g [B, T]
-    log_gain: Tensor  # [B, T]
+    log_gain: Tensor  # log g [B, T]
 
     @property
     def order(self) -> int:
@@ -48,36 +48,20 @@ class Predictor:
         return self.weights.flip(-1)
 
     def __getitem__(self, time: slice) -> "Predictor":
-        return Predictor(self.weights[:, time], self.gain[:, time], self.log_gain[:, time])
+        return Predictor(self.weights[:, time], self.log_gain[:, time])
 
     def unbind(self) -> "list[Predictor]":
-        """The T predictors of one sample each, with T gone from their shapes' middle: weights [B, K], gains [B, 1]."""
-        gains = (gain.unsqueeze(-1).unbind(1) for gain in (self.gain, self.log_gain))
-        return [Predictor(*parts) for parts in zip(self.weights.unbind(1), *gains, strict=True)]
+        """The T predictors of one sample each: weights [B, K], log-gain [B, 1]."""
+        parts = zip(self.weights.unbind(1), self.log_gain.unsqueeze(-1).unbind(1), strict=True)
+        return [Predictor(*part) for part in parts]
 
     def predict(self, past: Tensor) -> Tensor:
         """p [...] from the K samples before each: past [..., K], of the shape of the weights."""
         return (past * self.weights).sum(-1)
 
     def residual(self, x: Tensor, prediction: Tensor) -> Tensor:
-        """e of samples x and their predictions p, both of the shape of the gain."""
-        return normalised_residual(x, prediction, self.gain)
-
-
-def normalised_residual(x: Tensor, prediction: Tensor, gain: Tensor) -> Tensor:
-    """e = (x - p) / g, elementwise."""
-    return (x - prediction) / gain
-
-
-def network_inputs(previous: Tensor, prediction: Tensor, residual: Tensor) -> Tensor:
-    """x[t - 1], p[t] and e[t - 1], each [...], as the network hears them: [..., 3] of about unit size.
-
-    A residual can be huge where the mel says silence and there is none; tanh keeps it in bounds.
-    """
-    return torch.stack((4 * previous, 4 * prediction, 2 * (residual / 4).tanh()), -1)
-
-
-INPUTS = 3
+        """e = (x - p) / g of samples x and their predictions p, both of the shape of the gain."""
+        return (x - prediction) * (-self.log_gain).exp()
 
 
 def default_order(sample_rate: int) -> int:
@@ -99,7 +83,7 @@ class LinearPrediction(nn.Module):
         if not 1 <= updates <= spec.hop_length:
             raise UserError(f"model.linear_prediction.updates={updates}: must lie between 1 and {spec.hop_length}")
         self.spec, self.order, self.updates = spec, order, updates
-        self.interpolate = LinearUpsample(updates)
+        self.interpolate = LinearUpsample(updates, spec.frame_centre)
         self.window_power = float(hann_window(spec).double().square().sum())
         self.register_buffer("inverse", inverse_filterbank(spec), persistent=False)
         lags = 2 * math.pi * LAG_WINDOW_HZ / spec.sample_rate * torch.arange(order + 1, dtype=torch.float64)
@@ -114,19 +98,20 @@ class LinearPrediction(nn.Module):
         frames = mel.shape[2] - 2
         with without_autocast(mel.device):
             reflection = reflection.clamp(-LARGEST_REFLECTION, LARGEST_REFLECTION)
-            moving = self.interpolate(torch.cat((reflection, log_gain[..., None]), 2).float())  # [B, F U, K + 1]
-        weights, log_gain = step_up(moving[..., :-1]).flip(-1), moving[..., -1:]
-        moving = torch.cat((weights, log_gain.exp(), log_gain), 2).unflatten(1, (frames, self.updates))
+            moving = self.interpolate(torch.cat((reflection, log_gain[..., None]), 2))  # [B, F U, K + 1]
+        weights = step_up(moving[..., :-1]).flip(-1)  # in float64 still: at order 100 float32 made filters unstable
+        moving = torch.cat((weights, moving[..., -1:]), 2).float().unflatten(1, (frames, self.updates))
         update = torch.arange(self.spec.hop_length, device=mel.device) * self.updates // self.spec.hop_length
-        samples = moving[:, :, update].flatten(1, 2)  # [B, F H, K + 2]
-        return Predictor(samples[..., :-2], samples[..., -2], samples[..., -1])
+        samples = moving[:, :, update].flatten(1, 2)  # [B, F H, K + 1]
+        return Predictor(samples[..., :-1], samples[..., -1])
 
     def analyse(self, mel: Tensor) -> tuple[Tensor, Tensor]:
         """mel [B, n_mels, F] -> reflection coefficients [B, F, K] within (-1, 1), log gain [B, F]; in float64."""
         power = self.spectrum(mel).square()  # [B, F, n_fft/2 + 1]
         autocorrelation = torch.fft.irfft(power)[..., : self.order + 1] * self.lag_window
         reflection, error = levinson(autocorrelation)
-        variance = error / self.window_power  # a periodogram's mean is the variance times the window's power
+        # A periodogram's mean is the variance times the window's power; a mel averages magnitudes, not their squares.
+        variance = error / (self.window_power * SQUARED_MEAN_OF_MAGNITUDE)
         return reflection, 0.5 * (variance + GAIN_FLOOR**2).log()
 
     def spectrum(self, mel: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from vocoder.distributions import Distribution, LocationScale
 from vocoder.errors import UserError
 from vocoder.mel import MelSpec
 from vocoder.model.conditioning import MelConditioning, NoConditioning
-from vocoder.model.linear_prediction import LinearPrediction, Predictor, network_inputs
+from vocoder.model.linear_prediction import LinearPrediction, Predictor
 from vocoder.model.wavenet import WaveNet
 
 
@@ -53,6 +53,11 @@ class VocoderModel(nn.Module):
         linear_prediction: LinearPrediction | None = None,
     ) -> None:
         super().__init__()
+        if linear_prediction is not None and not isinstance(distribution, LocationScale):
+            raise UserError(
+                "model.linear_prediction.kind=mel: moves and scales what is predicted, and this distribution has no "
+                "location and no scale; set model.linear_prediction.kind=none, or take another one"
+            )
         self.spec = spec
         self.conditioning = conditioning
         self.wavenet = wavenet
@@ -94,7 +99,7 @@ class VocoderModel(nn.Module):
         previous = waves[:, first:-1]
         heard = conditioning[first + 1 :].channels
         if conditioning.predictor is None:
-            return self.wavenet(previous.unsqueeze(-1), heard).transpose(1, 2)
+            return self.wavenet(network_inputs(previous), heard).transpose(1, 2)
         predictor, prediction = self._predict(waves, conditioning.predictor, first)
         residual = predictor[:-1].residual(previous, prediction[:, :-1])
         params = self.wavenet(network_inputs(previous, prediction[:, 1:], residual), heard).transpose(1, 2)
@@ -113,7 +118,7 @@ class VocoderModel(nn.Module):
     def relative_to(self, prediction: Tensor, predictor: Predictor, params: Tensor) -> Tensor:
         """Parameters of the samples [B, P, T], given those of their residuals: x = p + g e, with p and g [B, T]."""
         distribution = cast(LocationScale, self.distribution)
-        return distribution.affine(params, prediction, predictor.gain, predictor.log_gain)
+        return distribution.affine(params, prediction, predictor.log_gain)
 
     def _predictor(self, mel: Tensor) -> Predictor | None:
         if self.linear_prediction is None:
@@ -128,10 +133,10 @@ class VocoderModel(nn.Module):
         return predictor, predictor.predict(past)
 
     @torch.no_grad()
-    def novelty(self, waves: Tensor, mel: Tensor) -> Tensor:
+    def innovation(self, waves: Tensor, mel: Tensor) -> Tensor:
         """What the network has to foretell of samples after the history, arguments as `forward` -> [B, F H].
 
-        The samples themselves, or their residuals where there is linear prediction.
+        The samples themselves; with linear prediction their residuals.
         """
         before = self.history_frames * self.spec.hop_length
         waves = self.distribution.grid.round(waves)
@@ -151,19 +156,19 @@ class VocoderModel(nn.Module):
         return self.distribution.log_prob(params, waves[:, -params.shape[2] :])
 
     @torch.no_grad()
-    def initialise_output(self, novelty: Tensor) -> None:
-        """Let an untrained network predict the histogram of `novelty` [N], so that training starts there."""
+    def initialise_output(self, innovation: Tensor) -> None:
+        """Let an untrained network predict the histogram of `innovation` [N], so that training starts there."""
         output = self.wavenet.output
         output.weight.mul_(0.1)
-        output.bias.copy_(self._marginal_params(novelty))
+        output.bias.copy_(self._marginal_params(innovation))
 
-    def _marginal_params(self, novelty: Tensor) -> Tensor:
+    def _marginal_params(self, innovation: Tensor) -> Tensor:
         if self.linear_prediction is None:
-            return self.distribution.marginal_params(novelty)
-        scale = novelty.abs().max()[None, None]  # residuals lie outside [-1, 1], which bounds samples
-        fitted = self.distribution.marginal_params(novelty / scale[0])[None, :, None]
+            return self.distribution.marginal_params(innovation)
+        scale = innovation.abs().quantile(0.999).clamp(min=1.0)[None, None]  # residuals reach beyond [-1, 1]
+        fitted = self.distribution.marginal_params((innovation / scale[0]).clamp(-1, 1))[None, :, None]
         distribution = cast(LocationScale, self.distribution)
-        return distribution.affine(fitted, torch.zeros_like(scale), scale, scale.log())[0, :, 0]
+        return distribution.affine(fitted, torch.zeros_like(scale), scale.log())[0, :, 0]
 
     def set_mel_statistics(self, mean: Tensor, std: Tensor) -> None:
         """Fix the normalisation of the mel from per-band statistics [n_mels] of the training data."""
@@ -204,6 +209,22 @@ class VocoderModel(nn.Module):
             + (f" and {len(self.speakers)} speakers" if self.speaker_embedding is not None else "")
             + (f", linear prediction of order {self.linear_prediction.order}" if self.linear_prediction else "")
         )
+
+
+def network_inputs(previous: Tensor, prediction: Tensor | None = None, residual: Tensor | None = None) -> Tensor:
+    """What the network hears, of about unit size: x[t - 1] and, with linear prediction, p[t] and e[t - 1].
+
+    Each [...] -> [..., 1] or [..., 3]. A residual can be huge where the mel says silence and there is none; tanh keeps
+    it in bounds.
+    """
+    if prediction is None or residual is None:
+        return 4 * previous.unsqueeze(-1)
+    return torch.stack((4 * previous, 4 * prediction, 2 * (residual / 4).tanh()), -1)
+
+
+def input_channels(linear_prediction: bool) -> int:
+    """How many numbers `network_inputs` gives for a sample."""
+    return 3 if linear_prediction else 1
 
 
 def extend_edges(mel: Tensor, before: int, after: int) -> Tensor:

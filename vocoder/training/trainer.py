@@ -211,8 +211,8 @@ class Trainer:
         mean, std = (torch.from_numpy(array) for array in self.store.mel_statistics)
         self.model.set_mel_statistics(mean, std)
         batches = [self.data[i] for i in range(MARGINAL_BATCHES)]
-        novelty = [self.model.novelty(batch.waves, batch.mel) for batch in batches]
-        self.model.initialise_output(torch.cat(novelty).flatten()[: 2**18])
+        innovation = [self.model.innovation(batch.waves, batch.mel) for batch in batches]
+        self.model.initialise_output(torch.cat(innovation).flatten()[: 2**18])
 
     def _log(
         self,

@@ -1,0 +1,37 @@
+"""Published measures of how speech is heard, from packages of their own: pip install 'wavenet-mol-vocoder[metrics]'."""
+
+import importlib
+from types import ModuleType
+
+import numpy as np
+
+from vocoder.audio import resample
+from vocoder.errors import UserError
+
+PESQ_RATE = 16000  # Hz, of the wide-band model
+
+
+def stoi(waveform: np.ndarray, target: np.ndarray, sample_rate: int) -> float:
+    """Short-time objective intelligibility of a waveform [T] against its target [T] (Taal et al. 2011): 0 to 1.
+
+    Raises:
+        UserError: the package pystoi is not installed.
+    """
+    return float(_package("pystoi").stoi(target, waveform, sample_rate))
+
+
+def pesq(waveform: np.ndarray, target: np.ndarray, sample_rate: int) -> float:
+    """Wide-band PESQ (ITU-T P.862.2) of a waveform [T] against its target [T]: an opinion score from 1 to 4.6.
+
+    Raises:
+        UserError: the package pesq is not installed.
+    """
+    ours, theirs = (resample(wave, sample_rate, PESQ_RATE) for wave in (waveform, target))
+    return float(_package("pesq").pesq(PESQ_RATE, theirs, ours, "wb"))
+
+
+def _package(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        raise UserError(f"{name} is not installed; pip install {name} (or the extra `metrics`)") from None
