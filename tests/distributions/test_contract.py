@@ -212,10 +212,10 @@ def test_no_tensor_hides_on_the_cpu(distribution: Any) -> None:
 
 
 def over_the_edge(distribution: Any) -> Tensor:
-    """Parameters [1, P, 1] that give every part of the grid some mass, and the highest level a tail."""
+    """Parameters [1, P, 1] that give every part of the grid some mass, and both edges a tail."""
     if isinstance(distribution, Categorical):
-        return random_params(distribution, 1, seed=8) / 2
-    components = ((0.0, 0.97, -3.0), (1.0, -0.1, -1.5), (-1.0, 0.2, -8.5))[: distribution.components]
+        return random_params(distribution, 1, seed=8) / 4
+    components = ((0.0, 0.5, -0.7), (1.0, -0.1, -3.0), (-1.0, 0.2, -8.5))[: distribution.components]
     parts = torch.tensor(components, dtype=torch.float64).T.reshape(1, -1, 1)
     return parts[:, -distribution.channels :]
 
@@ -242,7 +242,7 @@ def test_ten_million_draws_follow_the_exact_probabilities(distribution: Any) -> 
     cell[0], cell[-1] = 400, 401
     cell = np.unique(cell, return_inverse=True)[1]
     observed, expected = np.bincount(cell, counts.numpy()), np.bincount(cell, probability)
-    assert len(expected) >= min(100, len(grid))
+    assert len(expected) >= min(50, len(grid))
     assert expected.min() * counts.sum() > 20
     assert scipy.stats.chisquare(observed, expected / expected.sum() * observed.sum()).pvalue > 1e-4
 
