@@ -147,13 +147,18 @@ class VocoderModel(nn.Module):
         return predictor.residual(waves[:, before:], prediction)
 
     def log_prob(self, waves: Tensor, mel: Tensor, speaker: Tensor | None = None) -> Tensor:
-        """Log-probability in nats of every sample after the history: as `forward` -> [B, F H].
+        """Log-probability in nats of every sample after the history: as `forward` -> [B, F H]."""
+        params, target = self.predict(waves, mel, speaker)
+        return self.distribution.log_prob(params, target)
+
+    def predict(self, waves: Tensor, mel: Tensor, speaker: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """(params [B, P, F H], the samples they are to foretell [B, F H]), arguments as `forward`.
 
         Waves of any grid are brought to the distribution's own first: it is these samples that are foretold and heard.
         """
         waves = self.distribution.grid.round(waves)
         params = self(waves, mel, speaker)
-        return self.distribution.log_prob(params, waves[:, -params.shape[2] :])
+        return params, waves[:, -params.shape[2] :]
 
     @torch.no_grad()
     def initialise_output(self, innovation: Tensor) -> None:

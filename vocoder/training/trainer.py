@@ -19,6 +19,7 @@ from vocoder.likelihood import NATS_PER_BIT, likelihood
 from vocoder.mel import log_mel
 from vocoder.model import VocoderConfig, VocoderModel, build_model, save_checkpoint
 from vocoder.model.checkpoint import Checkpoint
+from vocoder.spectral import multi_resolution_stft_distance
 from vocoder.store import Entry, Store
 from vocoder.synthesis import Request, Vocoder
 from vocoder.training.interrupts import Interrupts
@@ -125,9 +126,24 @@ class Trainer:
         return loss, norm
 
     def loss(self, batch: Batch) -> Tensor:
-        """Mean negative log-likelihood in nats per sample, every sample with its whole receptive field."""
+        """Mean negative log-likelihood in nats per sample, every sample with its whole receptive field.
+
+        With a spectral weight also the distance of a relaxed teacher-forced draw to the target, times the weight.
+        """
         with in_precision(self.precision, self.device):
-            return -self.model.log_prob(batch.waves, batch.mel, batch.speaker).mean()
+            params, target = self.model.predict(batch.waves, batch.mel, batch.speaker)
+        loss = -self.model.distribution.log_prob(params, target).mean()
+        if self.settings.loss.spectral_weight:
+            loss = loss + self.settings.loss.spectral_weight * self._spectral_distance(params, target)
+        return loss
+
+    def _spectral_distance(self, params: Tensor, target: Tensor) -> Tensor:
+        """Of a draw whose noise is a function of seed and step, so that a resumed run draws the same."""
+        distribution = self.model.distribution
+        generator = torch.Generator().manual_seed(hash((self.settings.seed, self.step)))
+        u = torch.rand(len(target), distribution.uniforms, target.shape[1], generator=generator).to(self.device)
+        drawn = distribution.rsample(params, u, self.settings.loss.spectral_temperature)
+        return multi_resolution_stft_distance(drawn, target)
 
     def evaluate(self) -> float:
         """Bits per sample of the averaged weights on the dev split, in float32, teacher-forced."""
