@@ -8,12 +8,12 @@ process of its own, by how much the peak of resident memory grows at the first s
 """
 
 import argparse
-import resource
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -58,31 +58,41 @@ def main() -> None:
     print(f"time, ours / theirs: {statistics.median(ratios):.2f}")
 
 
-def once(loss: Loss) -> None:
+def example() -> tuple[Tensor, Tensor]:
+    """(params [B, 3M, T] that want a gradient, x [B, T])."""
     generator = torch.Generator().manual_seed(0)
     params = torch.randn(BATCH, 3 * COMPONENTS, SAMPLES, generator=generator)
     params[:, 2 * COMPONENTS :] -= 5
     x = torch.randint(65536, (BATCH, SAMPLES), generator=generator) * 2 / 65535 - 1
-    loss(params.requires_grad_(), x).backward()
+    return params.requires_grad_(), x
 
 
 def in_turn(losses: dict[str, Loss], rounds: int) -> dict[str, list[float]]:
     seconds: dict[str, list[float]] = {name: [] for name in losses}
+    params, x = example()
     for attempt in range(rounds + 3):
         for name, loss in losses.items():
             started = time.perf_counter()
-            once(loss)
+            loss(params, x).backward()
             if attempt >= 3:  # the first warm up
                 seconds[name].append(time.perf_counter() - started)
     return seconds
 
 
 def growth(loss: Loss) -> int:
-    """Bytes by which the process's peak grows in one pass."""
-    torch.randn(1000, requires_grad=True).sum().backward()  # whatever torch keeps for its first pass
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    once(loss)
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
+    """Bytes by which the process's peak grows in one pass (Linux)."""
+    params, x = example()
+    loss(params[..., :100].detach().requires_grad_(), x[:, :100]).backward()  # what torch keeps for its first pass
+    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew from what is in use
+    before = peak()
+    loss(params, x).backward()
+    return peak() - before
+
+
+def peak() -> int:
+    """Largest resident size of this process so far, in bytes."""
+    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) * 1024
 
 
 if __name__ == "__main__":
