@@ -38,7 +38,6 @@ from vocoder.evaluation import (
     griffin_lim,
     level_in_pauses,
     log_mel_distance,
-    multi_resolution_stft_distance,
     pesq,
     stoi,
 )
@@ -47,6 +46,7 @@ from vocoder.likelihood import likelihood
 from vocoder.mel import hann_window
 from vocoder.model import LinearPredictionConfig, extend_edges
 from vocoder.model.linear_prediction import LinearPrediction, default_order
+from vocoder.spectral import multi_resolution_stft_distance
 from vocoder.store import Entry, Store
 from vocoder.synthesis import Request
 
@@ -308,7 +308,7 @@ def sounds(store: Store, entry: Entry, wave: np.ndarray) -> Row:
     ours, target = torch.from_numpy(wave), torch.from_numpy(recording)
     row = {
         "log-mel, dB": log_mel_distance(ours, torch.from_numpy(mel_of(store, entry)), store.spec),
-        "multi-resolution STFT": multi_resolution_stft_distance(ours, target),
+        "multi-resolution STFT": float(multi_resolution_stft_distance(ours, target)),
         "level in pauses over the recording's, dB": level_in_pauses(ours, target, rate)
         - level_in_pauses(target, target, rate),
         "level over the recording's, dB": 10 * math.log10((wave**2).mean() / (recording**2).mean()),

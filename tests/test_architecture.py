@@ -10,7 +10,7 @@ ROOT = Path(__file__).parent.parent
 ROWS = (  # from the bottom; rooms on one row do not import each other
     ("errors",),
     ("files", "settings", "device"),
-    ("audio", "jobs"),
+    ("audio", "jobs", "spectral"),
     ("mel", "distributions"),
     ("store", "mel_files"),
     ("model", "corpus", "dataset"),
@@ -83,6 +83,15 @@ def unsafe_loads(text: str) -> list[str]:
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: ".".join(dotted(path)))
 def test_imports_point_down_only(path: Path) -> None:
     assert wrong_imports(dotted(path), path.read_text(encoding="utf-8")) == []
+
+
+KINDS_OF_DISTRIBUTION = {"MixtureOfLogistics", "MixtureOfGaussians", "Gaussian", "Categorical"}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: ".".join(dotted(path)))
+def test_only_the_distributions_know_their_kinds(path: Path) -> None:
+    named = {node.id for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Name)}
+    assert "distributions" in dotted(path) or not named & KINDS_OF_DISTRIBUTION
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: ".".join(dotted(path)))

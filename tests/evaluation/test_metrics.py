@@ -5,10 +5,9 @@ import math
 import librosa
 import numpy as np
 import pytest
-import scipy.signal
 import torch
 
-from vocoder.evaluation import level_in_pauses, log_mel_distance, multi_resolution_stft_distance
+from vocoder.evaluation import level_in_pauses, log_mel_distance
 from vocoder.mel import PRESETS, log_mel
 
 SPEC = PRESETS["speech_16k"]
@@ -46,37 +45,6 @@ def test_distance_agrees_with_librosa():
     expected = np.abs(decibels(one) - decibels(other)).mean()
     measured = log_mel_distance(torch.from_numpy(one), log_mel(torch.from_numpy(other), SPEC), SPEC)
     assert measured == pytest.approx(expected, abs=1e-3)
-
-
-# Multi-resolution STFT
-
-
-def test_a_waveform_is_at_no_stft_distance_from_itself():
-    wave = torch.from_numpy(noise())
-    assert multi_resolution_stft_distance(wave, wave) == 0
-
-
-def test_half_the_amplitude_is_a_half_and_a_logarithm_of_two_away():
-    wave = torch.from_numpy(noise())
-    assert multi_resolution_stft_distance(wave / 2, wave) == pytest.approx(0.5 + math.log(2), abs=1e-3)
-
-
-def test_stft_distance_agrees_with_scipy():
-    one, other = noise(1), noise(2)
-    expected = []
-    for n_fft, hop, window in ((1024, 120, 600), (2048, 240, 1200), (512, 50, 240)):
-        padded_window = np.pad(scipy.signal.get_window("hann", window), (n_fft - window) // 2)
-        magnitudes = []
-        for wave in (one, other):
-            padded = np.pad(wave.astype(float), n_fft // 2, mode="reflect")
-            frames = np.lib.stride_tricks.sliding_window_view(padded, n_fft)[::hop]
-            power = np.abs(np.fft.rfft(frames * padded_window)) ** 2
-            magnitudes.append(np.sqrt(np.maximum(power, 1e-7)))
-        ours, target = magnitudes
-        convergence = np.sqrt(((target - ours) ** 2).sum() / (target**2).sum())
-        expected.append(convergence + np.abs(np.log(target / ours)).mean())
-    measured = multi_resolution_stft_distance(torch.from_numpy(one), torch.from_numpy(other))
-    assert measured == pytest.approx(np.mean(expected), abs=1e-4)
 
 
 # Pauses

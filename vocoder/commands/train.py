@@ -95,7 +95,8 @@ def _introduce(trainer: Trainer, run: Run, resumed: bool) -> None:
 
 def _conclude(trainer: Trainer, run: Run, interrupts: Interrupts) -> None:
     print(f"{run.directory}: step {trainer.step} after {trainer.minutes:.1f} minutes is saved", end="")
-    print(f", dev {trainer.dev_bits:.3f} bits per sample" if trainer.dev_bits is not None else "")
+    unit = trainer.unit.replace("_", " ")
+    print(f", dev {trainer.dev_bits:.3f} {unit} per sample" if trainer.dev_bits is not None else "")
     if interrupts.signal:
         print("stopped by a signal; the same command goes on from here")
     else:
@@ -134,7 +135,7 @@ class _Bar:
         self._bar.set_postfix(
             step=trainer.step,
             loss=f"{loss:.3f}",
-            bits=f"{loss / NATS_PER_BIT:.3f}",
+            **{trainer.unit: f"{loss / NATS_PER_BIT:.3f}"},
             **dev,
             samples=f"{samples_per_second / 1000:.1f}k/s",
         )

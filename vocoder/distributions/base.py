@@ -8,13 +8,26 @@ from typing import Protocol, runtime_checkable
 from torch import Tensor
 
 
+class Levels(Protocol):
+    """The values in [-1, 1] that a sample can take."""
+
+    @property
+    def levels(self) -> int:
+        """How many there are."""
+        ...
+
+    def round(self, x: Tensor) -> Tensor:
+        """The value that stands for x, elementwise."""
+        ...
+
+
 @runtime_checkable
 class Distribution(Protocol):
     """A distribution of one audio sample on a grid of levels in [-1, 1], given P parameters."""
 
     @property
-    def levels(self) -> int:
-        """How many levels the grid has."""
+    def grid(self) -> "Levels":
+        """The values a sample can take."""
         ...
 
     @property
@@ -27,12 +40,32 @@ class Distribution(Protocol):
         """U: how many independent uniforms in (0, 1) a draw takes."""
         ...
 
+    @property
+    def is_density(self) -> bool:
+        """Whether `log_prob` is that of a density, which has no bound, and not of a probability."""
+        ...
+
     def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
         """Log-probability in nats: params [B, P, T], x [B, T] on the grid -> [B, T]."""
         ...
 
     def sample(self, params: Tensor, u: Tensor, temperature: float = 1.0) -> Tensor:
         """A draw on the grid: params [B, P, T], u [B, U, T] in (0, 1) -> [B, T]."""
+        ...
+
+    def rsample(self, params: Tensor, u: Tensor, temperature: float, hard: bool = True) -> Tensor:
+        """As `sample` -> [B, T], differentiable in the parameters: choices are relaxed at `temperature`.
+
+        With `hard` the value is a draw as `sample` makes it, and only the gradient is that of the relaxation.
+        """
+        ...
+
+    def mean(self, params: Tensor) -> Tensor:
+        """Mean: params [B, P, T] -> [B, T]."""
+        ...
+
+    def cdf(self, params: Tensor, x: Tensor) -> Tensor:
+        """P(X <= x): params [B, P, T], x [B, T] on the grid -> [B, T]."""
         ...
 
     def marginal_params(self, x: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ Uniforms lie in the open interval (0, 1). `bound` keeps their logarithms finite;
 smallest value that the noise source emits, so that it cuts nothing off.
 """
 
+import torch
 from torch import Tensor
 
 SMALLEST_UNIFORM = 2.0**-24
@@ -22,7 +23,26 @@ def gumbel_argmax(logits: Tensor, u: Tensor, dim: int, bound: float = SMALLEST_U
     return (logits + gumbel(u, bound)).argmax(dim, keepdim=True)
 
 
+def relaxed_choice(logits: Tensor, u: Tensor, dim: int, temperature: float) -> Tensor:
+    """A draw from the Concrete distribution (Maddison et al. 2017; Jang et al. 2017), differentiable in the logits.
+
+    What torch.distributions.RelaxedOneHotCategorical draws, as a function of its noise: weights along `dim` that add up
+    to 1, the largest of them that which `gumbel_argmax` draws from the same `u`.
+    """
+    return ((logits + gumbel(u)) / temperature).softmax(dim)
+
+
+def straight_through(value: Tensor, gradient: Tensor) -> Tensor:
+    """`value` forward, `gradient`'s gradient backward (Bengio et al. 2013)."""
+    return value.detach() + (gradient - gradient.detach())
+
+
 def standard_logistic(u: Tensor, bound: float = SMALLEST_UNIFORM) -> Tensor:
     """Standard logistic noise log u - log(1 - u) by inversion, elementwise."""
     u = u.clamp(bound, 1 - bound)
     return u.log() - (-u).log1p()
+
+
+def standard_normal(u: Tensor, bound: float = SMALLEST_UNIFORM) -> Tensor:
+    """Standard Gaussian noise by inversion, elementwise."""
+    return torch.special.ndtri(u.clamp(bound, 1 - bound))

@@ -1,7 +1,7 @@
 """Measures of synthesised speech against the recording it should resemble, and what to compare it with."""
 
 from vocoder.evaluation.baselines import filtered_noise, griffin_lim
-from vocoder.evaluation.metrics import level_in_pauses, log_mel_distance, multi_resolution_stft_distance
+from vocoder.evaluation.metrics import level_in_pauses, log_mel_distance
 from vocoder.evaluation.perceptual import pesq, stoi
 
 __all__ = [
@@ -9,7 +9,6 @@ __all__ = [
     "griffin_lim",
     "level_in_pauses",
     "log_mel_distance",
-    "multi_resolution_stft_distance",
     "pesq",
     "stoi",
 ]

@@ -9,8 +9,6 @@ from torch.nn import functional as F
 from vocoder.mel import MelSpec, log_mel
 
 DECIBELS_PER_NEPER = 20 / math.log(10)
-STFT_RESOLUTIONS = ((512, 50, 240), (1024, 120, 600), (2048, 240, 1200))  # n_fft, hop, window in samples
-STFT_FLOOR = 1e-7  # of the power, under the logarithm
 PAUSE_FRAME_SECONDS = 0.01
 PAUSE_FRAMES = 5  # in a row: most closures of a t or k are shorter, and belong to the speech
 PAUSE_DECIBELS = 40.0  # below the loudest frame: softer than any phone, louder than a studio's noise
@@ -27,21 +25,6 @@ def log_mel_distance(waveform: Tensor, target_mel: Tensor, spec: MelSpec) -> flo
     frames = min(mel.shape[1], target_mel.shape[1])
     nepers = (mel[:, :frames] - target_mel[:, :frames]).abs().mean() * (math.log(10) if spec.log_base == "10" else 1)
     return float(nepers) * DECIBELS_PER_NEPER
-
-
-def multi_resolution_stft_distance(waveform: Tensor, target: Tensor) -> float:
-    """Spectral convergence plus mean absolute log-magnitude difference in nepers, over three resolutions.
-
-    Waveform and target [T]. Equations 4 to 6 of Yamamoto et al. 2020 (Parallel WaveGAN), with their windows in samples,
-    so that numbers compare at one sample rate only. They have no unit; 0 is equality, and 1 comes from the convergence
-    alone where the waveform is silent.
-    """
-    distances = []
-    for n_fft, hop, window in STFT_RESOLUTIONS:
-        ours, theirs = (_magnitude(signal, n_fft, hop, window) for signal in (waveform, target))
-        convergence = (theirs - ours).norm() / theirs.norm()
-        distances.append(convergence + (theirs.log() - ours.log()).abs().mean())
-    return float(torch.stack(distances).mean())
 
 
 def level_in_pauses(waveform: Tensor, target: Tensor, sample_rate: int) -> float:
@@ -62,13 +45,6 @@ def level_in_pauses(waveform: Tensor, target: Tensor, sample_rate: int) -> float
         return math.nan
     power = _frame_power(waveform[:samples], length)[in_pause].mean()
     return 10 * math.log10(max(float(power), LEVEL_FLOOR))
-
-
-def _magnitude(signal: Tensor, n_fft: int, hop: int, window: int) -> Tensor:
-    spectrum = torch.stft(
-        signal, n_fft, hop, window, torch.hann_window(window).to(signal), return_complex=True, pad_mode="reflect"
-    )
-    return (spectrum.real.square() + spectrum.imag.square()).clamp(min=STFT_FLOOR).sqrt()
 
 
 def _frame_power(signal: Tensor, length: int) -> Tensor:

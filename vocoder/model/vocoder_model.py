@@ -139,6 +139,7 @@ class VocoderModel(nn.Module):
         The samples themselves; with linear prediction their residuals.
         """
         before = self.history_frames * self.spec.hop_length
+        waves = self.distribution.grid.round(waves)
         everywhere = self._predictor(mel)
         if everywhere is None:
             return waves[:, before:]
@@ -147,8 +148,17 @@ class VocoderModel(nn.Module):
 
     def log_prob(self, waves: Tensor, mel: Tensor, speaker: Tensor | None = None) -> Tensor:
         """Log-probability in nats of every sample after the history: as `forward` -> [B, F H]."""
+        params, target = self.predict(waves, mel, speaker)
+        return self.distribution.log_prob(params, target)
+
+    def predict(self, waves: Tensor, mel: Tensor, speaker: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """(params [B, P, F H], the samples they are to foretell [B, F H]), arguments as `forward`.
+
+        Waves of any grid are brought to the distribution's own first: it is these samples that are foretold and heard.
+        """
+        waves = self.distribution.grid.round(waves)
         params = self(waves, mel, speaker)
-        return self.distribution.log_prob(params, waves[:, -params.shape[2] :])
+        return params, waves[:, -params.shape[2] :]
 
     @torch.no_grad()
     def initialise_output(self, innovation: Tensor) -> None:

@@ -18,6 +18,14 @@ class BatchSettings:
 
 
 @dataclass(frozen=True)
+class LossSettings:
+    """The exact likelihood, and what may be added to it."""
+
+    spectral_weight: float = 0.0  # nats a sample for one unit of multi-resolution STFT distance of a relaxed draw
+    spectral_temperature: float = 0.5  # of the relaxed choice of components in that draw
+
+
+@dataclass(frozen=True)
 class OptimizerSettings:
     """Adamax (Kingma and Ba 2015): its infinity norm does not mind the rare huge gradients of a mixture."""
 
@@ -67,6 +75,7 @@ class TrainingSettings:
     """A whole training run, but for data and model."""
 
     batch: BatchSettings = field(default_factory=BatchSettings)
+    loss: LossSettings = field(default_factory=LossSettings)
     optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
     schedule: ScheduleSettings = field(default_factory=ScheduleSettings)
     length: LengthSettings = field(default_factory=LengthSettings)
@@ -82,6 +91,9 @@ class TrainingSettings:
         self._at_least(0, ("batch.workers", "schedule.warmup_steps", "audition.every", "audition.utterances", "seed"))
         self._above_zero(("optimizer.learning_rate", "optimizer.gradient_norm", "schedule.final"))
         self._above_zero(("length.steps", "length.minutes", "checkpoint.dev_seconds", "audition.seconds"))
+        if not 0 <= self.loss.spectral_weight < float("inf"):
+            raise UserError(f"training.loss.spectral_weight={self.loss.spectral_weight}: must be 0 or more")
+        self._above_zero(("loss.spectral_temperature",))
         if self.length.steps is None and self.length.minutes is None:
             raise UserError("training.length: give steps or minutes, or the run never ends")
         if not 0 <= self.schedule.decay_start < 1:

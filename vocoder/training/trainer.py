@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
-from vocoder.audio import INT16_LEVELS, int16_to_waveform
+from vocoder.audio import int16_to_waveform
 from vocoder.dataset import Batch, SegmentBatches, Shape
 from vocoder.device import in_precision, keep_freed_memory, pick_precision
 from vocoder.errors import UserError
@@ -19,6 +19,7 @@ from vocoder.likelihood import NATS_PER_BIT, likelihood
 from vocoder.mel import log_mel
 from vocoder.model import VocoderConfig, VocoderModel, build_model, save_checkpoint
 from vocoder.model.checkpoint import Checkpoint
+from vocoder.spectral import multi_resolution_stft_distance
 from vocoder.store import Entry, Store
 from vocoder.synthesis import Request, Vocoder
 from vocoder.training.interrupts import Interrupts
@@ -39,10 +40,6 @@ class Trainer:
             raise UserError(
                 f"{store.directory}: its mels are not the model's ({store.spec.differences(config.mel)}); "
                 "preprocess the corpus with the model's mel, or train a new model"
-            )
-        if config.distribution.levels != INT16_LEVELS:
-            raise UserError(
-                f"distribution.levels={config.distribution.levels}: a store's samples have {INT16_LEVELS} levels"
             )
         keep_freed_memory()
         torch.manual_seed(settings.seed)
@@ -70,6 +67,11 @@ class Trainer:
     def progress(self) -> float:
         """How much of the run is done; 1 when it is over."""
         return min(1.0, progress_of(self.settings.length, self.step, self.minutes))
+
+    @property
+    def unit(self) -> str:
+        """What its likelihoods are counted in, by the name they get wherever they are written."""
+        return "density_bits" if self.config.distribution.is_density else "bits"
 
     def train(self, run: Run, monitor: Monitor, interrupts: Interrupts, bar: Callable[[float, float], None]) -> None:
         """Train until the run is over or a signal came, then save. `bar` is shown losses and samples per second."""
@@ -124,9 +126,24 @@ class Trainer:
         return loss, norm
 
     def loss(self, batch: Batch) -> Tensor:
-        """Mean negative log-likelihood in nats per sample, every sample with its whole receptive field."""
+        """Mean negative log-likelihood in nats per sample, every sample with its whole receptive field.
+
+        With a spectral weight also the distance of a relaxed teacher-forced draw to the target, times the weight.
+        """
         with in_precision(self.precision, self.device):
-            return -self.model.log_prob(batch.waves, batch.mel, batch.speaker).mean()
+            params, target = self.model.predict(batch.waves, batch.mel, batch.speaker)
+        loss = -self.model.distribution.log_prob(params, target).mean()
+        if self.settings.loss.spectral_weight:
+            loss = loss + self.settings.loss.spectral_weight * self._spectral_distance(params, target)
+        return loss
+
+    def _spectral_distance(self, params: Tensor, target: Tensor) -> Tensor:
+        """Of a draw whose noise is a function of seed and step, so that a resumed run draws the same."""
+        distribution = self.model.distribution
+        generator = torch.Generator().manual_seed(hash((self.settings.seed, self.step)))
+        u = torch.rand(len(target), distribution.uniforms, target.shape[1], generator=generator).to(self.device)
+        drawn = distribution.rsample(params, u, self.settings.loss.spectral_temperature)
+        return multi_resolution_stft_distance(drawn, target)
 
     def evaluate(self) -> float:
         """Bits per sample of the averaged weights on the dev split, in float32, teacher-forced."""
@@ -161,7 +178,7 @@ class Trainer:
             self.dev_bits = self.last_dev_bits = self.evaluate()
             if not math.isfinite(self.dev_bits):
                 raise UserError(f"step {self.step}: dev bits are {self.dev_bits}; not saved. {TOO_FAST}")
-            monitor.scalars(self.step, {"bits/dev": self.dev_bits, "minutes": self.minutes})
+            monitor.scalars(self.step, {f"{self.unit}/dev": self.dev_bits, "minutes": self.minutes})
         directory = run.checkpoint_directory(self.step)
         if not directory.exists():
             weights = {"model": self.model.state_dict(), "ema": self.averaged_model().state_dict()}
@@ -226,7 +243,7 @@ class Trainer:
         samples = steps * batch_settings.size * batch_settings.segment_frames * self.store.spec.hop_length
         values = {
             "loss/train": loss,
-            "bits/train": loss / NATS_PER_BIT,
+            f"{self.unit}/train": loss / NATS_PER_BIT,
             "learning_rate": self.optimizer.param_groups[0]["lr"],
             "gradient_norm": float(gradient_norm),
             "samples_per_second": samples / seconds,

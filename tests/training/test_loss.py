@@ -1,0 +1,68 @@
+"""What is minimised: the exact likelihood, and with a weight the distance of a relaxed draw's spectrum."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from vocoder.errors import UserError
+from vocoder.spectral import multi_resolution_stft_distance
+from vocoder.training import Trainer, TrainingSettings
+from vocoder.training.settings import BatchSettings, LossSettings
+
+MakeTrainer = Callable[..., Trainer]
+BATCH = BatchSettings(size=2, segment_frames=12)  # 2400 samples: the longest window needs more than 1024
+
+
+def with_weight(make_trainer: MakeTrainer, weight: float, **changes: Any) -> Trainer:
+    return make_trainer(batch=BATCH, loss=LossSettings(spectral_weight=weight), **changes)
+
+
+def test_without_a_weight_the_loss_is_the_likelihood_alone(make_trainer: MakeTrainer) -> None:
+    trainer = with_weight(make_trainer, 0.0)
+    batch = trainer.data[0]
+    expected = -trainer.model.log_prob(batch.waves, batch.mel, batch.speaker).mean()
+    assert torch.equal(trainer.loss(batch), expected)
+
+
+def test_a_weight_adds_that_much_of_the_distance_of_a_draw(make_trainer: MakeTrainer) -> None:
+    trainer = with_weight(make_trainer, 0.25)
+    batch = trainer.data[0]
+    params, target = trainer.model.predict(batch.waves, batch.mel, batch.speaker)
+    likelihood = -trainer.model.distribution.log_prob(params, target).mean()
+    distances = []
+    for seed in range(5):  # other noise, the same kind of draw
+        u = torch.rand(2, trainer.model.distribution.uniforms, 2400, generator=torch.Generator().manual_seed(seed))
+        distances.append(multi_resolution_stft_distance(trainer.model.distribution.sample(params, u), target).item())
+    added = (trainer.loss(batch) - likelihood).item()
+    assert 0.9 * min(distances) < added / 0.25 < 1.1 * max(distances)
+
+
+def test_the_noise_of_the_draw_is_a_function_of_seed_and_step(make_trainer: MakeTrainer) -> None:
+    one, other = with_weight(make_trainer, 0.5), with_weight(make_trainer, 0.5)
+    batch = one.data[0]
+    torch.rand(7)  # whatever else was drawn
+    assert torch.equal(one.loss(batch), other.loss(batch))
+    other.step = 1
+    assert not torch.equal(one.loss(batch), other.loss(batch))
+
+
+def test_training_on_the_distance_brings_spectra_closer(make_trainer: MakeTrainer) -> None:
+    def distance_after(weight: float) -> float:
+        trainer = with_weight(make_trainer, weight)
+        for _ in range(40):
+            trainer.train_step(trainer.data[trainer.step])
+        batch = trainer.data[1000]
+        params, target = trainer.model.predict(batch.waves, batch.mel, batch.speaker)
+        u = torch.rand(2, trainer.model.distribution.uniforms, 2400, generator=torch.Generator().manual_seed(0))
+        return multi_resolution_stft_distance(trainer.model.distribution.sample(params, u), target).item()
+
+    assert distance_after(20.0) < distance_after(0.0)
+
+
+@pytest.mark.parametrize("setting", [{"spectral_weight": -1.0}, {"spectral_temperature": 0.0}])
+def test_impossible_weights_are_refused_by_name(setting: dict[str, float]) -> None:
+    (name,) = setting
+    with pytest.raises(UserError, match=f"training.loss.{name}"):
+        TrainingSettings(loss=LossSettings(**setting))
