@@ -35,6 +35,13 @@ class Batch:
         waves, mel, speaker = (t.to(device, non_blocking=True) for t in (self.waves, self.mel, self.speaker))
         return Batch(waves, mel, speaker, self.ids)
 
+    def split(self, parts: int) -> "Iterator[Batch]":
+        """In `parts` of nearly equal size."""
+        size = -(-len(self.waves) // parts)
+        for first in range(0, len(self.waves), size):
+            taken = slice(first, first + size)
+            yield Batch(self.waves[taken], self.mel[taken], self.speaker[taken], self.ids[taken])
+
     def pin_memory(self) -> "Batch":
         return Batch(self.waves.pin_memory(), self.mel.pin_memory(), self.speaker.pin_memory(), self.ids)
 

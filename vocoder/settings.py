@@ -3,7 +3,7 @@
 import dataclasses
 import difflib
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from vocoder.errors import UserError
@@ -30,6 +30,16 @@ def from_mapping(cls: type[T], mapping: Any, where: str = "") -> T:
             raise UserError(f"missing setting {_join(where, name)}")
     hints = get_type_hints(cls)
     return cls(**{key: _convert(value, hints[key], _join(where, key)) for key, value in mapping.items()})
+
+
+def differences(theirs: Mapping[str, Any], ours: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """'a.b 1 then, 2 now' for every value in which two nested mappings differ."""
+    for key in theirs.keys() | ours.keys():
+        a, b = theirs.get(key), ours.get(key)
+        if isinstance(a, dict) and isinstance(b, dict):
+            yield from differences(a, b, f"{prefix}{key}.")
+        elif a != b:
+            yield f"{prefix}{key} {a} then, {b} now"
 
 
 def nearest(name: str, candidates: Iterable[str]) -> str:

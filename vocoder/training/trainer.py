@@ -3,7 +3,7 @@
 import hashlib
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any, cast
 
@@ -19,6 +19,7 @@ from vocoder.likelihood import NATS_PER_BIT, likelihood
 from vocoder.mel import log_mel
 from vocoder.model import VocoderConfig, VocoderModel, build_model, save_checkpoint
 from vocoder.model.checkpoint import Checkpoint
+from vocoder.settings import differences
 from vocoder.spectral import multi_resolution_stft_distance
 from vocoder.store import Entry, Store
 from vocoder.synthesis import Request, Vocoder
@@ -111,7 +112,7 @@ class Trainer:
             group["lr"] = self.settings.optimizer.learning_rate * factor
         loss = torch.zeros((), device=self.device)
         self.optimizer.zero_grad()
-        for part in split(batch, self.settings.batch.accumulate):
+        for part in batch.split(self.settings.batch.accumulate):
             share = len(part.waves) / len(batch.waves)
             part_loss = self.loss(part) * share
             self.scaler.scale(part_loss).backward()
@@ -205,7 +206,7 @@ class Trainer:
         """
         theirs, ours = checkpoint.config.to_json(), self.config.to_json()
         if theirs != ours:
-            changed = ", ".join(_differences(theirs, ours))
+            changed = ", ".join(differences(theirs, ours))
             raise UserError(
                 f"{checkpoint.directory}: was trained as another model ({changed}); go back to that, "
                 "or choose another name"
@@ -221,7 +222,7 @@ class Trainer:
             self.scaler.load_state_dict(state["scaler"])
         self.step, self.minutes = state["step"], state["minutes"]
         self.dev_bits = self.last_dev_bits = checkpoint.dev_bits if math.isfinite(checkpoint.dev_bits) else None
-        return sorted(_differences(state["settings"], asdict(self.settings), "training."))
+        return sorted(differences(state["settings"], asdict(self.settings), "training."))
 
     def _start_from_data(self) -> None:
         mean, std = (torch.from_numpy(array) for array in self.store.mel_statistics)
@@ -299,20 +300,3 @@ class Clock:
     def lap(self) -> float:
         seconds, self._step_seconds = self._step_seconds, 0.0
         return seconds
-
-
-def split(batch: Batch, parts: int) -> Iterator[Batch]:
-    """A batch in `parts` of nearly equal size."""
-    size = -(-len(batch.waves) // parts)
-    for first in range(0, len(batch.waves), size):
-        taken = slice(first, first + size)
-        yield Batch(batch.waves[taken], batch.mel[taken], batch.speaker[taken], batch.ids[taken])
-
-
-def _differences(theirs: dict[str, Any], ours: dict[str, Any], prefix: str = "") -> Iterator[str]:
-    for key in theirs.keys() | ours.keys():
-        a, b = theirs.get(key), ours.get(key)
-        if isinstance(a, dict) and isinstance(b, dict):
-            yield from _differences(a, b, f"{prefix}{key}.")
-        elif a != b:
-            yield f"{prefix}{key} {a} then, {b} now"
