@@ -1,10 +1,11 @@
 """Generation is the model run one sample at a time: same equations, same start, same distribution."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import fields, replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -205,3 +206,30 @@ def test_conditioning_in_blocks_is_that_of_the_whole_mel(monkeypatch, block_fram
     assert whole.predictor is not None
     torch.testing.assert_close(found.predictor.weights, whole.predictor.weights, rtol=0, atol=1e-5)
     torch.testing.assert_close(found.predictor.log_gain, whole.predictor.log_gain, rtol=0, atol=1e-5)
+
+
+def test_a_loud_filter_does_not_howl_after_it_was_cut_off_at_full_scale() -> None:
+    """Four resonances in one: driven beyond full scale, then left alone, it has to die away as a linear filter does."""
+    poles = [0.995 * np.exp(1j * 2 * np.pi * hertz / 16000) for hertz in (300, 700, 2500, 3500)]
+    polynomial = np.real(np.poly([*poles, *np.conj(poles)]))
+    weights = torch.from_numpy(-polynomial[1:][::-1].copy()).float()
+    predictor = Predictor(weights, torch.zeros(1, 1))
+    grid = MixtureOfLogistics().grid
+
+    def left_alone(remember: Callable[[Tensor, Tensor], Tensor]) -> float:
+        past, level = torch.zeros(1, 8), 0.0
+        for t in range(6000):
+            p = predictor.predict(past)[:, None]
+            x = grid.round(p + (1.5 if t < 40 and t % 7 == 0 else 0.0))
+            past = torch.cat((past[:, 1:], remember(x, p)), 1)
+            level = max(level, float(x.abs())) if t >= 5000 else 0.0
+        return level
+
+    assert left_alone(lambda x, p: x) > 0.9  # what saturation does to this filter
+    assert left_alone(predictor.continued) < 0.05  # rounding to levels keeps a whisper alive
+
+
+def test_what_lies_within_full_scale_is_remembered_as_it_is() -> None:
+    p = torch.tensor([[0.5, 1.5, 1.5, -2.0, -2.0, 1.5]])
+    x = torch.tensor([[0.4, 1.0, 0.9, -1.0, 1.0, -1.0]])
+    assert Predictor.continued(x, p).tolist() == [[pytest.approx(v) for v in (0.4, 1.5, 0.9, -2.0, 1.0, -1.0)]]

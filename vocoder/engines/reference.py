@@ -29,9 +29,10 @@ class State:
 
     def hear(self, sample: Tensor) -> None:
         """Take note of the sample [B, 1] that came out."""
-        self.past = torch.cat((self.past[:, 1:], sample), 1)
         if self.predictor is not None and self.prediction is not None:
+            sample = self.predictor.continued(sample, self.prediction)
             self.residual = self.predictor.residual(sample, self.prediction)
+        self.past = torch.cat((self.past[:, 1:], sample), 1)
 
 
 class ReferenceEngine:

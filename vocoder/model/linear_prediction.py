@@ -59,6 +59,15 @@ class Predictor:
         """p [...] from the K samples before each: past [..., K], of the shape of the weights."""
         return (past * self.weights).sum(-1)
 
+    @staticmethod
+    def continued(x: Tensor, prediction: Tensor) -> Tensor:
+        """What to remember of generated samples x: themselves, or p where full scale cut off that p lies beyond it.
+
+        A sample at full scale says that the sound was there or beyond. A filter that is fed the cut-off samples instead
+        can feed itself for ever, stable as it is: its overflow oscillation is a howl at full scale.
+        """
+        return torch.where(x == prediction.clamp(-1, 1), prediction, x)
+
     def residual(self, x: Tensor, prediction: Tensor) -> Tensor:
         """e = (x - p) / g of samples x and their predictions p, both of the shape of the gain."""
         return (x - prediction) * (-self.log_gain).exp()
