@@ -118,7 +118,7 @@ class Mixture:
         """Parameters of shift + exp(log_scale) y, where y has params [B, P, T]; shift and log_scale [B, T]."""
         *logits, means, log_scales = self._parts(params)
         shift, log_scale = shift.unsqueeze(1), log_scale.unsqueeze(1)
-        return torch.cat((*logits, shift + log_scale.exp() * means, log_scale + log_scales), 1)
+        return torch.cat((*logits, torch.addcmul(shift, log_scale.exp(), means), log_scale + log_scales), 1)
 
     def marginal_params(self, x: Tensor) -> Tensor:
         """The mixture [P] of components around 0 of fixed, log-spaced scales that fits x [N] best.

@@ -224,7 +224,7 @@ def network_inputs(previous: Tensor, prediction: Tensor | None = None, residual:
     """
     if prediction is None or residual is None:
         return 4 * previous.unsqueeze(-1)
-    return torch.stack((4 * previous, 4 * prediction, 2 * (residual / 4).tanh()), -1)
+    return 4 * torch.stack((previous, prediction, (residual / 4).tanh() / 2), -1)
 
 
 def input_channels(linear_prediction: bool) -> int:
