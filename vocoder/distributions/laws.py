@@ -25,7 +25,6 @@ from vocoder.distributions.sampling import standard_logistic, standard_normal
 class Law(Protocol):
     """A symmetric law of location 0 and scale 1."""
 
-    name: str
     median_magnitude: float  # of |Z|
     mean_magnitude: float
 
@@ -41,7 +40,6 @@ class Law(Protocol):
 class Logistic:
     """F(z) = sigmoid(z)."""
 
-    name = "logistic"
     median_magnitude = math.log(3)
     mean_magnitude = math.log(4)
 
@@ -73,7 +71,6 @@ class Normal:
     z = -1e5 in float32 it is 0.4 in place of 1e5.)
     """
 
-    name = "normal"
     median_magnitude = 0.6744897501960817  # Phi^-1(3/4)
     mean_magnitude = math.sqrt(2 / math.pi)
 

@@ -25,8 +25,7 @@ def griffin_lim(mel: np.ndarray, spec: MelSpec, iterations: int = 60) -> np.ndar
         n_fft=spec.n_fft,
         random_state=0,
     )
-    # librosa centres frame 0 on sample 0; ours is centred on the middle of the first hop.
-    lead = 0 if spec.padding == "centre" else spec.hop_length // 2
+    lead = int(spec.frame_centre * spec.hop_length)  # librosa centres frame 0 on sample 0
     padded = np.pad(wave, (lead, spec.n_fft))[: mel.shape[1] * spec.hop_length]
     return padded.clip(-1, 1).astype(np.float32)
 
