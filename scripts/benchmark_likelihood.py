@@ -8,14 +8,14 @@ process of its own, by how much the peak of resident memory grows at the first s
 """
 
 import argparse
-import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import torch
+from timing import in_turn
 from torch import Tensor
 
 from vocoder.distributions import MixtureOfLogistics
@@ -48,14 +48,13 @@ def main() -> None:
     if arguments.memory_of:
         print(growth(LOSSES[arguments.memory_of]()))
         return
-    seconds = in_turn({name: loss() for name, loss in LOSSES.items()}, arguments.rounds)
+    seconds = in_turn([passing(loss()) for loss in LOSSES.values()], arguments.rounds)
     print(f"{torch.get_num_threads()} threads, {BATCH} x {SAMPLES} samples, {COMPONENTS} components")
-    for name in LOSSES:
+    for name, median in zip(LOSSES, np.median(seconds, axis=0), strict=True):
         command = [sys.executable, __file__, "--memory-of", name]
         grown = int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-        print(f"{name:24} {1000 * statistics.median(seconds[name]):7.1f} ms   {grown / 2**20:6.1f} MiB")
-    ratios = [mine / theirs for mine, theirs in zip(*seconds.values(), strict=True)]
-    print(f"time, ours / theirs: {statistics.median(ratios):.2f}")
+        print(f"{name:24} {1000 * median:7.1f} ms   {grown / 2**20:6.1f} MiB")
+    print(f"time, ours / theirs: {np.median(seconds[:, 0] / seconds[:, 1]):.2f}")
 
 
 def example() -> tuple[Tensor, Tensor]:
@@ -67,16 +66,10 @@ def example() -> tuple[Tensor, Tensor]:
     return params.requires_grad_(), x
 
 
-def in_turn(losses: dict[str, Loss], rounds: int) -> dict[str, list[float]]:
-    seconds: dict[str, list[float]] = {name: [] for name in losses}
+def passing(loss: Loss) -> Callable[[], None]:
+    """Work to be timed: forward and backward."""
     params, x = example()
-    for attempt in range(rounds + 3):
-        for name, loss in losses.items():
-            started = time.perf_counter()
-            loss(params, x).backward()
-            if attempt >= 3:  # the first warm up
-                seconds[name].append(time.perf_counter() - started)
-    return seconds
+    return lambda: loss(params, x).backward()
 
 
 def growth(loss: Loss) -> int:

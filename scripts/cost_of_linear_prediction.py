@@ -9,25 +9,20 @@ the ratio of neighbours. Run it on an idle machine.
 import argparse
 import statistics
 import sys
-import time
 from collections.abc import Callable, Iterator
-from itertools import count
 from pathlib import Path
 
 import numpy as np
 import torch
+from comparison import Network, stepping, trainer_of
+from timing import in_turn
 
-from vocoder.commands import cli
-from vocoder.commands.train import Settings, trainer_for
 from vocoder.engines import Noise, ReferenceEngine
 from vocoder.errors import UserError
 from vocoder.model import VocoderModel
-from vocoder.settings import from_mapping
 from vocoder.synthesis import conditioning_blocks, silence_conditioning
-from vocoder.training import Trainer
 
 KINDS = ("none", "mel")
-WARM_UP = 3  # rounds that do not count
 LANES, FRAMES = 8, 4  # generated at once
 
 
@@ -37,35 +32,19 @@ def main() -> None:
     parser.add_argument("--model", default="small")
     parser.add_argument("--rounds", type=int, default=40)
     arguments = parser.parse_args()
-    trainers = {kind: trainer_of(kind, arguments.store, arguments.model) for kind in KINDS}
-    spec = trainers["mel"].store.spec
-    batch = trainers["mel"].settings.batch
+    networks = [Network("cost", (f"model.linear_prediction.kind={kind}",), Path()) for kind in KINDS]
+    trainers = [trainer_of(arguments.store, network, [f"model={arguments.model}"]) for network in networks]
+    spec = trainers[0].store.spec
+    batch = trainers[0].settings.batch
     samples = batch.size * batch.segment_frames * spec.hop_length
     show(
         f"a training step of {samples} samples",
-        in_turn([stepping(trainers[kind]) for kind in KINDS], arguments.rounds),
+        in_turn([stepping(trainer) for trainer in trainers], arguments.rounds),
     )
     show(
         f"{LANES} utterances by the reference engine, {FRAMES * spec.hop_length} samples of each",
-        in_turn([generating(trainers[kind].model.eval()) for kind in KINDS], arguments.rounds // 4),
+        in_turn([generating(trainer.model.eval()) for trainer in trainers], arguments.rounds // 4),
     )
-
-
-def trainer_of(kind: str, store: Path, model: str) -> Trainer:
-    """As `vocoder-train experiment=demo` makes it."""
-    overrides = [f'data="{store}"', "name=cost", f"model={model}", "experiment=demo"]
-    return trainer_for(
-        from_mapping(Settings, cli.composed("train", [*overrides, f"model.linear_prediction.kind={kind}"]))
-    )
-
-
-def stepping(trainer: Trainer) -> Callable[[], None]:
-    step = count()
-
-    def work() -> None:
-        trainer.train_step(trainer.data[next(step)].to(trainer.device))
-
-    return work
 
 
 def generating(model: VocoderModel) -> Callable[[], None]:
@@ -81,19 +60,6 @@ def generating(model: VocoderModel) -> Callable[[], None]:
             pass
 
     return work
-
-
-def in_turn(works: list[Callable[[], None]], rounds: int) -> np.ndarray:
-    """Seconds [rounds, works] of several kinds of work, one after another in each round."""
-    seconds = []
-    for _ in range(WARM_UP + rounds):
-        row = []
-        for work in works:
-            started = time.perf_counter()
-            work()
-            row.append(time.perf_counter() - started)
-        seconds.append(row)
-    return np.array(seconds[WARM_UP:])
 
 
 def show(title: str, seconds: np.ndarray) -> None:
