@@ -9,21 +9,19 @@ the ratio of neighbours. Run it on an idle machine.
 import argparse
 import statistics
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import torch
 from comparison import Network, stepping, trainer_of
 from timing import in_turn
 
-from vocoder.engines import Noise, ReferenceEngine
+from vocoder.engines import pick_engine
 from vocoder.errors import UserError
-from vocoder.model import VocoderModel
-from vocoder.synthesis import conditioning_blocks, silence_conditioning
+from vocoder.synthesis import Request, Vocoder
 
 KINDS = ("none", "mel")
-LANES, FRAMES = 8, 4  # generated at once
+LANES, FRAMES = 8, 8  # generated at once
 
 
 def main() -> None:
@@ -41,23 +39,21 @@ def main() -> None:
         f"a training step of {samples} samples",
         in_turn([stepping(trainer) for trainer in trainers], arguments.rounds),
     )
-    show(
-        f"{LANES} utterances by the reference engine, {FRAMES * spec.hop_length} samples of each",
-        in_turn([generating(trainer.model.eval()) for trainer in trainers], arguments.rounds // 4),
-    )
+    for engine in ("reference", "cpu"):
+        vocoders = [Vocoder(t.model.eval(), pick_engine(t.model, engine)) for t in trainers]
+        show(
+            f"{LANES} utterances by the {engine} engine, {FRAMES * spec.hop_length} samples of each",
+            in_turn([generating(vocoder) for vocoder in vocoders], arguments.rounds // 4),
+        )
 
 
-def generating(model: VocoderModel) -> Callable[[], None]:
+def generating(vocoder: Vocoder) -> Callable[[], None]:
     """Everything from the mel on: analysis, conditioning, sampling."""
-    mel = torch.full((LANES, model.spec.n_mels, FRAMES), -5.0, device=model.device)
-    noise = Noise(0, [str(lane) for lane in range(LANES)], model.distribution.uniforms)
+    mel = np.full((vocoder.spec.n_mels, FRAMES), -5.0, np.float32)
+    requests = [Request(str(lane), mel) for lane in range(LANES)]
 
     def work() -> None:
-        blocks: Iterator[object] = ReferenceEngine(model).generate(
-            silence_conditioning(model, mel, None), conditioning_blocks(model, mel, None), noise
-        )
-        for _ in blocks:
-            pass
+        vocoder.synthesize_batch(requests)
 
     return work
 

@@ -171,7 +171,7 @@ def test_an_empty_split_is_refused_by_name(
     assert_refused(result, "split=test", "no utterances")
 
 
-@pytest.mark.parametrize("wrong", ["limit=0", "limit=-1", "batch=0"])
+@pytest.mark.parametrize("wrong", ["limit=0", "limit=-1", "threads=0"])
 def test_counts_below_one_are_refused(command: Command, tmp_path: Path, trained: Path, wrong: str) -> None:
     result = command("synthesize", f"model={trained}", f"input={SPEECH}", f"output={tmp_path}/wavs", wrong)
     assert_refused(result, wrong)

@@ -49,10 +49,10 @@ def test_gumbel_argmax_draws_with_the_frequencies_of_softmax(dim: int) -> None:
     torch.manual_seed(1)
     u = torch.rand(draws, 6)
     if dim == 0:
-        chosen = gumbel_argmax(logits[:, None], u.T, dim=0)
+        chosen = gumbel_argmax(logits[:, None], gumbel(u.T), dim=0)
         assert chosen.shape == (1, draws)
     else:
-        chosen = gumbel_argmax(logits, u, dim=1)
+        chosen = gumbel_argmax(logits, gumbel(u), dim=1)
         assert chosen.shape == (draws, 1)
     counts = chosen.flatten().bincount(minlength=6).numpy()
     expected = logits.double().softmax(0).numpy() * draws

@@ -1,6 +1,6 @@
 """Output distributions: an exact probability of the next sample, and exact draws from it."""
 
-from vocoder.distributions.base import Distribution, LocationScale
+from vocoder.distributions.base import Distribution, Drawing, LocationScale
 from vocoder.distributions.categorical import Categorical, MuLawGrid
 from vocoder.distributions.gaussian import Gaussian, MixtureOfGaussians
 from vocoder.distributions.grid import Grid
@@ -18,6 +18,7 @@ __all__ = [
     "DISTRIBUTIONS",
     "Categorical",
     "Distribution",
+    "Drawing",
     "Gaussian",
     "Grid",
     "LocationScale",

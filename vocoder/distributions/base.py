@@ -3,6 +3,7 @@
 B batch, P parameter channels, U uniforms, T samples.
 """
 
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from torch import Tensor
@@ -19,6 +20,22 @@ class Levels(Protocol):
     def round(self, x: Tensor) -> Tensor:
         """The value that stands for x, elementwise."""
         ...
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """How every distribution here draws, in numbers, for engines that do not call it for each sample.
+
+    One of so many choices by Gumbel-max; then the choice's location plus its scale times noise, at the nearest of the
+    grid's levels, or else a value that the choice stands for.
+    """
+
+    choices: int  # the first so many parameters are their logits, where there is more than one
+    locations: int | None = None  # the first of the parameters that are locations
+    scales: int | None = None  # and of those that are logarithms of scales
+    log_scale_min: float = 0.0
+    levels: int = 0
+    values: tuple[float, ...] = ()  # of each choice, where there are no locations
 
 
 @runtime_checkable
@@ -50,7 +67,20 @@ class Distribution(Protocol):
         ...
 
     def sample(self, params: Tensor, u: Tensor, temperature: float = 1.0) -> Tensor:
-        """A draw on the grid: params [B, P, T], u [B, U, T] in (0, 1) -> [B, T]."""
+        """A draw on the grid: params [B, P, T], u [B, U, T] in (0, 1) -> [B, T]; `draw` with `standard_noise`."""
+        ...
+
+    def standard_noise(self, u: Tensor) -> Tensor:
+        """What u [B, U, T] adds to the logit of each choice, and at last to the value: [B, choices + 1, T]."""
+        ...
+
+    def draw(self, params: Tensor, noise: Tensor, temperature: float = 1.0) -> Tensor:
+        """A draw on the grid: params [B, P, T], standard noise [B, choices + 1, T] -> [B, T]."""
+        ...
+
+    @property
+    def drawing(self) -> Drawing:
+        """What `draw` does, in numbers."""
         ...
 
     def rsample(self, params: Tensor, u: Tensor, temperature: float, hard: bool = True) -> Tensor:

@@ -8,8 +8,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vocoder.device import without_autocast
+from vocoder.distributions.base import Drawing
 from vocoder.distributions.mixture import in_full_precision
-from vocoder.distributions.sampling import gumbel_argmax, relaxed_choice, straight_through
+from vocoder.distributions.sampling import gumbel, gumbel_argmax, relaxed_choice, straight_through
 from vocoder.errors import UserError
 
 
@@ -71,10 +72,22 @@ class Categorical:
 
     def sample(self, params: Tensor, u: Tensor, temperature: float = 1.0) -> Tensor:
         """The value of a class drawn by Gumbel-max: params [B, C, T], u [B, C, T] -> [B, T]."""
+        return self.draw(params, self.standard_noise(u.to(in_full_precision(params).dtype)), temperature)
+
+    def standard_noise(self, u: Tensor) -> Tensor:
+        """Gumbel noise for the classes, and none for the value: u [B, C, T] -> [B, C + 1, T]."""
+        return F.pad(gumbel(u), (0, 0, 0, 1))
+
+    def draw(self, params: Tensor, noise: Tensor, temperature: float = 1.0) -> Tensor:
+        """As `sample`, from standard noise [B, C + 1, T]."""
         with without_autocast(params.device):
             logits = in_full_precision(params)
-            index = gumbel_argmax(logits / temperature, u.to(logits.dtype), dim=1).squeeze(1)
+            index = gumbel_argmax(logits / temperature, noise[:, :-1], 1).squeeze(1)
             return self.grid.value(index).to(logits.dtype)
+
+    @property
+    def drawing(self) -> Drawing:
+        return Drawing(self.classes, values=tuple(self.grid.value(torch.arange(self.classes)).tolist()))
 
     def rsample(self, params: Tensor, u: Tensor, temperature: float, hard: bool = True) -> Tensor:
         """A draw that is differentiable in the logits: the mean value of a relaxed choice -> [B, T].

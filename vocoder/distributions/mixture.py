@@ -14,15 +14,16 @@ M components, B batch, T samples; params [B, 3M, T] are logits, means and log-sc
 """
 
 import math
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor
 
 from vocoder.device import without_autocast
+from vocoder.distributions.base import Drawing
 from vocoder.distributions.grid import Grid
 from vocoder.distributions.laws import Law
-from vocoder.distributions.sampling import gumbel_argmax, relaxed_choice, straight_through
+from vocoder.distributions.sampling import gumbel, gumbel_argmax, relaxed_choice, straight_through
 from vocoder.errors import UserError
 
 
@@ -77,13 +78,26 @@ class Mixture:
         the mass of a bin is F(x + h) - F(x - h), and clamping gives the tails to the outermost levels.
         `temperature` divides logits and multiplies scales.
         """
+        return self.draw(params, self.standard_noise(u.to(in_full_precision(params).dtype)), temperature)
+
+    def standard_noise(self, u: Tensor) -> Tensor:
+        """Gumbel noise for the components, and the law's for the value: u [B, U, T] -> [B, M + 1, T]."""
+        of_component, of_value = self._split_noise(u)
+        return torch.cat((gumbel(of_component), self.law.quantile(of_value)), 1)
+
+    def draw(self, params: Tensor, noise: Tensor, temperature: float = 1.0) -> Tensor:
+        """As `sample`, from standard noise [B, M + 1, T]: Gumbel-max for the component, inversion for the value."""
         with without_autocast(params.device):
             logits, means, log_scales = self._split(params)
-            of_component, of_value = self._split_noise(u.to(means.dtype))
-            chosen = gumbel_argmax(logits / temperature, of_component, dim=1)  # [B, 1, T]
+            chosen = gumbel_argmax(logits / temperature, noise[:, :-1], 1)  # [B, 1, T]
             mean, log_scale = means.gather(1, chosen), log_scales.gather(1, chosen)
-            noise = self.law.quantile(of_value)
-            return self.grid.round(mean + temperature * log_scale.exp() * noise).squeeze(1)
+            return self.grid.round(mean + temperature * log_scale.exp() * noise[:, -1:]).squeeze(1)
+
+    @property
+    def drawing(self) -> Drawing:
+        scales = self.channels - self.components
+        floor = cast(float, self.log_scale_min)
+        return Drawing(self.components, scales - self.components, scales, floor, self.levels)
 
     def rsample(self, params: Tensor, u: Tensor, temperature: float, hard: bool = True) -> Tensor:
         """A draw that is differentiable in all parameters: as `sample` -> [B, T].

@@ -15,19 +15,19 @@ def gumbel(u: Tensor, bound: float = SMALLEST_UNIFORM) -> Tensor:
     return -(-u.clamp(bound, 1 - bound).log()).log()
 
 
-def gumbel_argmax(logits: Tensor, u: Tensor, dim: int, bound: float = SMALLEST_UNIFORM) -> Tensor:
-    """An exact draw from softmax(logits) along `dim`, without normalising (the Gumbel-max trick).
+def gumbel_argmax(logits: Tensor, noise: Tensor, dim: int) -> Tensor:
+    """An exact draw from softmax(logits) along `dim`, given Gumbel noise, without normalising (the Gumbel-max trick).
 
     The index keeps `dim` with size 1, ready for `gather`.
     """
-    return (logits + gumbel(u, bound)).argmax(dim, keepdim=True)
+    return (logits + noise).argmax(dim, keepdim=True)
 
 
 def relaxed_choice(logits: Tensor, u: Tensor, dim: int, temperature: float) -> Tensor:
     """A draw from the Concrete distribution (Maddison et al. 2017; Jang et al. 2017), differentiable in the logits.
 
     What torch.distributions.RelaxedOneHotCategorical draws, as a function of its noise: weights along `dim` that add up
-    to 1, the largest of them that which `gumbel_argmax` draws from the same `u`.
+    to 1, the largest of them that which `gumbel_argmax` draws from the noise of the same `u`.
     """
     return ((logits + gumbel(u)) / temperature).softmax(dim)
 

@@ -10,12 +10,21 @@ conditioned exactly as the whole of it.
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vocoder.errors import UserError
+
+
+@dataclass(frozen=True)
+class Motion:
+    """How conditioning moves in a frame, the same in all: at each of H samples between two of its J knots."""
+
+    left: Tensor  # [H], the earlier of the two
+    weights: Tensor  # [H, 2], of that and of the next
 
 
 class MelConditioning(nn.Module):
@@ -49,8 +58,18 @@ class MelConditioning(nn.Module):
 
     def forward(self, mel: Tensor) -> Tensor:
         """mel [B, n_mels, F + 2 context_frames] -> [B, F H, C]."""
-        frames = self.convolution((mel - self.mean) / self.std)
-        return self.upsample(frames.transpose(1, 2))
+        return self.upsample(self._frames(mel))
+
+    def knots(self, mel: Tensor) -> Tensor:
+        """Between which `forward` goes in straight lines, for each frame: [B, F, J, C]; `motion` says how."""
+        return self.upsample.knots(self._frames(mel))
+
+    @property
+    def motion(self) -> "Motion":
+        return self.upsample.motion
+
+    def _frames(self, mel: Tensor) -> Tensor:
+        return self.convolution((mel - self.mean) / self.std).transpose(1, 2)
 
 
 class NoConditioning(nn.Module):
@@ -66,6 +85,13 @@ class NoConditioning(nn.Module):
     def forward(self, mel: Tensor) -> Tensor:
         """mel [B, n_mels, F] -> [B, F H, 0]."""
         return mel.new_zeros(mel.shape[0], mel.shape[2] * self.hop_length, 0)
+
+    def knots(self, mel: Tensor) -> Tensor:
+        return mel.new_zeros(mel.shape[0], mel.shape[2], 1, 0)
+
+    @property
+    def motion(self) -> Motion:
+        return Motion(torch.zeros(self.hop_length, dtype=torch.long), torch.tensor([[1.0, 0.0]] * self.hop_length))
 
 
 class LinearUpsample(nn.Module):
@@ -85,8 +111,16 @@ class LinearUpsample(nn.Module):
         self.register_buffer("weights", torch.stack(triangles, 1), persistent=False)  # [H, 3]
 
     def forward(self, frames: Tensor) -> Tensor:
-        neighbours = frames.unfold(1, 3, 1).transpose(2, 3)  # [B, F, 3, C]
-        return (self.weights.to(frames.dtype) @ neighbours).flatten(1, 2)
+        return (self.weights.to(frames.dtype) @ self.knots(frames)).flatten(1, 2)
+
+    def knots(self, frames: Tensor) -> Tensor:
+        """A frame and its neighbours: [B, F, 3, C]."""
+        return frames.unfold(1, 3, 1).transpose(2, 3)
+
+    @property
+    def motion(self) -> Motion:
+        left = (self.weights[:, 0] == 0).long()
+        return Motion(left, torch.stack([self.weights.gather(1, left[:, None] + i)[:, 0] for i in (0, 1)], 1))
 
 
 class StagedUpsample(nn.Module):
@@ -117,5 +151,17 @@ class StagedUpsample(nn.Module):
             repeated = signal.repeat_interleave(scale, dim=2)
             kernel = filter.expand(signal.shape[1], 1, -1)
             signal = F.conv1d(repeated, kernel, padding=scale, groups=signal.shape[1])
-        margin = self.context_frames * math.prod(self.scales)  # what the zero padding touched is in here
+        margin = self.context_frames * self.hop_length  # what the zero padding touched is in here
         return signal[..., margin : signal.shape[2] - margin].transpose(1, 2)
+
+    def knots(self, frames: Tensor) -> Tensor:
+        """Every sample: [B, F, H, C]."""
+        return self(frames).unflatten(1, (-1, self.hop_length))
+
+    @property
+    def motion(self) -> Motion:
+        return Motion(torch.arange(self.hop_length), torch.tensor([[1.0, 0.0]] * self.hop_length))
+
+    @property
+    def hop_length(self) -> int:
+        return math.prod(self.scales)

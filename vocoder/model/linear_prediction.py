@@ -103,16 +103,23 @@ class LinearPrediction(nn.Module):
     @torch.no_grad()
     def forward(self, mel: Tensor) -> Predictor:
         """mel [B, n_mels, F + 2], any finite numbers -> the predictor of F H samples, stable at each of them."""
+        update = torch.arange(self.spec.hop_length, device=mel.device) * self.updates // self.spec.hop_length
+        samples = self.filters(mel)[:, :, update].flatten(1, 2)  # [B, F H, K + 1]
+        return Predictor(samples[..., :-1], samples[..., -1])
+
+    @torch.no_grad()
+    def filters(self, mel: Tensor) -> Tensor:
+        """Predictors as they move, U a frame: mel [B, n_mels, F + 2] -> weights and log-gain [B, F, U, K + 1].
+
+        Sample t of a frame's H has predictor t U // H.
+        """
         reflection, log_gain = self.analyse(mel)
         frames = mel.shape[2] - 2
         with without_autocast(mel.device):
             reflection = reflection.clamp(-LARGEST_REFLECTION, LARGEST_REFLECTION)
             moving = self.interpolate(torch.cat((reflection, log_gain[..., None]), 2))  # [B, F U, K + 1]
         weights = step_up(moving[..., :-1]).flip(-1)  # in float64 still: at order 100 float32 made filters unstable
-        moving = torch.cat((weights, moving[..., -1:]), 2).float().unflatten(1, (frames, self.updates))
-        update = torch.arange(self.spec.hop_length, device=mel.device) * self.updates // self.spec.hop_length
-        samples = moving[:, :, update].flatten(1, 2)  # [B, F H, K + 1]
-        return Predictor(samples[..., :-1], samples[..., -1])
+        return torch.cat((weights, moving[..., -1:]), 2).float().unflatten(1, (frames, self.updates))
 
     def analyse(self, mel: Tensor) -> tuple[Tensor, Tensor]:
         """mel [B, n_mels, F] -> reflection coefficients [B, F, K] within (-1, 1), log gain [B, F]; in float64."""

@@ -39,6 +39,14 @@ class Conditioning:
         return [Conditioning(*parts) for parts in zip(self.channels.unbind(1), predictors, strict=True)]
 
 
+@dataclass
+class FrameConditioning:
+    """The same, before it is spread over samples."""
+
+    knots: Tensor  # [B, F, J, C], between which the channels go as the conditioning's `motion` says
+    filters: Tensor | None = None  # [B, F, U, K + 1], of the linear prediction
+
+
 class VocoderModel(nn.Module):
     """A WaveNet conditioned on mel frames (and, if it has any, on a speaker)."""
 
@@ -107,24 +115,35 @@ class VocoderModel(nn.Module):
 
     def condition(self, mel: Tensor, speaker: Tensor | None = None) -> Conditioning:
         """What is known beforehand of F H samples, from mel [B, n_mels, F + 2 context]."""
-        channels = self.conditioning(mel)
-        if self.speaker_embedding is not None:
-            if speaker is None:
-                raise UserError(f"this model has speakers: name one of {', '.join(self.speakers)}")
-            embedded = self.speaker_embedding(speaker)[:, None].expand(-1, channels.shape[1], -1)
-            channels = torch.cat((channels, embedded.to(channels.dtype)), -1)
-        return Conditioning(channels, self._predictor(mel))
+        return Conditioning(self._with_speaker(self.conditioning(mel), speaker), self._predictor(mel))
+
+    def condition_frames(self, mel: Tensor, speaker: Tensor | None = None) -> "FrameConditioning":
+        """The same before it is spread over samples, from mel [B, n_mels, F + 2 context]."""
+        knots = self._with_speaker(self.conditioning.knots(mel).flatten(1, 2), speaker)
+        filters = self.linear_prediction.filters(self._heard_by_prediction(mel)) if self.linear_prediction else None
+        return FrameConditioning(knots.unflatten(1, (mel.shape[2] - 2 * self.context_frames, -1)), filters)
 
     def relative_to(self, prediction: Tensor, predictor: Predictor, params: Tensor) -> Tensor:
         """Parameters of the samples [B, P, T], given those of their residuals: x = p + g e, with p and g [B, T]."""
         distribution = cast(LocationScale, self.distribution)
         return distribution.affine(params, prediction, predictor.log_gain)
 
+    def _with_speaker(self, channels: Tensor, speaker: Tensor | None) -> Tensor:
+        """Channels [B, T, C] and, where the model has speakers, the channels of the speaker."""
+        if self.speaker_embedding is None:
+            return channels
+        if speaker is None:
+            raise UserError(f"this model has speakers: name one of {', '.join(self.speakers)}")
+        embedded = self.speaker_embedding(speaker)[:, None].expand(-1, channels.shape[1], -1)
+        return torch.cat((channels, embedded.to(channels.dtype)), -1)
+
     def _predictor(self, mel: Tensor) -> Predictor | None:
-        if self.linear_prediction is None:
-            return None
-        beyond = self.context_frames - self.linear_prediction.context_frames
-        return self.linear_prediction(mel[..., beyond : mel.shape[2] - beyond])
+        return self.linear_prediction(self._heard_by_prediction(mel)) if self.linear_prediction else None
+
+    def _heard_by_prediction(self, mel: Tensor) -> Tensor:
+        """Of mel with the conditioning's context, the part with that of the linear prediction."""
+        beyond = self.context_frames - LinearPrediction.context_frames
+        return mel[..., beyond : mel.shape[2] - beyond]
 
     def _predict(self, waves: Tensor, predictor: Predictor, first: int) -> tuple[Predictor, Tensor]:
         """(predictor, prediction [B, T]) of waves from sample `first` on, which has K samples before it."""

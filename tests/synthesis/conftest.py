@@ -1,0 +1,46 @@
+"""A small vocoder with linear prediction, and mels for it."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from vocoder.engines import pick_engine
+from vocoder.model import LinearPredictionConfig, VocoderConfig, VocoderModel, build_model
+from vocoder.synthesis import Vocoder
+
+
+def a_model(config: VocoderConfig) -> VocoderModel:
+    torch.manual_seed(0)
+    model = build_model(config)
+    model.initialise_output(0.1 * torch.randn(10_000))  # lest a wave of full-scale noise hide everything
+    return model
+
+
+@pytest.fixture(scope="session")
+def model(tiny_config: VocoderConfig) -> VocoderModel:
+    prediction = LinearPredictionConfig("mel", order=5)
+    return a_model(replace(tiny_config, model=replace(tiny_config.model, linear_prediction=prediction)))
+
+
+@pytest.fixture(scope="session")
+def make_vocoder(model: VocoderModel) -> Callable[..., Vocoder]:
+    """The model on the cpu engine with so many threads and lanes."""
+
+    def make(threads: int = 2, width: int | None = None) -> Vocoder:
+        engine = pick_engine(model, "cpu", threads=threads)
+        engine.width = width or engine.width
+        return Vocoder(model, engine)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_mel(model: VocoderModel) -> Callable[..., np.ndarray]:
+    def make(frames: int = 6, seed: int = 0) -> np.ndarray:
+        noise = np.random.default_rng(seed).standard_normal((model.spec.n_mels, frames))
+        return (noise - 4).astype(np.float32)
+
+    return make

@@ -1,0 +1,53 @@
+"""A mel that comes in pieces sounds as the whole of it does, to the bit, and as soon as its context is there."""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+
+from vocoder.errors import UserError
+from vocoder.synthesis import Vocoder
+
+FRAMES = 41
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 16, 40, 100])
+def test_a_stream_is_the_whole_to_the_bit(make_vocoder: Callable[..., Vocoder], make_mel, size: int) -> None:
+    vocoder, mel = make_vocoder(), make_mel(FRAMES)
+    chunks = [mel[:, i : i + size] for i in range(0, FRAMES, size)]
+    pieces = list(vocoder.stream(chunks, seed=3, id="a", temperature=0.9))
+    assert {piece.shape for piece in pieces} == {(20,)}
+    assert np.array_equal(np.concatenate(pieces), vocoder.synthesize(mel, seed=3, id="a", temperature=0.9))
+
+
+def test_a_frame_sounds_once_its_context_has_come(make_vocoder: Callable[..., Vocoder], make_mel) -> None:
+    vocoder, mel = make_vocoder(), make_mel(FRAMES)
+    given = 0
+
+    def chunks() -> Iterator[np.ndarray]:
+        nonlocal given
+        for frame in mel.T:
+            given += 1
+            yield frame[:, None]
+
+    for heard, _ in enumerate(vocoder.stream(chunks()), start=1):
+        assert given == min(FRAMES, heard + vocoder.model.context_frames)
+
+
+def test_an_empty_chunk_says_nothing_and_an_empty_stream_is_silent(
+    make_vocoder: Callable[..., Vocoder], make_mel
+) -> None:
+    vocoder, mel = make_vocoder(), make_mel(5)
+    assert list(vocoder.stream([])) == []
+    pieces = list(vocoder.stream([mel[:, :0], mel[:, :2], mel[:, :0], mel[:, 2:]]))
+    assert np.array_equal(np.concatenate(pieces), vocoder.synthesize(mel))
+
+
+def test_a_bad_chunk_is_refused_when_it_comes(make_vocoder: Callable[..., Vocoder], make_mel) -> None:
+    vocoder = make_vocoder()
+    bad = np.full((8, 1), np.nan, np.float32)
+    stream = vocoder.stream([make_mel(10), bad])
+    heard = [next(stream) for _ in range(10 - vocoder.model.context_frames)]
+    assert len(heard) == 8
+    with pytest.raises(UserError, match="NaN"):
+        next(stream)

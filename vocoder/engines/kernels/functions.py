@@ -1,0 +1,106 @@
+"""The few functions a WaveNet's step takes, in float32, written so that LLVM turns loops over them into vector code.
+
+Each result is a function of its argument alone, wherever in a vector or at the end of a loop it is computed: products
+and sums are fused where `fma` says so and nowhere else.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic
+
+F = np.float32
+compiled = njit(nogil=True, error_model="numpy")  # several threads at once; a division by zero gives infinity
+
+
+@intrinsic
+def fma(typing_context: Any, a: Any, b: Any, c: Any) -> Any:
+    """a b + c, rounded once."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.fma(*arguments)
+
+    return types.float32(types.float32, types.float32, types.float32), generate
+
+
+@intrinsic
+def nearest(typing_context: Any, x: Any) -> Any:
+    """The whole number nearest to x, the even one of two."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.call(builder.module.declare_intrinsic("llvm.rint", [ir.FloatType()]), arguments)
+
+    return types.float32(types.float32), generate
+
+
+@intrinsic
+def power_of_two(typing_context: Any, n: Any) -> Any:
+    """2^n for a whole number n from -126 to 127, made of its exponent's bits."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        biased = builder.add(builder.fptosi(arguments[0], ir.IntType(32)), ir.Constant(ir.IntType(32), 127))
+        return builder.bitcast(builder.shl(biased, ir.Constant(ir.IntType(32), 23)), ir.FloatType())
+
+    return types.float32(types.float32), generate
+
+
+@intrinsic
+def bits(typing_context: Any, x: Any) -> Any:
+    """The 32 bits of a float32."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.bitcast(arguments[0], ir.IntType(32))
+
+    return types.uint32(types.float32), generate
+
+
+def _exp2_coefficients() -> tuple[np.float32, ...]:
+    """Of the polynomial of degree 6 that meets 2^f best on |f| <= 1/2 (at Chebyshev's points), highest power first."""
+    fitted = np.polynomial.Chebyshev.interpolate(lambda f: 2.0 ** (f / 2), 6).convert(kind=np.polynomial.Polynomial)
+    scaled = np.asarray(fitted.coef, float) * 2.0 ** np.arange(7)  # from u = 2 f in [-1, 1] to f
+    return tuple(F(c) for c in scaled[::-1])
+
+
+C6, C5, C4, C3, C2, C1, C0 = _exp2_coefficients()
+LOG2_E = F(1 / math.log(2))
+LN2_HIGH = F(0.693359375)  # ln 2 in two parts, the first of so few bits that n LN2_HIGH is exact
+LN2_LOW = F(math.log(2) - 0.693359375)
+LARGEST = F(87.0)  # beyond, e^x or e^-x is no normal number of float32
+
+
+@compiled
+def exp(x):
+    """e^x, to 2e-7 of its size, for x within +-87; further out as at 87."""
+    x = min(max(x, -LARGEST), LARGEST)
+    n = nearest(x * LOG2_E)
+    f = fma(n, -LN2_LOW, fma(n, -LN2_HIGH, x)) * LOG2_E
+    p = fma(C6, f, C5)
+    p = fma(p, f, C4)
+    p = fma(p, f, C3)
+    p = fma(p, f, C2)
+    p = fma(p, f, C1)
+    p = fma(p, f, C0)
+    return p * power_of_two(n)
+
+
+@compiled
+def bfloat16(x):
+    """The nearest bfloat16 (the even one of two) in the upper half of 32 bits; the lower half is not cleared."""
+    b = bits(x)
+    return b + np.uint32(0x7FFF) + ((b >> np.uint32(16)) & np.uint32(1))
+
+
+@compiled
+def tanh(x):
+    return F(1) - F(2) / (F(1) + exp(F(2) * x))
+
+
+@compiled
+def gated(filter, gate):
+    """tanh(filter) sigmoid(gate), to 3e-7, with one division: the arguments' exponentials are kept below e^40."""
+    a = exp(F(-2) * min(max(filter, F(-20)), F(20)))
+    b = exp(-max(gate, F(-40)))
+    return (F(1) - a) / ((F(1) + a) * (F(1) + b))

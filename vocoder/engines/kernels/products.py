@@ -1,0 +1,199 @@
+"""Matrix products of a network's weights with the channels of many lanes, as LLVM vector code through numba.
+
+    y[lane, row] += sum over k of weights[k, row] x[lane, k]
+
+A tile of rows is held in vectors, for a few lanes at once: N lanes x V vectors of accumulators stay in registers while
+k runs. Weights are packed as they are read, [tile, k, rows of the tile]; channels lie as they are.
+
+            k ->  w[k, tile]   one load of V vectors, used for N lanes
+                  x[lane, k]   one number, spread over a vector, used for V vectors
+
+Every row of every lane adds its terms in the order of k with fused multiply-add, whatever N is. So a lane's result is
+the same to the bit alone and in any company.
+
+In bfloat16, k goes in pairs: a vector of float32 takes up the products of two channels at once (vdpbf16ps of
+AVX512-BF16).
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.core.registry import cpu_target
+from numba.extending import intrinsic
+
+
+def features() -> set[str]:
+    """Of the processor that numba compiles for, as LLVM names them (NUMBA_CPU_FEATURES restricts them)."""
+    named = cpu_target.target_context.codegen()._tm_features.split(",")
+    return {name[1:] for name in named if name.startswith("+")}
+
+
+def shape_of_block() -> tuple[int, int, tuple[int, ...]]:
+    """Floats in a vector, vectors in a tile, and numbers of lanes that are done at once, largest first.
+
+    As many accumulators as registers hold beside a tile of weights and one number of a lane: 28 of 32, 12 of 16.
+    """
+    if "avx512f" in features():
+        return 16, 4, (6, 4, 2, 1)
+    if "avx2" in features() or "avx" in features():
+        return 8, 2, (6, 4, 2, 1)
+    return 4, 4, (6, 4, 2, 1)  # NEON, and what every machine with 128-bit vectors can do
+
+
+WIDTH, VECTORS, PANELS = shape_of_block()
+TILE = WIDTH * VECTORS  # rows
+HAS_BF16 = "avx512bf16" in features()
+
+FLOAT, INT32, INT64 = ir.FloatType(), ir.IntType(32), ir.IntType(64)
+VECTOR = ir.VectorType(FLOAT, WIDTH)
+
+
+class _BFloat(ir.Type):
+    """LLVM's bfloat, which llvmlite does not have."""
+
+    def _to_string(self) -> str:
+        return "bfloat"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _BFloat)
+
+    def __hash__(self) -> int:
+        return hash(_BFloat)
+
+
+BF16_PAIRS = ir.VectorType(_BFloat(), 2 * WIDTH)
+
+
+def panel(lanes: int) -> Callable[..., None]:
+    """The product for so many neighbouring lanes and one tile of rows, as something to be called from compiled code.
+
+    panel(y, at, weights, tile, x, source): `at`, `tile` and `source` index the first element of each array's part.
+    y [..., lane, row] float32; weights [..., tile, k, row] and x [..., lane, k] float32, or, for bfloat16, uint32 that
+    hold pairs of neighbouring k.
+    """
+
+    @intrinsic
+    def product(typing_context: Any, y: Any, at: Any, weights: Any, tile: Any, x: Any, source: Any) -> Any:
+        signature = types.void(y, at, weights, tile, x, source)
+
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            places = []
+            for array, index in ((0, 1), (2, 3), (4, 5)):
+                kind = signature.args[array]
+                struct = context.make_array(kind)(context, builder, arguments[array])
+                indices = cgutils.unpack_tuple(builder, arguments[index])
+                strides = cgutils.unpack_tuple(builder, struct.strides)
+                shape = cgutils.unpack_tuple(builder, struct.shape)
+                places.append((cgutils.get_item_pointer(context, builder, kind, struct, indices), strides, shape))
+            (out, out_strides, _), (w, _, w_shape), (data, x_strides, _) = places
+            pairs = signature.args[2].dtype == types.uint32
+            outs = [_address(builder, out, lane, out_strides[-2]) for lane in range(lanes)]
+            inputs = [_address(builder, data, lane, x_strides[-2]) for lane in range(lanes)]
+            _emit(builder, outs, w, inputs, w_shape[-2], _dot_pairs if pairs else _multiply_add)
+            return context.get_dummy_value()
+
+        return signature, generate
+
+    return product
+
+
+def _emit(builder: Any, outs: list[Any], w: Any, inputs: list[Any], count: Any, term: Callable[..., Any]) -> None:
+    """The loop over k, with all accumulators in registers."""
+    w = builder.bitcast(w, VECTOR.as_pointer())
+    inputs = [builder.bitcast(x, INT32.as_pointer()) for x in inputs]
+    targets = [
+        builder.gep(builder.bitcast(out, VECTOR.as_pointer()), [ir.Constant(INT64, v)])
+        for out in outs
+        for v in range(VECTORS)
+    ]
+    start = [_load(builder, target) for target in targets]
+    before, loop, done = builder.block, builder.append_basic_block("k"), builder.append_basic_block("done")
+    builder.branch(loop)
+    builder.position_at_end(loop)
+    k = builder.phi(INT64)
+    k.add_incoming(ir.Constant(INT64, 0), before)
+    sums = []
+    for value in start:
+        total = builder.phi(VECTOR)
+        total.add_incoming(value, before)
+        sums.append(total)
+    first = builder.mul(k, ir.Constant(INT64, VECTORS))
+    rows = [_load(builder, builder.gep(w, [builder.add(first, ir.Constant(INT64, v))])) for v in range(VECTORS)]
+    updated = []
+    for lane, x in enumerate(inputs):
+        spread = _spread(builder, builder.load(builder.gep(x, [k])))
+        updated += [term(builder, row, spread, sums[lane * VECTORS + v]) for v, row in enumerate(rows)]
+    next_k = builder.add(k, ir.Constant(INT64, 1))
+    k.add_incoming(next_k, loop)
+    for total, value in zip(sums, updated, strict=True):
+        total.add_incoming(value, loop)
+    builder.cbranch(builder.icmp_signed("<", next_k, count), loop, done)
+    builder.position_at_end(done)
+    for target, value in zip(targets, updated, strict=True):
+        builder.store(value, target).align = 4
+
+
+def _address(builder: Any, base: Any, lane: int, stride: Any) -> Any:
+    """Where a lane's part begins, strides being in bytes."""
+    offset = builder.mul(stride, ir.Constant(INT64, lane))
+    return builder.inttoptr(builder.add(builder.ptrtoint(base, INT64), offset), ir.IntType(8).as_pointer())
+
+
+def _load(builder: Any, pointer: Any) -> Any:
+    value = builder.load(pointer)
+    value.align = 4  # aligned in fact, but nothing here has to rely on it
+    return value
+
+
+def _spread(builder: Any, number: Any) -> Any:
+    """32 bits in every place of a vector."""
+    kind = ir.VectorType(INT32, WIDTH)
+    single = builder.insert_element(ir.Constant(kind, ir.Undefined), number, ir.Constant(INT32, 0))
+    zeros = ir.Constant(ir.VectorType(INT32, WIDTH), [0] * WIDTH)
+    return builder.shuffle_vector(single, ir.Constant(kind, ir.Undefined), zeros)
+
+
+def _multiply_add(builder: Any, rows: Any, spread: Any, total: Any) -> Any:
+    fma = _declared(builder, f"llvm.fma.v{WIDTH}f32", [VECTOR, VECTOR, VECTOR])
+    return builder.call(fma, [rows, builder.bitcast(spread, VECTOR), total])
+
+
+def _dot_pairs(builder: Any, rows: Any, spread: Any, total: Any) -> Any:
+    dot = _declared(builder, "llvm.x86.avx512bf16.dpbf16ps.512", [VECTOR, BF16_PAIRS, BF16_PAIRS])
+    return builder.call(dot, [total, builder.bitcast(rows, BF16_PAIRS), builder.bitcast(spread, BF16_PAIRS)])
+
+
+def _declared(builder: Any, name: str, arguments: list[ir.Type]) -> Any:
+    """An LLVM intrinsic that gives a vector of floats."""
+    kind = ir.FunctionType(VECTOR, arguments)
+    return builder.module.globals.get(name) or ir.Function(builder.module, kind, name)
+
+
+def packed(weights: np.ndarray, rows: int, columns: int) -> np.ndarray:
+    """Weights [..., rows, k], filled up with zeros to so many of both, as tiles [..., tile, k, rows of the tile]."""
+    *outer, height, width = weights.shape
+    filled = np.zeros((*outer, rows, columns), np.float32)
+    filled[..., :height, :width] = weights
+    tiles = filled.reshape(*outer, rows // TILE, TILE, columns)
+    return aligned(np.swapaxes(tiles, -1, -2))
+
+
+def packed_pairs(weights: np.ndarray, rows: int, columns: int) -> np.ndarray:
+    """The same in bfloat16, k and k + columns / 2 in one uint32: [..., tile, k of half of them, rows of a tile]."""
+    bits = packed(weights, rows, columns).view(np.uint32)
+    rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16  # to the nearest, the even one of two
+    low, high = np.split(rounded, 2, axis=-2)
+    return aligned(low | high << 16)
+
+
+def aligned(array: np.ndarray) -> np.ndarray:
+    """A contiguous copy that begins on a cache line."""
+    memory = np.zeros(array.nbytes + 64, np.uint8)
+    start = -memory.ctypes.data % 64
+    copy = memory[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
+    copy[...] = array
+    return copy

@@ -1,0 +1,310 @@
+"""One frame of generation for many lanes: the WaveNet's equations, sample after sample, as compiled loops.
+
+A lane is one utterance in progress; all lanes of a call are at the same sample of their frames. Arrays only; whoever
+calls has seen to their shapes. n lanes, H samples a frame, R residual and S skip channels, 2 Z gate channels, C
+conditioning channels, P parameters, K order of the linear prediction, all channels padded to whole tiles of rows.
+
+    known      the frame's knots of conditioning [J, n, C], the filters and gains of its predictors [U, n, K + 1]
+    inputs     x[t - 1], p[t] and e[t - 1]            -> h
+    each layer z = W [h[t - 2 d] | h[t - d] | h[t]] + V c[t],   g = tanh(z_filter) sigmoid(z_gate)
+               h <- (h + W' g) / sqrt 2,   skip <- skip + W'' g
+    head       two products of the skips             -> P parameters
+    draw       Gumbel-max, location and scale, the nearest level
+
+V c is computed once for each knot and interpolated between two of them.
+"""
+
+import zlib
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit, types
+from numba.extending import overload
+
+from vocoder.engines.kernels.functions import F, bfloat16, compiled, exp, fma, gated, nearest, tanh
+from vocoder.engines.kernels.products import PANELS, TILE, panel
+
+SQRT_HALF = F(np.sqrt(0.5))
+
+_panel_6, _panel_4, _panel_2, _panel_1 = (panel(n) for n in PANELS)
+
+
+class Network(NamedTuple):
+    """A model's weights, as the loops read them; the dtype of `gate` and `out` is the precision."""
+
+    embed: np.ndarray  # [I, R] of the inputs
+    embed_bias: np.ndarray  # [R]
+    gate: np.ndarray  # [L * taps, tiles, R, TILE], oldest tap first
+    gate_bias: np.ndarray  # [L, 2 Z]
+    conditioning: np.ndarray  # [L, tiles, C, TILE]
+    out: np.ndarray  # [L, tiles, Z, TILE]: residual over sqrt 2, and skip
+    out_bias: np.ndarray  # [L, R + S], likewise
+    hidden: np.ndarray  # [1, tiles, S, TILE], scaled for the sum of the skips
+    hidden_bias: np.ndarray  # [S]
+    output: np.ndarray  # [1, tiles, S, TILE]
+    output_bias: np.ndarray  # [P]
+    dilations: np.ndarray  # [L]
+    rings: np.ndarray  # [L + 1], the first slot of each layer's ring, and the end
+
+
+class State(NamedTuple):
+    """Where lanes stand, and room to work in; n or more of them."""
+
+    ring: np.ndarray  # [slots, n, R], in the precision of the products; each layer's is a sample longer than it reaches
+    past: np.ndarray  # [n, K + H], what was heard; the next sample is foretold from K of them
+    residual: np.ndarray  # [n], of the last sample
+    known: np.ndarray  # [2, L, n, 2 Z], V c and the bias at the knots around now
+    z: np.ndarray  # [n, 2 Z]
+    g: np.ndarray  # [1, n, Z], in the precision of the products
+    h: np.ndarray  # [n, R + S], residual stream and sum of skips
+    s: np.ndarray  # [2, n, S], the head's
+    params: np.ndarray  # [n, P]
+
+
+class Timing(NamedTuple):
+    """How conditioning moves within a frame, the same in all of them."""
+
+    left: np.ndarray  # [H], the knot before each sample
+    weights: np.ndarray  # [H, 2], of that knot and the next
+    updates: int  # of the predictor
+
+
+class Draw(NamedTuple):
+    """How parameters become a sample: the choice of one of so many, its location and scale, the nearest level."""
+
+    choices: int
+    location: int  # first of the parameters that are locations; -1: a choice has a value of its own
+    scale: int  # first of those that are logarithms of scales
+    scale_min: np.float32
+    levels: int
+    values: np.ndarray  # [choices], where location is -1
+    temperature: np.float32
+
+
+@compiled
+def add_product(lanes, y, weights, which, x, slot):
+    """y[lane] += weights[which] x[slot, lane] for so many lanes."""
+    for tile in range(weights.shape[1]):
+        row, lane = tile * TILE, 0
+        while lane + 6 <= lanes:
+            _panel_6(y, (lane, row), weights, (which, tile, 0, 0), x, (slot, lane, 0))
+            lane += 6
+        if lane + 4 <= lanes:
+            _panel_4(y, (lane, row), weights, (which, tile, 0, 0), x, (slot, lane, 0))
+            lane += 4
+        if lane + 2 <= lanes:
+            _panel_2(y, (lane, row), weights, (which, tile, 0, 0), x, (slot, lane, 0))
+            lane += 2
+        if lane < lanes:
+            _panel_1(y, (lane, row), weights, (which, tile, 0, 0), x, (slot, lane, 0))
+
+
+@compiled
+def _generate_frame(network, state, timing, draw, time, knots, filters, noise, given, samples, recorded):
+    """Draw the H samples of a frame in every lane.
+
+    Args:
+        time: samples generated before by these lanes, which says where in the rings they are.
+        knots: conditioning channels [J, n, C].
+        filters: [U, n, K + 1], weights of the past and logarithm of the gain; [0, n, 1] without linear prediction.
+        noise: [H, n, choices + 1], of each choice, and of the value.
+        given: [n], lanes whose samples are given, and not drawn.
+        samples: [n, H], given and drawn.
+        recorded: [H, n, P] for the parameters of every sample, or [0, n, P].
+    """
+    lanes, frame = samples.shape
+    order = state.past.shape[1] - frame
+    known = -1
+    for t in range(frame):
+        known = _know(lanes, network, state, timing, knots, known, t)
+        predicted = filters.shape[0] > 0
+        update = t * timing.updates // frame
+        _embed(lanes, network, state, filters, update, predicted, order, t)
+        _layers(lanes, network, state, timing, time + t, t)
+        _head(lanes, network, state)
+        for lane in range(lanes):
+            prediction, log_gain = F(0), F(0)
+            if predicted:
+                prediction = _predict(state.past, filters, update, lane, order, t)
+                log_gain = filters[update, lane, order]
+                _relative(state.params, draw, lane, prediction, log_gain)
+            if recorded.shape[0]:
+                recorded[t, lane, :] = state.params[lane, : recorded.shape[2]]
+            if not given[lane]:
+                samples[lane, t] = _drawn(state.params, draw, noise, t, lane)
+            x = samples[lane, t]
+            if predicted:
+                # Beyond full scale the prediction is remembered, and not what full scale left of it.
+                x = prediction if x == min(max(prediction, F(-1)), F(1)) else x
+                state.residual[lane] = (x - prediction) * exp(-log_gain)
+            state.past[lane, order + t] = x
+    for lane in range(lanes):
+        for k in range(order):
+            state.past[lane, k] = state.past[lane, frame + k]
+
+
+def store(lanes, target, slot, source):
+    """target[slot, lane] = the first channels of source[lane], in the precision of the target."""
+
+
+@overload(store, jit_options={"nogil": True, "error_model": "numpy"})
+def _store(lanes, target, slot, source):
+    def as_they_are(lanes, target, slot, source):
+        for lane in range(lanes):
+            for j in range(target.shape[2]):
+                target[slot, lane, j] = source[lane, j]
+
+    def in_pairs(lanes, target, slot, source):
+        half = target.shape[2]  # a channel goes with that of half of them further on, as in `packed_pairs`
+        for lane in range(lanes):
+            for j in range(half):
+                low, high = bfloat16(source[lane, j]), bfloat16(source[lane, half + j])
+                target[slot, lane, j] = (low >> np.uint32(16)) | (high & np.uint32(0xFFFF0000))
+
+    return in_pairs if target.dtype == types.uint32 else as_they_are
+
+
+@compiled
+def _know(lanes, network, state, timing, knots, known, t):
+    """Project the knots around t into every layer, where they are not yet; returns the last that is known."""
+    left = timing.left[t]
+    for knot in range(max(left, known + 1), left + 1 + (timing.weights[t, 1] != 0)):
+        _project(lanes, network, state, knots, knot)
+        known = knot
+    return known
+
+
+@compiled
+def _project(lanes, network, state, knots, knot):
+    for layer in range(network.gate_bias.shape[0]):
+        known = state.known[knot % 2, layer]
+        for lane in range(lanes):
+            for j in range(known.shape[1]):
+                known[lane, j] = network.gate_bias[layer, j]
+        if knots.shape[2]:
+            add_product(lanes, known, network.conditioning, layer, knots, knot)
+
+
+@compiled
+def _embed(lanes, network, state, filters, update, predicted, order, t):
+    h = state.h
+    residual_channels = network.embed.shape[1]
+    for lane in range(lanes):
+        x = F(4) * state.past[lane, order + t - 1]
+        for j in range(residual_channels):
+            h[lane, j] = fma(network.embed[0, j], x, network.embed_bias[j])
+        if predicted:
+            p = F(4) * _predict(state.past, filters, update, lane, order, t)
+            e = F(2) * tanh(F(0.25) * state.residual[lane])
+            for j in range(residual_channels):
+                h[lane, j] = fma(network.embed[2, j], e, fma(network.embed[1, j], p, h[lane, j]))
+        for j in range(residual_channels, h.shape[1]):
+            h[lane, j] = F(0)
+
+
+@compiled
+def _predict(past, filters, update, lane, order, t):
+    prediction = F(0)
+    for k in range(order):
+        prediction = fma(filters[update, lane, k], past[lane, t + k], prediction)
+    return prediction
+
+
+@compiled
+def _layers(lanes, network, state, timing, time, t):
+    z, g, h = state.z, state.g, state.h
+    layers, residual_channels, gates = network.dilations.shape[0], network.embed.shape[1], z.shape[1] // 2
+    knot = timing.left[t]
+    taps = network.gate.shape[0] // layers
+    before, after = timing.weights[t, 0], timing.weights[t, 1]
+    for layer in range(layers):
+        dilation, first = network.dilations[layer], network.rings[layer]
+        slots = network.rings[layer + 1] - first
+        now = first + time % slots
+        store(lanes, state.ring, now, h)
+        known, coming = state.known[knot % 2, layer], state.known[(knot + 1) % 2, layer]
+        for lane in range(lanes):
+            if after == 0:
+                for j in range(z.shape[1]):
+                    z[lane, j] = before * known[lane, j]
+            else:
+                for j in range(z.shape[1]):
+                    z[lane, j] = fma(after, coming[lane, j], before * known[lane, j])
+        for tap in range(taps):
+            slot = first + (time + slots - (taps - 1 - tap) * dilation) % slots
+            add_product(lanes, z, network.gate, layer * taps + tap, state.ring, slot)
+        _gate(lanes, z, gates)
+        store(lanes, g, 0, z)
+        for lane in range(lanes):
+            for j in range(residual_channels):
+                h[lane, j] = fma(h[lane, j], SQRT_HALF, network.out_bias[layer, j])
+            for j in range(residual_channels, h.shape[1]):
+                h[lane, j] += network.out_bias[layer, j]
+        add_product(lanes, h, network.out, layer, g, 0)
+
+
+@compiled
+def _gate(lanes, z, gates):
+    """The first half of z becomes what the second lets through."""
+    for lane in range(lanes):
+        for j in range(gates):
+            z[lane, j] = gated(z[lane, j], z[lane, gates + j])
+
+
+@compiled
+def _head(lanes, network, state):
+    skips, s, params = state.h, state.s, state.params
+    residual_channels = network.embed.shape[1]
+    for lane in range(lanes):
+        for j in range(s.shape[2]):
+            s[0, lane, j] = max(skips[lane, residual_channels + j], F(0))
+            s[1, lane, j] = network.hidden_bias[j]
+        for j in range(params.shape[1]):
+            params[lane, j] = network.output_bias[j]
+    add_product(lanes, s[1], network.hidden, 0, s, 0)
+    for lane in range(lanes):
+        for j in range(s.shape[2]):
+            s[1, lane, j] = max(s[1, lane, j], F(0))
+    add_product(lanes, params, network.output, 0, s, 1)
+
+
+@compiled
+def _relative(params, draw, lane, prediction, log_gain):
+    """Of a residual's parameters make the sample's: x = p + g e."""
+    gain = exp(log_gain)
+    for k in range(draw.choices):
+        params[lane, draw.location + k] = fma(gain, params[lane, draw.location + k], prediction)
+        params[lane, draw.scale + k] += log_gain
+
+
+@compiled
+def _drawn(params, draw, noise, t, lane):
+    best = 0
+    if draw.choices > 1:
+        highest = F(-np.inf)
+        for k in range(draw.choices):
+            score = params[lane, k] / draw.temperature + noise[t, lane, k]
+            if score > highest:
+                highest, best = score, k
+    if draw.location < 0:
+        return draw.values[best]
+    scale = draw.temperature * exp(max(params[lane, draw.scale + best], draw.scale_min))
+    x = fma(scale, noise[t, lane, draw.choices], params[lane, draw.location + best])
+    last = F(draw.levels - 1)
+    index = nearest((min(max(x, F(-1)), F(1)) + F(1)) * (last * F(0.5)))
+    return (F(2) * index - last) / last
+
+
+def _kept_on_disk(sources):
+    """`_generate_frame`, compiled once for a processor. numba looks at this file alone to see whether what it kept is
+    still true; what the function closes over, it looks at too, and that are here the other files."""
+
+    def generate_frame(network, state, timing, draw, time, knots, filters, noise, given, samples, recorded):
+        if sources:
+            _generate_frame(network, state, timing, draw, time, knots, filters, noise, given, samples, recorded)
+
+    return njit(nogil=True, error_model="numpy", cache=True)(generate_frame)
+
+
+generate_frame = _kept_on_disk(sum(zlib.crc32(path.read_bytes()) for path in Path(__file__).parent.glob("*.py")))

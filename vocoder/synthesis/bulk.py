@@ -1,0 +1,93 @@
+"""Synthesis of many utterances into a folder: whole files only, what is there already is not done again."""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from vocoder.audio import write_wav
+from vocoder.engines import Frame
+from vocoder.errors import UserError
+from vocoder.files import read_json, write_json
+from vocoder.synthesis.batching import Job, generate
+from vocoder.synthesis.sources import Source
+from vocoder.synthesis.vocoder import Vocoder
+
+DESCRIPTION = "synthesis.json"  # in the output folder: what its wavs were made with
+
+
+@dataclass(frozen=True)
+class Sound:
+    """All that decides how an utterance sounds, beside its mel."""
+
+    seed: int = 0
+    temperature: float = 1.0
+
+
+def synthesize_into(
+    output: Path,
+    vocoder: Vocoder,
+    sources: list[Source],
+    sound: Sound,
+    progress: Callable[[int], None] = lambda samples: None,
+) -> Iterator[tuple[str, int | UserError]]:
+    """Write OUTPUT/<id>.wav for each source; yield (id, its samples) as each is written, or what was wrong with it.
+
+    What an earlier run or another shard wrote is passed over.
+
+    Raises:
+        UserError: the folder holds wavs of another model or other settings, or cannot be written to.
+    """
+    described = described_by(vocoder, sound)
+    check_description(output, described)
+    to_do = [source for source in sources if not (output / f"{source.id}.wav").exists()]
+    to_do.sort(key=lambda source: -source.frames)  # the longest first, lest one of them is alone at the end
+    jobs = [Job(source, partial(_frames, vocoder, output, source, sound.seed)) for source in to_do]
+    for source, wave in generate(vocoder.engine, jobs, sound.temperature, progress):
+        if isinstance(wave, UserError):
+            yield source.id, wave if source.id in str(wave) else UserError(f"{source.id}: {wave}")
+            continue
+        path = inside(output, source.id)
+        if not (output / DESCRIPTION).exists():
+            write_json(output / DESCRIPTION, described)
+        write_wav(path, wave, vocoder.sample_rate)
+        yield source.id, len(wave)
+
+
+def described_by(vocoder: Vocoder, sound: Sound) -> dict[str, object]:
+    digest = hashlib.sha256()
+    for name, tensor in sorted(vocoder.model.state_dict().items()):
+        digest.update(name.encode() + np.ascontiguousarray(tensor.cpu().numpy()).tobytes())
+    return {
+        "model": digest.hexdigest(),
+        "engine": vocoder.engine.arithmetic,
+        "seed": sound.seed,
+        "temperature": sound.temperature,
+    }
+
+
+def check_description(output: Path, described: dict[str, object]) -> None:
+    """Raises UserError where the folder's wavs were made otherwise."""
+    path = output / DESCRIPTION
+    if not path.exists():
+        return
+    theirs = read_json(path)
+    changed = [key for key in described if not isinstance(theirs, dict) or theirs.get(key) != described[key]]
+    if changed:
+        raise UserError(f"output={output}: holds wavs of another {' and '.join(changed)}; choose another folder")
+
+
+def inside(output: Path, id: str) -> Path:
+    """The wav of an utterance; its id must not lead out of the output folder."""
+    path = output / f"{id}.wav"
+    if not path.resolve().is_relative_to(output.resolve()):
+        raise UserError(f"{id}: leads out of {output}")
+    return path
+
+
+def _frames(vocoder: Vocoder, output: Path, source: Source, seed: int) -> Iterator[Frame]:
+    inside(output, source.id)  # before the work, not after it
+    yield from vocoder.frames(source.read(), seed)

@@ -1,0 +1,183 @@
+"""What a user of the library calls: mel in, wave out.
+
+vocoder = load("runs/my_voice")
+mel = vocoder.mel(waveform, sample_rate)
+waveform = vocoder.synthesize(mel, seed=0)
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vocoder.audio import grid_to_int16, int16_to_waveform, resample
+from vocoder.device import pick_device
+from vocoder.engines import Engine, Frame, Noise, pick_engine
+from vocoder.errors import UserError
+from vocoder.mel import MelSpec, check_mel, log_mel
+from vocoder.model import VocoderModel, find_checkpoint, load_model
+from vocoder.synthesis.batching import Job, generate
+from vocoder.synthesis.frames import frames_of
+
+
+@dataclass(frozen=True)
+class Request:
+    """One utterance to be synthesised; its noise is a function of the seed and its `id`."""
+
+    id: str
+    mel: np.ndarray  # [n_mels, F]
+    speaker: str | None = None
+
+
+class Vocoder:
+    """A trained model, ready to turn mels into waveforms."""
+
+    def __init__(self, model: VocoderModel, engine: Engine | None = None) -> None:
+        self.model = model
+        self.engine = engine or pick_engine(model)
+
+    @property
+    def spec(self) -> MelSpec:
+        """The mel contract: what the model takes."""
+        return self.model.spec
+
+    @property
+    def sample_rate(self) -> int:
+        return self.spec.sample_rate
+
+    def mel(self, waveform: np.ndarray, sample_rate: int) -> np.ndarray:
+        """The model's own log-mel [n_mels, F] of a mono waveform [T] in [-1, 1].
+
+        Raises:
+            UserError: the waveform is not mono, too short, or has NaN or infinite values.
+        """
+        waveform = np.asarray(waveform, np.float32)
+        if waveform.ndim != 1:
+            raise UserError(f"a waveform has one axis [samples]; this one has shape {list(waveform.shape)}")
+        if not np.isfinite(waveform).all():
+            raise UserError("this waveform has NaN or infinite values")
+        resampled = resample(waveform, sample_rate, self.sample_rate)
+        return log_mel(torch.from_numpy(resampled), self.spec).numpy()
+
+    def synthesize(
+        self,
+        mel: np.ndarray | Tensor,
+        seed: int = 0,
+        *,
+        temperature: float = 1.0,
+        speaker: str | None = None,
+        id: str = "",
+    ) -> np.ndarray:
+        """A float32 waveform [F * hop_length] from a log-mel [n_mels, F].
+
+        The same mel, seed and id give the same waveform.
+
+        Raises:
+            UserError: the mel cannot be of this model's spec, or the speaker is unknown.
+        """
+        if isinstance(mel, Tensor):
+            mel = mel.detach().cpu().numpy()
+        request = Request(id, np.asarray(mel, np.float32), speaker)
+        return int16_to_waveform(self.synthesize_batch([request], seed, temperature=temperature)[0])
+
+    def synthesize_batch(
+        self,
+        requests: Sequence[Request],
+        seed: int = 0,
+        *,
+        temperature: float = 1.0,
+        progress: Callable[[int], None] = lambda samples: None,
+    ) -> list[np.ndarray]:
+        """int16 waves [F * hop_length] of several utterances, generated at the same time.
+
+        `progress` is called with the samples that were added. Raises UserError as `synthesize`.
+        """
+        waves = dict(self.synthesize_each(requests, seed, temperature=temperature, progress=progress))
+        for wave in waves.values():
+            if isinstance(wave, UserError):
+                raise wave
+        return [cast(np.ndarray, waves[i]) for i in range(len(requests))]
+
+    def synthesize_each(
+        self,
+        requests: Sequence[Request],
+        seed: int = 0,
+        *,
+        temperature: float = 1.0,
+        progress: Callable[[int], None] = lambda samples: None,
+    ) -> Iterator[tuple[int, np.ndarray | UserError]]:
+        """Yield (index of the request, int16 wave) as each is done, or what was wrong with it in place of the wave.
+
+        Raises:
+            UserError: the temperature is not above 0.
+        """
+        if not 0 < temperature < float("inf"):
+            raise UserError(f"temperature={temperature}: must be above 0")
+        longest_first = sorted(range(len(requests)), key=lambda i: -requests[i].mel.shape[-1])
+        jobs = [Job(i, partial(self.frames, requests[i], seed)) for i in longest_first]
+        return generate(self.engine, jobs, temperature, progress)
+
+    def stream(
+        self,
+        mel: Iterable[np.ndarray],
+        seed: int = 0,
+        *,
+        temperature: float = 1.0,
+        speaker: str | None = None,
+        id: str = "",
+    ) -> Iterator[np.ndarray]:
+        """Yield float32 audio [hop_length] for each frame of a log-mel that comes in chunks [n_mels, F].
+
+        A frame sounds once `model.context_frames` more have come, or the mel has ended. Together the pieces are what
+        `synthesize` makes of the whole mel, to the bit.
+
+        Raises:
+            UserError: as `synthesize`, when the chunk comes.
+        """
+        if not 0 < temperature < float("inf"):
+            raise UserError(f"temperature={temperature}: must be above 0")
+        lanes = self.engine.lanes(1, temperature)
+        arrays = (np.asarray(chunk, np.float32) for chunk in mel)
+        checked = (self._checked(chunk) for chunk in arrays if chunk.size)
+        for frame in self._frames(checked, seed, speaker, id):
+            wave = lanes.advance([frame])[0]
+            if frame.given is None:
+                yield int16_to_waveform(grid_to_int16(wave))
+
+    def frames(self, request: Request, seed: int) -> Iterator[Frame]:
+        """What an engine has to know of an utterance, a frame at a time; errors as `synthesize`."""
+        yield from self._frames([self._checked(request.mel)], seed, request.speaker, request.id)
+
+    def _frames(self, mel: Iterable[np.ndarray], seed: int, speaker: str | None, id: str) -> Iterator[Frame]:
+        noise = Noise(seed, [id], self.model.distribution.uniforms)
+        return frames_of(self.model, mel, noise, self.model.speaker_index(speaker))
+
+    def _checked(self, mel: np.ndarray) -> np.ndarray:
+        check_mel(torch.from_numpy(mel), self.spec)
+        return mel
+
+
+def load(
+    path: str | Path,
+    device: str = "auto",
+    engine: str = "auto",
+    precision: str = "float32",
+    threads: int | None = None,
+) -> Vocoder:
+    """The vocoder in a training run (its best checkpoint), a checkpoint, or a shipped model.
+
+    Args:
+        engine: reference, cpu or cuda; auto takes the fastest where the model is.
+        precision: of the cpu engine's products, float32 or bfloat16.
+        threads: of the cpu engine; None takes all cores.
+
+    Raises:
+        UserError: nothing there is a whole, undamaged model, or the engine cannot run it.
+    """
+    model = load_model(find_checkpoint(Path(path)), pick_device(device))
+    return Vocoder(model, pick_engine(model, engine, precision, threads))
