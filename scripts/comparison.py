@@ -153,9 +153,8 @@ def chosen(store: Store) -> list[Entry]:
 def mel_of(store: Store, entry: Entry, noise: float = 0.0, blur: float = 0.0) -> np.ndarray:
     """Its log-mel [n_mels, F], smoothed over so many bands and frames, and with noise of so many nepers added."""
     mel = np.ascontiguousarray(store.read(entry).mel.T)
-    unit = math.log(10) if store.spec.log_base == "10" else 1.0
     smooth = scipy.ndimage.gaussian_filter(mel, blur) if blur else mel
-    moved = smooth + noise / unit * np.random.default_rng(0).standard_normal(mel.shape)
+    moved = smooth + noise / store.spec.log_unit * np.random.default_rng(0).standard_normal(mel.shape)
     clipped: np.ndarray = moved.clip(store.spec.log_minimum, store.spec.log_maximum).astype(np.float32)
     return clipped
 

@@ -77,23 +77,24 @@ class MelSpec:
     @property
     def log_minimum(self) -> float:
         """The lowest value a mel of this spec can hold."""
-        return math.log(self.log_floor) / self._log_unit
+        return math.log(self.log_floor) / self.log_unit
 
     @property
     def log_maximum(self) -> float:
         """A value that no waveform in [-1, 1] exceeds: every bin of one band at the window's full gain."""
         gain = hann_window(self).sum() * mel_filterbank(self).sum(dim=1).max()
-        return float(gain.log()) / self._log_unit
+        return float(gain.log()) / self.log_unit
 
     @property
     def log_noise(self) -> float:
         """The average value of full-scale white noise, which is louder in nearly every band than any speech."""
         magnitude = (hann_window(self).square().sum() / 3).sqrt()  # uniform noise in [-1, 1] has variance 1/3
         bands = (magnitude * mel_filterbank(self).sum(dim=1)).clamp(min=self.log_floor)
-        return float(bands.log().mean()) / self._log_unit
+        return float(bands.log().mean()) / self.log_unit
 
     @property
-    def _log_unit(self) -> float:
+    def log_unit(self) -> float:
+        """How many nepers, units of the natural logarithm of amplitude, one unit of a mel is."""
         return math.log(10) if self.log_base == "10" else 1.0
 
 
@@ -201,8 +202,8 @@ def check_mel(mel: Tensor, spec: MelSpec) -> None:
     if not mel.isfinite().all():
         raise UserError("this mel has NaN or infinite values")
     low, high = float(mel.min()), float(mel.max())
-    lowest = spec.log_minimum - _OVERSHOOT / spec._log_unit
-    highest = spec.log_maximum + _OVERSHOOT / spec._log_unit
+    lowest = spec.log_minimum - _OVERSHOOT / spec.log_unit
+    highest = spec.log_maximum + _OVERSHOOT / spec.log_unit
     if low < lowest or high > highest:
         raise UserError(
             f"this mel runs from {low:.1f} to {high:.1f}; {preset_name(spec)} (log base {spec.log_base}) gives "

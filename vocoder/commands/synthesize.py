@@ -2,9 +2,9 @@
 
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from tqdm import tqdm
 
@@ -29,6 +29,7 @@ class Settings:
     speaker: str | None
     seed: int
     temperature: float
+    fold: Literal["auto", "on", "off"]
     engine: str
     precision: str
     threads: int | None
@@ -47,10 +48,14 @@ def job(config: dict[str, Any]) -> int:
         raise UserError(f"limit={settings.limit}: must be at least 1")
     if not 0 < settings.temperature < float("inf"):
         raise UserError(f"temperature={settings.temperature}: must be above 0")
+    if (
+        settings.fold == "auto"
+    ):  # one utterance in pieces, several each in one: there are enough of them to share the work
+        settings = replace(settings, fold="on" if Path(settings.input).is_file() else "off")
     vocoder = load(settings.model, settings.device, settings.engine, settings.precision, settings.threads)
     found = find_sources(vocoder, Path(settings.input), settings.split, settings.speaker)
     sources = shard_of(found[: settings.limit], settings.shard)
-    print(f"engine: {vocoder.engine.describe()}")
+    print(f"engine: {vocoder.engine.describe()}" + (", folded" if settings.fold == "on" else ""))
     failures = synthesize_all(vocoder, sources, settings)
     for failure in failures:
         print(f"vocoder-synthesize: not synthesised: {failure}", file=sys.stderr)
@@ -73,7 +78,7 @@ def synthesize_all(vocoder: Vocoder, sources: list[Source], settings: Settings) 
             bar.set_postfix_str(f"{drawn / rate:.1f} s of speech, {speed:.3g} × real time", refresh=False)
             bar.update(0)
 
-        sound = Sound(settings.seed, settings.temperature)
+        sound = Sound(settings.seed, settings.temperature, folded=settings.fold == "on")
         for _, result in synthesize_into(output, vocoder, sources, sound, show):
             bar.update()
             if isinstance(result, UserError):

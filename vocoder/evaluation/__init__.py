@@ -3,12 +3,15 @@
 from vocoder.evaluation.baselines import filtered_noise, griffin_lim
 from vocoder.evaluation.metrics import level_in_pauses, log_mel_distance
 from vocoder.evaluation.perceptual import pesq, stoi
+from vocoder.evaluation.seams import Seams, seams
 
 __all__ = [
+    "Seams",
     "filtered_noise",
     "griffin_lim",
     "level_in_pauses",
     "log_mel_distance",
     "pesq",
+    "seams",
     "stoi",
 ]

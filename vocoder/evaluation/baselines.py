@@ -15,8 +15,7 @@ def griffin_lim(mel: np.ndarray, spec: MelSpec, iterations: int = 60) -> np.ndar
 
     Griffin and Lim 1984, in librosa's accelerated form (Perraudin et al. 2013).
     """
-    amplitude = np.power(10.0 if spec.log_base == "10" else np.e, mel)
-    magnitude = librosa.util.nnls(mel_filterbank(spec).numpy(), amplitude)
+    magnitude = librosa.util.nnls(mel_filterbank(spec).numpy(), np.exp(mel * spec.log_unit))
     wave = librosa.griffinlim(
         magnitude,
         n_iter=iterations,

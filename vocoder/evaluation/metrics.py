@@ -23,8 +23,8 @@ def log_mel_distance(waveform: Tensor, target_mel: Tensor, spec: MelSpec) -> flo
     """
     mel = log_mel(waveform, spec)
     frames = min(mel.shape[1], target_mel.shape[1])
-    nepers = (mel[:, :frames] - target_mel[:, :frames]).abs().mean() * (math.log(10) if spec.log_base == "10" else 1)
-    return float(nepers) * DECIBELS_PER_NEPER
+    nepers = float((mel[:, :frames] - target_mel[:, :frames]).abs().mean()) * spec.log_unit
+    return nepers * DECIBELS_PER_NEPER
 
 
 def level_in_pauses(waveform: Tensor, target: Tensor, sample_rate: int) -> float:

@@ -133,8 +133,7 @@ class LinearPrediction(nn.Module):
     def spectrum(self, mel: Tensor) -> Tensor:
         """A smooth magnitude spectrum [B, F, n_fft/2 + 1] above 0 that fits log-mel [B, n_mels, F]."""
         mel = mel.double().clamp(self.spec.log_minimum, self.spec.log_maximum)  # so that nothing overflows
-        amplitude = 10**mel if self.spec.log_base == "10" else mel.exp()
-        return (self.inverse @ amplitude).transpose(1, 2)
+        return (self.inverse @ (mel * self.spec.log_unit).exp()).transpose(1, 2)
 
 
 def inverse_filterbank(spec: MelSpec) -> Tensor:

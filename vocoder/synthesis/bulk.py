@@ -25,6 +25,7 @@ class Sound:
 
     seed: int = 0
     temperature: float = 1.0
+    folded: bool = False
 
 
 def synthesize_into(
@@ -45,8 +46,7 @@ def synthesize_into(
     check_description(output, described)
     to_do = [source for source in sources if not (output / f"{source.id}.wav").exists()]
     to_do.sort(key=lambda source: -source.frames)  # the longest first, lest one of them is alone at the end
-    jobs = [Job(source, partial(_frames, vocoder, output, source, sound.seed)) for source in to_do]
-    for source, wave in generate(vocoder.engine, jobs, sound.temperature, progress):
+    for source, wave in (_folded if sound.folded else _together)(output, vocoder, to_do, sound, progress):
         if isinstance(wave, UserError):
             yield source.id, wave if source.id in str(wave) else UserError(f"{source.id}: {wave}")
             continue
@@ -55,6 +55,36 @@ def synthesize_into(
             write_json(output / DESCRIPTION, described)
         write_wav(path, wave, vocoder.sample_rate)
         yield source.id, len(wave)
+
+
+Waves = Iterator[tuple[Source, np.ndarray | UserError]]
+
+
+def _together(
+    output: Path, vocoder: Vocoder, sources: list[Source], sound: Sound, progress: Callable[[int], None]
+) -> Waves:
+    def frames(source: Source) -> Iterator[Frame]:
+        inside(output, source.id)  # before the work, not after it
+        yield from vocoder.frames(source.read(), sound.seed)
+
+    jobs = [Job(source, partial(frames, source)) for source in sources]
+    return generate(vocoder.engine, jobs, sound.temperature, progress)
+
+
+def _folded(
+    output: Path, vocoder: Vocoder, sources: list[Source], sound: Sound, progress: Callable[[int], None]
+) -> Waves:
+    """One after another, each in pieces at the same time."""
+    for source in sources:
+        try:
+            inside(output, source.id)
+            request = source.read()
+            yield (
+                source,
+                vocoder.synthesize_folded(request, sound.seed, temperature=sound.temperature, progress=progress),
+            )
+        except UserError as error:
+            yield source, error
 
 
 def described_by(vocoder: Vocoder, sound: Sound) -> dict[str, object]:
@@ -66,6 +96,7 @@ def described_by(vocoder: Vocoder, sound: Sound) -> dict[str, object]:
         "engine": vocoder.engine.arithmetic,
         "seed": sound.seed,
         "temperature": sound.temperature,
+        "folded": sound.folded,
     }
 
 
@@ -86,8 +117,3 @@ def inside(output: Path, id: str) -> Path:
     if not path.resolve().is_relative_to(output.resolve()):
         raise UserError(f"{id}: leads out of {output}")
     return path
-
-
-def _frames(vocoder: Vocoder, output: Path, source: Source, seed: int) -> Iterator[Frame]:
-    inside(output, source.id)  # before the work, not after it
-    yield from vocoder.frames(source.read(), seed)

@@ -1,0 +1,117 @@
+"""A folded utterance: pieces that tile it, joins that keep the power, and the unfolded speech between them."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from vocoder.engines import Noise
+from vocoder.evaluation.seams import seams
+from vocoder.model import VocoderModel
+from vocoder.synthesis import Job, Request, Vocoder, generate
+from vocoder.synthesis.folding import FADE, LONG_ENOUGH, MOST, Piece, crossfaded, frames_of_piece, joined, pieces_of
+
+
+@pytest.mark.parametrize("frames", [1, 2, 30, 100, 333, 5000])
+def test_pieces_tile_the_utterance_and_depend_on_nothing_else(model: VocoderModel, make_mel, frames: int) -> None:
+    mel = make_mel(frames)
+    pieces = pieces_of(mel, model)
+    assert pieces == pieces_of(mel.copy(), model)
+    assert (pieces[0].first, pieces[0].start, pieces[-1].stop) == (0, 0, frames)
+    for before, after in pairwise(pieces):
+        assert before.stop == after.start + FADE
+        assert after.first == max(0, after.start - model.history_frames)
+        assert after.stop - after.start >= LONG_ENOUGH * (model.history_frames + FADE) / 2
+    assert len(pieces) <= MOST
+    assert len(pieces) == max(1, min(MOST, frames // (LONG_ENOUGH * (model.history_frames + FADE))))
+
+
+def test_cuts_are_made_where_it_is_quiet(model: VocoderModel) -> None:
+    mel = np.zeros((8, 100), np.float32)
+    quiet = [28, 43, 79]
+    mel[:, quiet] = -9
+    cuts = [piece.start for piece in pieces_of(mel, model)[1:]]
+    assert set(cuts) & set(quiet)
+    length = 100 / (len(cuts) + 1)
+    for i, cut in enumerate(cuts, start=1):
+        low, high = round((i - 0.25) * length), round((i + 0.25) * length)
+        assert cut in quiet or not set(quiet) & set(range(low, high))
+
+
+def test_a_piece_that_hears_what_came_before_is_the_utterance_from_there_on(make_vocoder, make_mel) -> None:
+    """With the whole past as its warm-up, nothing is left of having been cut."""
+    vocoder, mel = make_vocoder(), make_mel(60)
+    noise = Noise(0, ["a"], vocoder.model.distribution.uniforms)
+    pieces = [Piece(0, 0, 31), Piece(0, 30, 60)]
+    jobs = [Job(i, lambda p=p: frames_of_piece(vocoder.model, mel, noise, None, p)) for i, p in enumerate(pieces)]
+    waves = dict(generate(vocoder.engine, jobs))
+    whole = vocoder.synthesize_batch([Request("a", mel)])[0]
+    assert np.array_equal(joined([waves[0], waves[1]], pieces, 20), whole)
+
+
+@pytest.mark.parametrize("first", [3, 20, 41])
+def test_a_piece_hears_the_conditioning_and_the_noise_of_its_place(make_vocoder, make_mel, first: int) -> None:
+    vocoder, mel = make_vocoder(), make_mel(60)
+    noise = Noise(0, ["a"], vocoder.model.distribution.uniforms)
+    lead = vocoder.model.history_frames
+    piece = list(frames_of_piece(vocoder.model, mel, noise, None, Piece(first, first + lead, 60)))
+    whole = list(vocoder.frames(Request("a", mel), 0))
+    assert [frame.given is not None for frame in piece] == [True] * lead + [False] * (60 - first)
+    for ours, theirs in zip(piece[lead:], whole[lead + first :], strict=True):
+        np.testing.assert_allclose(ours.knots, theirs.knots, rtol=0, atol=1e-6)
+        np.testing.assert_allclose(ours.filters, theirs.filters, rtol=0, atol=1e-6)
+        np.testing.assert_allclose(ours.noise, theirs.noise, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("alike", [0.0, 0.5, 0.99])
+def test_a_fade_keeps_the_power(alike: float) -> None:
+    rng, n = np.random.default_rng(0), 200_000
+    old = rng.standard_normal(n)
+    new = alike * old + np.sqrt(1 - alike**2) * rng.standard_normal(n)
+    faded = crossfaded(old, new)
+    for part in np.array_split(faded, 10):
+        assert part.std() == pytest.approx(1, abs=0.02)
+
+
+def test_a_fade_between_equals_or_silences_changes_nothing() -> None:
+    wave = np.random.default_rng(0).standard_normal(200)
+    np.testing.assert_allclose(crossfaded(wave, wave), wave, atol=1e-12)
+    assert not crossfaded(np.zeros(200), np.zeros(200)).any()
+
+
+def test_folded_speech_has_the_length_and_the_level_of_the_whole(
+    make_vocoder: Callable[..., Vocoder], make_mel
+) -> None:
+    vocoder, mel = make_vocoder(), make_mel(400)
+    request = Request("a", mel)
+    drawn: list[int] = []
+    folded = vocoder.synthesize_folded(request, 3, temperature=0.9, progress=drawn.append)
+    whole = vocoder.synthesize_batch([request], 3, temperature=0.9)[0]
+    assert len(pieces_of(mel, vocoder.model)) > 5
+    assert folded.shape == whole.shape
+    assert folded.std() == pytest.approx(whole.std(), rel=0.1)
+    assert sum(drawn) >= len(whole)
+    assert np.array_equal(vocoder.synthesize_folded(replace(request), 3, temperature=0.9), folded)
+    assert np.array_equal(vocoder.synthesize(mel, 3, temperature=0.9, id="a", fold=True) * 32768, folded)
+
+
+def test_a_short_utterance_is_not_cut(make_vocoder: Callable[..., Vocoder], make_mel) -> None:
+    vocoder, request = make_vocoder(), Request("a", make_mel(10))
+    assert np.array_equal(vocoder.synthesize_folded(request), vocoder.synthesize_batch([request])[0])
+
+
+def test_the_measure_sees_a_bad_join_and_passes_none() -> None:
+    rng, rate = np.random.default_rng(0), 16000
+    wave = rng.standard_normal(8 * rate) * 0.1 * (1.2 + np.sin(np.arange(8 * rate) / 3000))
+    joins = [rate, 2 * rate, 5 * rate]
+    unspoilt = seams(wave, wave, joins, rate)
+    assert np.array_equal(unspoilt.flux, unspoilt.flux_unfolded)
+    assert max(unspoilt.flux.max(), unspoilt.jump.max()) < 1.2
+    click, step = wave.copy(), wave.copy()
+    for join in joins:
+        click[join] += 5.0
+        step[join : join + 400] *= 4
+    assert seams(click, wave, joins, rate).flux.min() > 1
+    assert seams(step, wave, joins, rate).jump.min() > 1
