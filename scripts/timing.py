@@ -8,14 +8,14 @@ import numpy as np
 WARM_UP = 3  # rounds that do not count
 
 
-def in_turn(works: list[Callable[[], None]], rounds: int) -> np.ndarray:
+def in_turn(works: list[Callable[[], None]], rounds: int, warm_up: int = WARM_UP) -> np.ndarray:
     """Seconds [rounds, works] of several kinds of work, one after another in each round."""
     seconds = []
-    for _ in range(WARM_UP + rounds):
+    for _ in range(warm_up + rounds):
         row = []
         for work in works:
             started = time.perf_counter()
             work()
             row.append(time.perf_counter() - started)
         seconds.append(row)
-    return np.array(seconds[WARM_UP:])
+    return np.array(seconds[warm_up:])

@@ -134,6 +134,7 @@ def pack(model: VocoderModel, precision: str) -> Network:
     R, S, Z, P = (padded(n) for n in (residual, skip, half, wavenet.output.out_features))
     in_precision = products.packed_pairs if precision == "bfloat16" else products.packed
     gates, biases, conditionings, outs, out_biases = [], [], [], [], []
+    skip_bias = np.zeros(skip)
     for layer in layers:
         weight, bias = (halves(part, half, Z) for part in arrays(layer.gate))
         *taps, conditioning = np.split(weight, range(residual, layer.kernel_size * residual + 1, residual), axis=1)
@@ -142,7 +143,8 @@ def pack(model: VocoderModel, precision: str) -> Network:
         biases.append(bias)
         weight, bias = arrays(layer.out)
         outs.append(side_by_side(weight[:residual] * ROOT_HALF, weight[residual:], R, S))
-        out_biases.append(side_by_side(bias[:residual] * ROOT_HALF, bias[residual:], R, S))
+        out_biases.append(bias[:residual] * ROOT_HALF)
+        skip_bias = skip_bias + bias[residual:]
     scale = np.sqrt(1 / len(layers))
     hidden, hidden_bias = arrays(wavenet.hidden)
     output, output_bias = arrays(wavenet.output)
@@ -154,7 +156,8 @@ def pack(model: VocoderModel, precision: str) -> Network:
         np.stack(biases).astype(F),
         products.packed(np.stack(conditionings), 2 * Z, channels),
         in_precision(np.stack(outs), R + S, Z),
-        np.stack(out_biases).astype(F),
+        filled(np.stack(out_biases), (len(layers), R)),
+        filled(skip_bias, (S,)),
         products.packed(hidden[None] * scale, S, S),
         filled(hidden_bias, (S,)),
         products.packed(output[None], P, S),

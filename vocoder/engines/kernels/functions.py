@@ -76,14 +76,25 @@ def exp(x):
     """e^x, to 2e-7 of its size, for x within +-87; further out as at 87."""
     x = min(max(x, -LARGEST), LARGEST)
     n = nearest(x * LOG2_E)
-    f = fma(n, -LN2_LOW, fma(n, -LN2_HIGH, x)) * LOG2_E
+    return _two_to(fma(n, -LN2_LOW, fma(n, -LN2_HIGH, x)) * LOG2_E) * power_of_two(n)
+
+
+@compiled
+def exp2(x):
+    """2^x for x within +-126, to 2e-7 of its size and a rounding of x."""
+    n = nearest(x)
+    return _two_to(x - n) * power_of_two(n)
+
+
+@compiled
+def _two_to(f):
+    """2^f for |f| <= 1/2."""
     p = fma(C6, f, C5)
     p = fma(p, f, C4)
     p = fma(p, f, C3)
     p = fma(p, f, C2)
     p = fma(p, f, C1)
-    p = fma(p, f, C0)
-    return p * power_of_two(n)
+    return fma(p, f, C0)
 
 
 @compiled
@@ -100,7 +111,7 @@ def tanh(x):
 
 @compiled
 def gated(filter, gate):
-    """tanh(filter) sigmoid(gate), to 3e-7, with one division: the arguments' exponentials are kept below e^40."""
-    a = exp(F(-2) * min(max(filter, F(-20)), F(20)))
-    b = exp(-max(gate, F(-40)))
+    """tanh(filter) sigmoid(gate), to 3e-7, with one division: the arguments' powers are kept below 2^60."""
+    a = exp2(min(max(filter * (F(-2) * LOG2_E), F(-60)), F(60)))
+    b = exp2(min(max(gate * -LOG2_E, F(-60)), F(60)))
     return (F(1) - a) / ((F(1) + a) * (F(1) + b))

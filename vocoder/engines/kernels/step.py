@@ -39,7 +39,8 @@ class Network(NamedTuple):
     gate_bias: np.ndarray  # [L, 2 Z]
     conditioning: np.ndarray  # [L, tiles, C, TILE]
     out: np.ndarray  # [L, tiles, Z, TILE]: residual over sqrt 2, and skip
-    out_bias: np.ndarray  # [L, R + S], likewise
+    out_bias: np.ndarray  # [L, R], likewise
+    skip_bias: np.ndarray  # [S], of all layers together
     hidden: np.ndarray  # [1, tiles, S, TILE], scaled for the sum of the skips
     hidden_bias: np.ndarray  # [S]
     output: np.ndarray  # [1, tiles, S, TILE]
@@ -148,6 +149,10 @@ def store(lanes, target, slot, source):
     """target[slot, lane] = the first channels of source[lane], in the precision of the target."""
 
 
+def store_gated(lanes, target, z):
+    """target[0, lane] = the first half of z[lane], let through by the second, in the precision of the target."""
+
+
 @overload(store, jit_options={"nogil": True, "error_model": "numpy"})
 def _store(lanes, target, slot, source):
     def as_they_are(lanes, target, slot, source):
@@ -156,13 +161,36 @@ def _store(lanes, target, slot, source):
                 target[slot, lane, j] = source[lane, j]
 
     def in_pairs(lanes, target, slot, source):
-        half = target.shape[2]  # a channel goes with that of half of them further on, as in `packed_pairs`
+        half = target.shape[2]
         for lane in range(lanes):
             for j in range(half):
-                low, high = bfloat16(source[lane, j]), bfloat16(source[lane, half + j])
-                target[slot, lane, j] = (low >> np.uint32(16)) | (high & np.uint32(0xFFFF0000))
+                target[slot, lane, j] = _pair(source[lane, j], source[lane, half + j])
 
     return in_pairs if target.dtype == types.uint32 else as_they_are
+
+
+@overload(store_gated, jit_options={"nogil": True, "error_model": "numpy"})
+def _store_gated(lanes, target, z):
+    def as_they_are(lanes, target, z):
+        gates = target.shape[2]
+        for lane in range(lanes):
+            for j in range(gates):
+                target[0, lane, j] = gated(z[lane, j], z[lane, gates + j])
+
+    def in_pairs(lanes, target, z):
+        half = target.shape[2]
+        for lane in range(lanes):
+            for j in range(half):
+                low, high = gated(z[lane, j], z[lane, 2 * half + j]), gated(z[lane, half + j], z[lane, 3 * half + j])
+                target[0, lane, j] = _pair(low, high)
+
+    return in_pairs if target.dtype == types.uint32 else as_they_are
+
+
+@compiled
+def _pair(low, high):
+    """Two channels in bfloat16, half of all channels apart, as `packed_pairs` has them."""
+    return (bfloat16(low) >> np.uint32(16)) | (bfloat16(high) & np.uint32(0xFFFF0000))
 
 
 @compiled
@@ -200,7 +228,7 @@ def _embed(lanes, network, state, filters, update, predicted, order, t):
             for j in range(residual_channels):
                 h[lane, j] = fma(network.embed[2, j], e, fma(network.embed[1, j], p, h[lane, j]))
         for j in range(residual_channels, h.shape[1]):
-            h[lane, j] = F(0)
+            h[lane, j] = network.skip_bias[j - residual_channels]
 
 
 @compiled
@@ -214,7 +242,7 @@ def _predict(past, filters, update, lane, order, t):
 @compiled
 def _layers(lanes, network, state, timing, time, t):
     z, g, h = state.z, state.g, state.h
-    layers, residual_channels, gates = network.dilations.shape[0], network.embed.shape[1], z.shape[1] // 2
+    layers, residual_channels = network.dilations.shape[0], network.embed.shape[1]
     knot = timing.left[t]
     taps = network.gate.shape[0] // layers
     before, after = timing.weights[t, 0], timing.weights[t, 1]
@@ -234,22 +262,11 @@ def _layers(lanes, network, state, timing, time, t):
         for tap in range(taps):
             slot = first + (time + slots - (taps - 1 - tap) * dilation) % slots
             add_product(lanes, z, network.gate, layer * taps + tap, state.ring, slot)
-        _gate(lanes, z, gates)
-        store(lanes, g, 0, z)
+        store_gated(lanes, g, z)
         for lane in range(lanes):
             for j in range(residual_channels):
                 h[lane, j] = fma(h[lane, j], SQRT_HALF, network.out_bias[layer, j])
-            for j in range(residual_channels, h.shape[1]):
-                h[lane, j] += network.out_bias[layer, j]
         add_product(lanes, h, network.out, layer, g, 0)
-
-
-@compiled
-def _gate(lanes, z, gates):
-    """The first half of z becomes what the second lets through."""
-    for lane in range(lanes):
-        for j in range(gates):
-            z[lane, j] = gated(z[lane, j], z[lane, gates + j])
 
 
 @compiled

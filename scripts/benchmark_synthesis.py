@@ -1,0 +1,273 @@
+"""How fast synthesis is: our engines, the published wavenet-vocoder, and what the machine can do, in one run.
+
+    pip install --no-deps wavenet-vocoder==0.1.1
+    python scripts/benchmark_synthesis.py [--quick] [--rounds 5] [--json FILE]
+
+Everything takes turns in every round, and a row is the median of the rounds. All networks have the size of r9y9's
+mixture-of-logistics recipe (24 layers, 128/256/128 channels, 10 logistics) and random weights; ours start from a mel
+(hop 256) and end with 16-bit samples, warm-ups included, with the linear prediction where a row does not say otherwise.
+x real time is at 22 050 Hz. The ratio to the peer is to the better of its one stream and its batches for many
+utterances, and to its one stream for one; the limit is scripts/limit.cpp, compiled with g++ where there is one, its
+products in float32 on all cores. Rows are left out where the peer, g++, or bfloat16 products are missing.
+"""
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numba
+import numpy as np
+import torch
+from timing import in_turn
+
+from vocoder.commands import cli
+from vocoder.distributions import MixtureOfLogistics
+from vocoder.engines import pick_engine
+from vocoder.errors import UserError
+from vocoder.mel import PRESETS
+from vocoder.model import ModelConfig, VocoderConfig, VocoderModel, build_model
+from vocoder.settings import from_mapping
+from vocoder.synthesis import Request, Vocoder
+
+RATE = 22050
+LIMIT = Path(__file__).with_name("limit.cpp")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the table: so many samples by each call of `work`."""
+
+    name: str
+    samples: int
+    work: Callable[[], None]
+    against: str = ""  # the row of the peer that it is compared with
+
+
+@dataclass(frozen=True)
+class Result:
+    """What --json writes of a row."""
+
+    name: str
+    samples_per_s: float
+    realtime: float
+    ratio_peer: float | None
+    ratio_limit: float | None
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="the rows that matter most, within 45 seconds")
+    parser.add_argument("--rounds", type=int, help="default 5, or 1 if quick")
+    parser.add_argument("--json", type=Path, help="file for the results")
+    arguments = parser.parse_args()
+    rounds = arguments.rounds or (1 if arguments.quick else 5)
+    describe_machine()
+    rows = [*peers(arguments.quick), *ours(arguments.quick)]
+    for row in rows:  # once, so that nothing is compiled or set up later
+        if not arguments.quick or row.samples < 20_000:
+            row.work()
+    with tempfile.TemporaryDirectory() as folder:
+        limit = limit_of(Path(folder))
+        if limit is not None:
+            rows.append(Row("limit", 0, limit.run))
+        seconds = in_turn([row.work for row in rows], rounds, warm_up=0)
+    results = measured(rows, seconds, statistics.median(limit.rates) if limit is not None else None)
+    show(results)
+    if limit is not None:
+        print(f"multiply-add alone: {statistics.median(limit.operations):.0f} GFLOP/s on all cores, in float32")
+    if arguments.json:
+        arguments.json.write_text(json.dumps([asdict(result) for result in results], indent=2) + "\n")
+
+
+def describe_machine() -> None:
+    info = Path("/proc/cpuinfo")
+    names = [line.split(":")[1].strip() for line in info.read_text().splitlines() if "model name" in line]
+    print(f"{names[0] if names else platform.processor()}, {len(os.sched_getaffinity(0))} cores; ", end="")
+    print(f"Python {platform.python_version()}, numpy {np.__version__}, numba {numba.__version__}, ", end="")
+    print(f"torch {torch.__version__}", flush=True)
+
+
+# Ours
+
+
+def ours(quick: bool) -> list[Row]:
+    cores = len(os.sched_getaffinity(0))
+    model, plain = network("mel"), network("none")
+    fast, single = engine(model, "float32", cores), engine(model, "float32", 1)
+    rows = [
+        batch("cpu float32, 64 utterances", fast, 64, 40 if quick else 80),
+        batch("cpu float32, 1 stream", single, 1, 20, one=True),
+        folded("cpu float32, one of 6 s, folded", fast),
+    ]
+    try:
+        half, half_single = engine(model, "bfloat16", cores), engine(model, "bfloat16", 1)
+        rows += [
+            batch("cpu bfloat16, 64 utterances", half, 64, 40 if quick else 80),
+            batch("cpu bfloat16, 1 stream", half_single, 1, 20, one=True),
+            folded("cpu bfloat16, one of 6 s, folded", half),
+        ]
+    except UserError:
+        half = None
+    if quick:
+        return rows
+    rows += [
+        batch("reference, 1 stream", Vocoder(model, pick_engine(model, "reference")), 1, 1, one=True),
+        batch("reference, 64 utterances", Vocoder(model, pick_engine(model, "reference")), 64, 1),
+        batch("cpu float32, 8 utterances", fast, 8, 40),
+        batch("cpu float32, 64 utterances, 1 thread", single, 64, 40),
+        batch("cpu float32, 64 utterances, no linear prediction", engine(plain, "float32", cores), 64, 80),
+    ]
+    if half is not None:
+        rows += [
+            batch("cpu bfloat16, 8 utterances", half, 8, 40),
+            batch("cpu bfloat16, 64 utterances, 1 thread", half_single, 64, 40),
+            batch("cpu bfloat16, 64 utterances, no linear prediction", engine(plain, "bfloat16", cores), 64, 80),
+        ]
+    return rows
+
+
+def network(prediction: str) -> VocoderModel:
+    config = cli.composed(
+        "train", ["data=none", "name=none", "model=r9y9", f"model.linear_prediction.kind={prediction}"]
+    )
+    torch.manual_seed(0)
+    model = build_model(
+        VocoderConfig(PRESETS["hifigan_22k"], from_mapping(ModelConfig, config["model"]), MixtureOfLogistics())
+    )
+    model.initialise_output(0.05 * torch.randn(10_000))
+    return model.eval()
+
+
+def engine(model: VocoderModel, precision: str, threads: int) -> Vocoder:
+    return Vocoder(model, pick_engine(model, "cpu", precision, threads))
+
+
+def batch(name: str, vocoder: Vocoder, utterances: int, frames: int, one: bool = False) -> Row:
+    requests = [Request(str(i), a_mel(vocoder, frames)) for i in range(utterances)]
+
+    def work() -> None:
+        vocoder.synthesize_batch(requests)
+
+    return Row(name, utterances * frames * vocoder.spec.hop_length, work, ONE if one else MANY)
+
+
+def folded(name: str, vocoder: Vocoder) -> Row:
+    frames = 6 * RATE // vocoder.spec.hop_length
+    request = Request("folded", a_mel(vocoder, frames))
+
+    def work() -> None:
+        vocoder.synthesize_folded(request)
+
+    return Row(name, frames * vocoder.spec.hop_length, work, ONE)
+
+
+def a_mel(vocoder: Vocoder, frames: int) -> np.ndarray:
+    noise = np.random.default_rng(0).standard_normal((vocoder.spec.n_mels, frames))
+    return (noise - 5).astype(np.float32)
+
+
+# The peer
+
+ONE, MANY = "wavenet-vocoder 0.1.1, 1 stream", "the better of"
+
+
+def peers(quick: bool) -> list[Row]:
+    try:
+        from wavenet_vocoder import WaveNet  # type: ignore[import-not-found, unused-ignore]
+    except ImportError:
+        return []
+    torch.manual_seed(0)
+    model = WaveNet(
+        30,
+        layers=24,
+        stacks=4,
+        residual_channels=128,
+        gate_channels=256,
+        skip_out_channels=128,
+        cin_channels=80,
+        upsample_conditional_features=True,
+        upsample_scales=[4, 4, 4, 4],
+        scalar_input=True,
+    ).eval()
+    model.make_generation_fast_()
+    return [peer(model, size, quick) for size in ((1, 32) if quick else (1, 8, 32))]
+
+
+def peer(model: torch.nn.Module, size: int, quick: bool) -> Row:
+    frames = 1 if quick else 2
+    mel, first = torch.rand(size, 80, frames), torch.zeros(size, 1, 1)
+
+    def work() -> None:
+        with torch.no_grad():
+            model.incremental_forward(c=mel, test_inputs=first, T=256 * frames)  # type: ignore[operator]
+
+    name = ONE if size == 1 else f"wavenet-vocoder 0.1.1, batch of {size}"
+    return Row(name, size * 256 * frames, work)
+
+
+# The machine
+
+
+class Limit:
+    """scripts/limit.cpp, compiled, and what it printed each time."""
+
+    def __init__(self, program: Path) -> None:
+        self.program = program
+        self.rates: list[float] = []
+        self.operations: list[float] = []
+
+    def run(self) -> None:
+        command = [str(self.program), str(len(os.sched_getaffinity(0)))]
+        rate, operations = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+        self.rates.append(float(rate))
+        self.operations.append(float(operations))
+
+
+def limit_of(folder: Path) -> Limit | None:
+    if shutil.which("g++") is None:
+        return None
+    flags = ["-O3", "-march=native", "-std=gnu++17", "-pthread"]
+    subprocess.run(["g++", *flags, LIMIT, "-o", folder / "limit"], check=True)
+    return Limit(folder / "limit")
+
+
+# The table
+
+
+def measured(rows: list[Row], seconds: np.ndarray, limit: float | None) -> list[Result]:
+    rates = {row.name: row.samples / statistics.median(column) for row, column in zip(rows, seconds.T, strict=True)}
+    peers = {name: rate for name, rate in rates.items() if name.startswith("wavenet-vocoder")}
+    if limit is not None:
+        rates["limit"] = limit
+    results = []
+    for row in rows:
+        peer = peers.get(ONE) if row.against == ONE else max(peers.values(), default=None)
+        results.append(
+            Result(
+                row.name,
+                rates[row.name],
+                rates[row.name] / RATE,
+                rates[row.name] / peer if peer else None,
+                rates[row.name] / limit if limit else None,
+            )
+        )
+    return results
+
+
+def show(results: list[Result]) -> None:
+    print("\n| | samples/s | × real time | × the peer | of the limit |\n| --- | --- | --- | --- | --- |")
+    for r in results:
+        peer, limit = (f"{ratio:.3g}" if ratio is not None else "" for ratio in (r.ratio_peer, r.ratio_limit))
+        print(f"| {r.name} | {r.samples_per_s:.0f} | {r.realtime:.3g} | {peer} | {limit} |")
+
+
+if __name__ == "__main__":
+    main()
