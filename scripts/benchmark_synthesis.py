@@ -1,7 +1,7 @@
 """How fast synthesis is: our engines, the published wavenet-vocoder, and what the machine can do, in one run.
 
     pip install --no-deps wavenet-vocoder==0.1.1
-    python scripts/benchmark_synthesis.py [--quick] [--rounds 5] [--json FILE]
+    python scripts/benchmark_synthesis.py [--quick] [--rounds 3] [--json FILE]
 
 Everything takes turns in every round, and a row is the median of the rounds. All networks have the size of r9y9's
 mixture-of-logistics recipe (24 layers, 128/256/128 channels, 10 logistics) and random weights; ours start from a mel
@@ -65,17 +65,14 @@ class Result:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="the rows that matter most, within 45 seconds")
-    parser.add_argument("--rounds", type=int, help="default 5, or 1 if quick")
+    parser.add_argument("--rounds", type=int, help="default 3, or 1 if quick")
     parser.add_argument("--json", type=Path, help="file for the results")
     arguments = parser.parse_args()
-    rounds = arguments.rounds or (1 if arguments.quick else 5)
+    rounds = arguments.rounds or (1 if arguments.quick else 3)
     describe_machine()
-    rows = [*peers(arguments.quick), *ours(arguments.quick)]
-    for row in rows:  # once, so that nothing is compiled or set up later
-        if not arguments.quick or row.samples < 20_000:
-            row.work()
     with tempfile.TemporaryDirectory() as folder:
         limit = limit_of(Path(folder))
+        rows = [*peers(arguments.quick), *ours(arguments.quick)]
         if limit is not None:
             rows.append(Row("limit", 0, limit.run))
         seconds = in_turn([row.work for row in rows], rounds, warm_up=0)
@@ -102,34 +99,35 @@ def ours(quick: bool) -> list[Row]:
     cores = len(os.sched_getaffinity(0))
     model, plain = network("mel"), network("none")
     fast, single = engine(model, "float32", cores), engine(model, "float32", 1)
+    many = 32 if quick else 64
     rows = [
-        batch("cpu float32, 64 utterances", fast, 64, 40 if quick else 80),
-        batch("cpu float32, 1 stream", single, 1, 20, one=True),
-        folded("cpu float32, one of 6 s, folded", fast),
+        batch("cpu float32", fast, many),
+        batch("cpu float32", single, 1),
+        folded("cpu float32", fast),
     ]
     try:
         half, half_single = engine(model, "bfloat16", cores), engine(model, "bfloat16", 1)
         rows += [
-            batch("cpu bfloat16, 64 utterances", half, 64, 40 if quick else 80),
-            batch("cpu bfloat16, 1 stream", half_single, 1, 20, one=True),
-            folded("cpu bfloat16, one of 6 s, folded", half),
+            batch("cpu bfloat16", half, many),
+            batch("cpu bfloat16", half_single, 1),
+            folded("cpu bfloat16", half),
         ]
     except UserError:
-        half = None
+        half = half_single = None
     if quick:
         return rows
     rows += [
-        batch("reference, 1 stream", Vocoder(model, pick_engine(model, "reference")), 1, 1, one=True),
-        batch("reference, 64 utterances", Vocoder(model, pick_engine(model, "reference")), 64, 1),
-        batch("cpu float32, 8 utterances", fast, 8, 40),
-        batch("cpu float32, 64 utterances, 1 thread", single, 64, 40),
-        batch("cpu float32, 64 utterances, no linear prediction", engine(plain, "float32", cores), 64, 80),
+        batch("reference", Vocoder(model, pick_engine(model, "reference")), 1, frames=1),
+        batch("reference", Vocoder(model, pick_engine(model, "reference")), 64, frames=1),
+        batch("cpu float32", fast, 8),
+        batch("cpu float32, 1 thread", single, 16),
+        batch("cpu float32, no linear prediction", engine(plain, "float32", cores), 64),
     ]
-    if half is not None:
+    if half is not None and half_single is not None:
         rows += [
-            batch("cpu bfloat16, 8 utterances", half, 8, 40),
-            batch("cpu bfloat16, 64 utterances, 1 thread", half_single, 64, 40),
-            batch("cpu bfloat16, 64 utterances, no linear prediction", engine(plain, "bfloat16", cores), 64, 80),
+            batch("cpu bfloat16", half, 8),
+            batch("cpu bfloat16, 1 thread", half_single, 16),
+            batch("cpu bfloat16, no linear prediction", engine(plain, "bfloat16", cores), 64),
         ]
     return rows
 
@@ -150,23 +148,24 @@ def engine(model: VocoderModel, precision: str, threads: int) -> Vocoder:
     return Vocoder(model, pick_engine(model, "cpu", precision, threads))
 
 
-def batch(name: str, vocoder: Vocoder, utterances: int, frames: int, one: bool = False) -> Row:
+def batch(engine: str, vocoder: Vocoder, utterances: int, frames: int = 40) -> Row:
     requests = [Request(str(i), a_mel(vocoder, frames)) for i in range(utterances)]
 
     def work() -> None:
         vocoder.synthesize_batch(requests)
 
-    return Row(name, utterances * frames * vocoder.spec.hop_length, work, ONE if one else MANY)
+    name = f"{engine}, {utterances} utterances" if utterances > 1 else f"{engine}, 1 stream"
+    return Row(name, utterances * frames * vocoder.spec.hop_length, work, ONE if utterances == 1 else MANY)
 
 
-def folded(name: str, vocoder: Vocoder) -> Row:
+def folded(engine: str, vocoder: Vocoder) -> Row:
     frames = 6 * RATE // vocoder.spec.hop_length
     request = Request("folded", a_mel(vocoder, frames))
 
     def work() -> None:
         vocoder.synthesize_folded(request)
 
-    return Row(name, frames * vocoder.spec.hop_length, work, ONE)
+    return Row(f"{engine}, one of 6 s, folded", frames * vocoder.spec.hop_length, work, ONE)
 
 
 def a_mel(vocoder: Vocoder, frames: int) -> np.ndarray:

@@ -105,7 +105,7 @@ int main(int count, char** arguments) {
   constexpr int kSums = 12, kTurns = 100000;
   const double operations = rate(threads, 500, 2.0 * kWidth * kSums * kTurns, [&](int thread, int i) {
     Vector sums[kSums], factor = Vector{} + 0.999f, term = Vector{} + 1e-3f * i;
-    for (int j = 0; j < kSums; ++j) sums[j] = term * j;  // all different, or one would do for all
+    for (int j = 0; j < kSums; ++j) sums[j] = term * (1.0f * j);  // all different, or one would do for all
     for (int turn = 0; turn < kTurns; ++turn)
       for (Vector& sum : sums) sum = sum * factor + term;
     for (Vector& sum : sums) kept[thread * 1024] += sum[0];
