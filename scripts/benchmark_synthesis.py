@@ -19,6 +19,7 @@ import shutil
 import statistics
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -31,7 +32,7 @@ from timing import in_turn
 from vocoder.commands import cli
 from vocoder.distributions import MixtureOfLogistics
 from vocoder.engines import pick_engine
-from vocoder.errors import UserError
+from vocoder.engines.kernels import products
 from vocoder.mel import PRESETS
 from vocoder.model import ModelConfig, VocoderConfig, VocoderModel, build_model
 from vocoder.settings import from_mapping
@@ -80,6 +81,8 @@ def main() -> None:
     show(results)
     if limit is not None:
         print(f"multiply-add alone: {statistics.median(limit.operations):.0f} GFLOP/s on all cores, in float32")
+    if FIRST_AUDIO:
+        print(f"streamed: first audio {1000 * statistics.median(FIRST_AUDIO):.0f} ms after the first frames of mel")
     if arguments.json:
         arguments.json.write_text(json.dumps([asdict(result) for result in results], indent=2) + "\n")
 
@@ -99,47 +102,61 @@ def ours(quick: bool) -> list[Row]:
     cores = len(os.sched_getaffinity(0))
     model, plain = network("mel"), network("none")
     fast, single = engine(model, "float32", cores), engine(model, "float32", 1)
-    many = 32 if quick else 64
+    many, frames = (32, 40) if quick else (64, 80)
     rows = [
-        batch("cpu float32", fast, many),
+        batch("cpu float32", fast, many, frames),
         batch("cpu float32", single, 1),
         folded("cpu float32", fast),
     ]
-    try:
+    half = half_single = None
+    if products.HAS_BF16:
         half, half_single = engine(model, "bfloat16", cores), engine(model, "bfloat16", 1)
         rows += [
-            batch("cpu bfloat16", half, many),
+            batch("cpu bfloat16", half, many, frames),
             batch("cpu bfloat16", half_single, 1),
             folded("cpu bfloat16", half),
         ]
-    except UserError:
-        half = half_single = None
     if quick:
         return rows
     rows += [
-        batch("reference", Vocoder(model, pick_engine(model, "reference")), 1, frames=1),
-        batch("reference", Vocoder(model, pick_engine(model, "reference")), 64, frames=1),
+        batch("reference", Vocoder(model, pick_engine(model, "reference")), 1, frames=4),
+        batch("reference", Vocoder(model, pick_engine(model, "reference")), 64, frames=2),
         batch("cpu float32", fast, 8),
         batch("cpu float32, 1 thread", single, 16),
-        batch("cpu float32, no linear prediction", engine(plain, "float32", cores), 64),
+        batch("cpu float32, no linear prediction", engine(plain, "float32", cores), 32),
     ]
     if half is not None and half_single is not None:
         rows += [
             batch("cpu bfloat16", half, 8),
             batch("cpu bfloat16, 1 thread", half_single, 16),
-            batch("cpu bfloat16, no linear prediction", engine(plain, "bfloat16", cores), 64),
+            batch("cpu bfloat16, no linear prediction", engine(plain, "bfloat16", cores), 32),
         ]
-    return rows
+    return [*rows, streamed(cores=1)]
 
 
-def network(prediction: str) -> VocoderModel:
+def streamed(cores: int) -> Row:
+    """The small network at 16 kHz, frame by frame, as a text-to-speech system would hand them over."""
+    vocoder = engine(network("mel", "small", "speech_16k"), "float32", cores)
+    mel = a_mel(vocoder, 80)
+
+    def work() -> None:
+        started, seconds = time.perf_counter(), []
+        for _ in vocoder.stream(frame[:, None] for frame in mel.T):
+            seconds.append(time.perf_counter() - started)
+        FIRST_AUDIO.append(seconds[0])
+
+    return Row("cpu float32, small network at 16 kHz, streamed, 1 thread", 80 * vocoder.spec.hop_length, work, ONE)
+
+
+FIRST_AUDIO: list[float] = []  # seconds from the first mel frame, the context after it being there at once
+
+
+def network(prediction: str, size: str = "r9y9", mel: str = "hifigan_22k") -> VocoderModel:
     config = cli.composed(
         "train", ["data=none", "name=none", "model=r9y9", f"model.linear_prediction.kind={prediction}"]
     )
     torch.manual_seed(0)
-    model = build_model(
-        VocoderConfig(PRESETS["hifigan_22k"], from_mapping(ModelConfig, config["model"]), MixtureOfLogistics())
-    )
+    model = build_model(VocoderConfig(PRESETS[mel], from_mapping(ModelConfig, config["model"]), MixtureOfLogistics()))
     model.initialise_output(0.05 * torch.randn(10_000))
     return model.eval()
 

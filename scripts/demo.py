@@ -55,6 +55,7 @@ def main() -> None:
             f"split={split}",
             f"limit={UTTERANCES}",
             f"output={output}",
+            "overwrite=true",  # the network may have trained on since
         ),
     )
     keep_targets(store, wavs, output, split)

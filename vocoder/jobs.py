@@ -4,8 +4,9 @@ import multiprocessing
 import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
@@ -16,13 +17,35 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
+@contextmanager
+def cluster(scheduler: str) -> Iterator[tuple[Executor, int]]:
+    """The workers of a Dask cluster as an executor, and how many there are.
+
+    A task whose worker dies is given to another one.
+
+    Raises:
+        UserError: Dask is not installed, or no cluster answers there.
+    """
+    try:
+        from distributed import Client
+    except ImportError:
+        raise UserError("executor=dask: needs the package distributed; pip install distributed") from None
+    try:
+        client = Client(scheduler, timeout=10)
+    except (OSError, ValueError) as error:
+        raise UserError(f"scheduler={scheduler}: no Dask scheduler answers there ({error})") from None
+    with client:
+        yield client.get_executor(pure=False), max(1, len(client.scheduler_info()["workers"]))
+
+
 def run(
-    function: Callable[[Item], Result], items: Iterable[Item], workers: int
+    function: Callable[[Item], Result], items: Iterable[Item], workers: int, pool: Executor | None = None
 ) -> Iterator[tuple[Item, Result | UserError]]:
     """Yield (item, result) in the order of the items; a UserError of one item is its result.
 
     With `workers` 0 everything happens in this process. Otherwise in so many spawned processes
-    (forking would copy torch's threads), a few items ahead of the consumer, so memory stays bounded.
+    (forking would copy torch's threads), or those of the pool, a few items ahead of the consumer, so memory stays
+    bounded.
 
     Raises:
         UserError: a worker died; what was yielded before stands.
@@ -32,7 +55,7 @@ def run(
             yield item, _attempt(function, item)
         return
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=spawn, initializer=_start_worker) as pool:
+    with pool or ProcessPoolExecutor(workers, mp_context=spawn, initializer=_start_worker) as pool:
         pending: deque[tuple[Item, Future[Result | UserError]]] = deque()
         try:
             for item in items:
@@ -47,7 +70,8 @@ def run(
         except BrokenProcessPool:
             raise UserError(f"a worker process died at {first} or near it (out of memory?); try workers=0") from None
         finally:
-            pool.shutdown(cancel_futures=True)
+            for _, future in pending:
+                future.cancel()
 
 
 def _start_worker() -> None:

@@ -20,9 +20,14 @@ def a_model(config: VocoderConfig) -> VocoderModel:
 
 
 @pytest.fixture(scope="session")
-def model(tiny_config: VocoderConfig) -> VocoderModel:
+def config(tiny_config: VocoderConfig) -> VocoderConfig:
     prediction = LinearPredictionConfig("mel", order=5)
-    return a_model(replace(tiny_config, model=replace(tiny_config.model, linear_prediction=prediction)))
+    return replace(tiny_config, model=replace(tiny_config.model, linear_prediction=prediction))
+
+
+@pytest.fixture(scope="session")
+def model(config: VocoderConfig) -> VocoderModel:
+    return a_model(config)
 
 
 @pytest.fixture(scope="session")

@@ -105,9 +105,9 @@ def compose_config(config_name: str, overrides: list[str]) -> DictConfig:
             raise UserError(f"unknown setting {key}{nearest(key, _known_keys(config_name, choices))}") from None
 
 
-def progress(items: Iterable[Item], title: str, total: int) -> Iterable[Item]:
+def progress(items: Iterable[Item], title: str, total: int, unit: str = "file") -> Iterable[Item]:
     """A progress bar over items."""
-    return tqdm(items, desc=title, total=total, unit="file", dynamic_ncols=True)
+    return tqdm(items, desc=title, total=total, unit=unit, dynamic_ncols=True)
 
 
 def _known_keys(config_name: str, choices: list[str]) -> list[str]:

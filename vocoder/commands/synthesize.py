@@ -2,12 +2,15 @@
 
 import sys
 import time
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from tqdm import tqdm
 
+from vocoder import jobs
 from vocoder.commands import cli
 from vocoder.errors import UserError
 from vocoder.settings import from_mapping
@@ -25,7 +28,11 @@ class Settings:
     output: str
     split: str
     limit: int | None
+    overwrite: bool
     shard: str
+    executor: Literal["local", "dask"]
+    scheduler: str | None
+    shards: int | None
     speaker: str | None
     seed: int
     temperature: float
@@ -36,6 +43,22 @@ class Settings:
     device: str
 
 
+@dataclass
+class Summary:
+    """What came of a shard, or of all."""
+
+    done: int = 0
+    there: int = 0  # already
+    seconds: float = 0.0  # of speech
+    failures: list[str] = field(default_factory=list)
+
+    def add(self, other: "Summary") -> None:
+        self.done += other.done
+        self.there += other.there
+        self.seconds += other.seconds
+        self.failures += other.failures
+
+
 def main() -> None:
     """The console script."""
     cli.run("synthesize", job)
@@ -44,54 +67,98 @@ def main() -> None:
 def job(config: dict[str, Any]) -> int:
     """Synthesise every input; returns 1 where some could not be, 2 where none could."""
     settings = from_mapping(Settings, config)
-    if settings.limit is not None and settings.limit < 1:
-        raise UserError(f"limit={settings.limit}: must be at least 1")
-    if not 0 < settings.temperature < float("inf"):
-        raise UserError(f"temperature={settings.temperature}: must be above 0")
-    if (
-        settings.fold == "auto"
-    ):  # one utterance in pieces, several each in one: there are enough of them to share the work
+    for name, value in (("limit", settings.limit), ("shards", settings.shards)):
+        if value is not None and value < 1:
+            raise UserError(f"{name}={value}: must be at least 1")
+    if settings.fold == "auto":  # several utterances are enough for all cores, each of them whole
         settings = replace(settings, fold="on" if Path(settings.input).is_file() else "off")
-    vocoder = load(settings.model, settings.device, settings.engine, settings.precision, settings.threads)
-    found = find_sources(vocoder, Path(settings.input), settings.split, settings.speaker)
-    sources = shard_of(found[: settings.limit], settings.shard)
-    print(f"engine: {vocoder.engine.describe()}" + (", folded" if settings.fold == "on" else ""))
-    failures = synthesize_all(vocoder, sources, settings)
-    for failure in failures:
-        print(f"vocoder-synthesize: not synthesised: {failure}", file=sys.stderr)
-    if failures and len(failures) == len(sources):
+    started = time.monotonic()
+    summary = on_cluster(settings) if settings.executor == "dask" else here(settings)
+    tell(summary, settings.output, time.monotonic() - started)
+    if summary.failures and not summary.done + summary.there:
         return cli.USER_ERROR
-    return NOT_ALL if failures else 0
+    return NOT_ALL if summary.failures else 0
 
 
-def synthesize_all(vocoder: Vocoder, sources: list[Source], settings: Settings) -> list[UserError]:
-    """Write the wavs with a bar, the real-time factor and the time left; returns what could not be done."""
-    started, rate, output = time.monotonic(), vocoder.sample_rate, Path(settings.output)
-    drawn, done, failures = 0, 0, []
+def here(settings: Settings) -> Summary:
+    """Synthesise with a bar, the real-time factor and the time left."""
+    vocoder, sources = prepared(settings, settings.shard)
+    why = f" (the fastest on {vocoder.model.device.type})" if settings.engine == "auto" else ""
+    print(f"engine: {vocoder.engine.describe()}{', folded' if settings.fold == 'on' else ''}{why}")
+    started, drawn = time.monotonic(), 0
     shape = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} utterances [{elapsed}<{remaining}{postfix}]"
     with tqdm(total=len(sources), dynamic_ncols=True, desc="synthesising", bar_format=shape) as bar:
 
         def show(samples: int) -> None:
             nonlocal drawn
             drawn += samples
-            speed = drawn / rate / (time.monotonic() - started)
-            bar.set_postfix_str(f"{drawn / rate:.1f} s of speech, {speed:.3g} × real time", refresh=False)
+            seconds = drawn / vocoder.sample_rate
+            speed = seconds / (time.monotonic() - started)
+            bar.set_postfix_str(f"{seconds:.1f} s of speech, {speed:.3g} × real time", refresh=False)
             bar.update(0)
 
-        sound = Sound(settings.seed, settings.temperature, folded=settings.fold == "on")
-        for _, result in synthesize_into(output, vocoder, sources, sound, show):
-            bar.update()
+        return synthesized(vocoder, sources, settings, show, bar.update)
+
+
+def on_cluster(settings: Settings) -> Summary:
+    """Every shard as a task of a Dask cluster, whose workers see the same paths."""
+    if settings.scheduler is None:
+        raise UserError("executor=dask: give scheduler=tcp://HOST:PORT, where the cluster's scheduler listens")
+    scheduler = settings.scheduler
+    model, input, output = (str(Path(p).absolute()) for p in (settings.model, settings.input, settings.output))
+    settings = replace(settings, model=model, input=input, output=output)
+    summary = Summary()
+    with jobs.cluster(scheduler) as (pool, workers):
+        count = settings.shards or 4 * workers
+        shards = [f"{i}/{count}" for i in range(1, count + 1)]
+        done = jobs.run(partial(synthesize_shard, settings), shards, workers, pool)
+        for _, result in cli.progress(done, f"synthesising on {workers} workers", count, "shard"):
             if isinstance(result, UserError):
-                failures.append(result)
-            else:
-                done += 1
-        there = len(sources) - done - len(failures)
-        bar.update(there)
-    elapsed = time.monotonic() - started
-    kept = f" ({there} were there already)" if there else ""
-    if done:
-        print(f"{output}: {done} wavs{kept}, {drawn / rate:.1f} s of speech in {elapsed:.1f} s,", end=" ")
-        print(f"{drawn / rate / elapsed:.3g} × real time")
-    elif there:
+                raise result
+            summary.add(result)
+    return summary
+
+
+def synthesize_shard(settings: Settings, shard: str) -> Summary:
+    """One task of a cluster."""
+    return synthesized(*prepared(settings, shard), settings, lambda samples: None, lambda utterances: None)
+
+
+def prepared(settings: Settings, shard: str) -> tuple[Vocoder, list[Source]]:
+    vocoder = load(settings.model, settings.device, settings.engine, settings.precision, settings.threads)
+    found = find_sources(vocoder, Path(settings.input), settings.split, settings.speaker)
+    return vocoder, shard_of(found[: settings.limit], shard)
+
+
+def synthesized(
+    vocoder: Vocoder,
+    sources: list[Source],
+    settings: Settings,
+    drawn: Callable[[int], None],
+    finished: Callable[[int], object],
+) -> Summary:
+    """Write the wavs; `drawn` is told of samples and `finished` of utterances."""
+    summary, sound = Summary(), Sound(settings.seed, settings.temperature, folded=settings.fold == "on")
+    written = synthesize_into(Path(settings.output), vocoder, sources, sound, drawn, overwrite=settings.overwrite)
+    for _, result in written:
+        finished(1)
+        if isinstance(result, UserError):
+            summary.failures.append(str(result))
+        else:
+            summary.done += 1
+            summary.seconds += result / vocoder.sample_rate
+    summary.there = len(sources) - summary.done - len(summary.failures)
+    finished(summary.there)
+    return summary
+
+
+def tell(summary: Summary, output: str, elapsed: float) -> None:
+    for failure in summary.failures:
+        print(f"vocoder-synthesize: not synthesised: {failure}", file=sys.stderr)
+    kept = f" ({summary.there} were there already)" if summary.there else ""
+    if summary.done:
+        speed = summary.seconds / elapsed
+        print(f"{output}: {summary.done} wavs{kept}, {summary.seconds:.1f} s of speech in {elapsed:.1f} s,", end=" ")
+        print(f"{speed:.3g} × real time")
+    elif summary.there:
         print(f"{output}: nothing to do{kept}")
-    return failures

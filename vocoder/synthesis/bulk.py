@@ -14,7 +14,7 @@ from vocoder.errors import UserError
 from vocoder.files import read_json, write_json
 from vocoder.synthesis.batching import Job, generate
 from vocoder.synthesis.sources import Source
-from vocoder.synthesis.vocoder import Vocoder
+from vocoder.synthesis.vocoder import Vocoder, check_temperature
 
 DESCRIPTION = "synthesis.json"  # in the output folder: what its wavs were made with
 
@@ -34,25 +34,31 @@ def synthesize_into(
     sources: list[Source],
     sound: Sound,
     progress: Callable[[int], None] = lambda samples: None,
+    *,
+    overwrite: bool = False,
 ) -> Iterator[tuple[str, int | UserError]]:
     """Write OUTPUT/<id>.wav for each source; yield (id, its samples) as each is written, or what was wrong with it.
 
-    What an earlier run or another shard wrote is passed over.
+    What an earlier run or another shard wrote is passed over, unless it is to be overwritten.
 
     Raises:
         UserError: the folder holds wavs of another model or other settings, or cannot be written to.
     """
+    check_temperature(sound.temperature)
     described = described_by(vocoder, sound)
-    check_description(output, described)
-    to_do = [source for source in sources if not (output / f"{source.id}.wav").exists()]
+    if not overwrite:
+        check_description(output, described)
+    to_do = [source for source in sources if overwrite or not (output / f"{source.id}.wav").exists()]
     to_do.sort(key=lambda source: -source.frames)  # the longest first, lest one of them is alone at the end
+    wrote = False
     for source, wave in (_folded if sound.folded else _together)(output, vocoder, to_do, sound, progress):
         if isinstance(wave, UserError):
             yield source.id, wave if source.id in str(wave) else UserError(f"{source.id}: {wave}")
             continue
         path = inside(output, source.id)
-        if not (output / DESCRIPTION).exists():
+        if not wrote:
             write_json(output / DESCRIPTION, described)
+            wrote = True
         write_wav(path, wave, vocoder.sample_rate)
         yield source.id, len(wave)
 
@@ -108,7 +114,9 @@ def check_description(output: Path, described: dict[str, object]) -> None:
     theirs = read_json(path)
     changed = [key for key in described if not isinstance(theirs, dict) or theirs.get(key) != described[key]]
     if changed:
-        raise UserError(f"output={output}: holds wavs of another {' and '.join(changed)}; choose another folder")
+        raise UserError(
+            f"output={output}: holds wavs of another {' and '.join(changed)}; choose another folder, or overwrite=true"
+        )
 
 
 def inside(output: Path, id: str) -> Path:

@@ -1,0 +1,154 @@
+"""Many utterances into a folder: nothing lost, nothing twice, nothing half, however often it is begun."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from vocoder.commands import cli
+from vocoder.commands.synthesize import Settings, on_cluster
+from vocoder.errors import UserError
+from vocoder.model import VocoderConfig, VocoderModel, save_checkpoint
+from vocoder.settings import from_mapping
+from vocoder.synthesis import Request, Sound, Source, Vocoder, find_sources, shard_of, synthesize_into
+
+FRAMES = [3, 1, 9, 5, 2, 7, 4, 8, 6, 2, 3]
+
+
+@pytest.fixture
+def mels(tmp_path: Path, make_mel: Callable[..., np.ndarray]) -> Path:
+    folder = tmp_path / "mels"
+    (folder / "deeper").mkdir(parents=True)
+    for i, frames in enumerate(FRAMES):
+        np.save(folder / ("deeper" if i % 2 else ".") / f"u{i:02}.npy", make_mel(frames, i))
+    return folder
+
+
+def written(output: Path) -> dict[str, bytes]:
+    return {path.relative_to(output).as_posix(): path.read_bytes() for path in sorted(output.rglob("*.wav"))}
+
+
+def run(vocoder: Vocoder, mels: Path, output: Path, shard: str = "1/1", **options) -> dict[str, object]:  # type: ignore[no-untyped-def]
+    sources = shard_of(find_sources(vocoder, mels, "test", None), shard)
+    return dict(synthesize_into(output, vocoder, sources, options.pop("sound", Sound()), **options))
+
+
+@pytest.mark.parametrize("shards", [1, 2, 3, 11, 20])
+def test_shards_together_are_the_whole_and_share_nothing(
+    make_vocoder: Callable[..., Vocoder], mels: Path, tmp_path: Path, shards: int
+) -> None:
+    vocoder = make_vocoder()
+    assert len(run(vocoder, mels, tmp_path / "whole")) == len(FRAMES)
+    parts = [run(vocoder, mels, tmp_path / "parts", f"{i}/{shards}") for i in range(1, shards + 1)]
+    assert sum(len(part) for part in parts) == len(FRAMES)
+    assert written(tmp_path / "parts") == written(tmp_path / "whole")
+    assert soundfile.info(tmp_path / "whole/u02.wav").frames == FRAMES[2] * 20
+
+
+def test_what_is_there_is_not_done_again(make_vocoder: Callable[..., Vocoder], mels: Path, tmp_path: Path) -> None:
+    vocoder, output = make_vocoder(threads=1, width=1), tmp_path / "wavs"
+    started = synthesize_into(output, vocoder, find_sources(vocoder, mels, "test", None), Sound())
+    for _ in range(4):
+        next(started)
+    started.close()
+    there = written(output)
+    assert len(there) >= 4
+    times = {name: (output / name).stat().st_mtime_ns for name in there}
+    rest = run(vocoder, mels, output)
+    assert len(rest) == len(FRAMES) - len(there)
+    assert {name: (output / name).stat().st_mtime_ns for name in there} == times
+    run(vocoder, mels, tmp_path / "undisturbed")
+    assert written(output) == written(tmp_path / "undisturbed")
+    assert run(vocoder, mels, output) == {}
+    assert not list(output.rglob("*.partial"))
+
+
+@pytest.mark.parametrize(
+    ("sound", "word"),
+    [(Sound(seed=1), "seed"), (Sound(temperature=0.5), "temperature"), (Sound(folded=True), "folded")],
+)
+def test_wavs_of_other_settings_are_not_mixed_in_unless_they_are_to_be_replaced(
+    make_vocoder: Callable[..., Vocoder], mels: Path, tmp_path: Path, sound: Sound, word: str
+) -> None:
+    vocoder, output = make_vocoder(), tmp_path / "wavs"
+    run(vocoder, mels, output)
+    before = written(output)
+    with pytest.raises(UserError, match=f"another {word}; choose another folder, or overwrite=true"):
+        run(vocoder, mels, output, sound=sound)
+    assert written(output) == before
+    assert len(run(vocoder, mels, output, sound=sound, overwrite=True)) == len(FRAMES)
+    assert run(vocoder, mels, output, sound=sound) == {}
+
+
+def test_a_source_that_cannot_be_read_or_leads_out_of_the_folder_is_its_own_result(
+    make_vocoder: Callable[..., Vocoder], make_mel: Callable[..., np.ndarray], tmp_path: Path
+) -> None:
+    def torn() -> Request:
+        raise UserError("torn")
+
+    sources = [
+        Source("good", partial(Request, "good", make_mel(2))),
+        Source("torn", torn),
+        Source("../out", partial(Request, "../out", make_mel(2))),
+    ]
+    results = dict(synthesize_into(tmp_path / "wavs", make_vocoder(), sources, Sound()))
+    assert results["good"] == 40
+    assert str(results["torn"]) == "torn: torn" or str(results["torn"]) == "torn"
+    assert "leads out" in str(results["../out"])
+    assert list(written(tmp_path)) == ["wavs/good.wav"]
+
+
+@pytest.mark.parametrize("shard", ["0/2", "3/2", "1/0", "1", "a/b", "1/2/3", "-1/2"])
+def test_a_shard_that_is_none_is_refused(shard: str) -> None:
+    with pytest.raises(UserError, match=f"shard={shard}: write i/N"):
+        shard_of([], shard)
+
+
+@pytest.mark.slow
+def test_a_cluster_that_loses_a_worker_loses_nothing(
+    model: VocoderModel, config: VocoderConfig, make_vocoder: Callable[..., Vocoder], make_mel, tmp_path: Path
+) -> None:
+    """A real scheduler and two workers on the loopback; one is killed once the first wav is there."""
+    distributed = pytest.importorskip("distributed")
+    mels, output = tmp_path / "mels", tmp_path / "wavs"
+    mels.mkdir()
+    for i in range(40):
+        np.save(mels / f"u{i:02}.npy", make_mel(50, i))
+    checkpoint = tmp_path / "model"
+    weights = {"model": model.state_dict(), "ema": model.state_dict()}
+    save_checkpoint(checkpoint, config, weights, {"step": 0, "dev_bits": None}, {"step": 0})
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+        settings = from_mapping(
+            Settings,
+            cli.composed(
+                "synthesize",
+                [
+                    *(f"model={checkpoint}", f"input={mels}", f"output={output}", "executor=dask", "shards=4"),
+                    *(f'scheduler="{cluster.scheduler_address}"', "threads=1", "fold=off"),
+                ],
+            ),
+        )
+        with distributed.Client(cluster) as client:
+            (first, *_) = client.run(os.getpid).values()
+        killer = threading.Thread(target=kill_when_there, args=(first, output))
+        killer.start()
+        summary = on_cluster(settings)
+        killer.join()
+    assert summary.failures == []
+    run(make_vocoder(), mels, tmp_path / "undisturbed")
+    assert written(output) == written(tmp_path / "undisturbed")
+
+
+def kill_when_there(process: int, output: Path) -> None:
+    for _ in range(600):
+        if list(output.rglob("*.wav")):
+            break
+        time.sleep(0.1)
+    os.kill(process, signal.SIGKILL)
