@@ -248,6 +248,25 @@ def test_ten_million_draws_follow_the_exact_probabilities(distribution: Any) -> 
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("mean", [0.1, -0.73, 0.98])
+@pytest.mark.parametrize("distribution", [MixtureOfLogistics(1), Gaussian(), MixtureOfGaussians(1)], ids=str)
+def test_ten_million_draws_fill_each_level_alike_in_float32_however_loud(distribution: Any, mean: float) -> None:
+    """A law some 30 levels wide far from 0, where a float32 has only some hundred values for each level's bin."""
+    params = torch.tensor([0.0, mean, -7.0])[-distribution.channels :][None, :, None]
+    grid = values_of(distribution)
+    counts = torch.zeros(len(grid), dtype=torch.int64)
+    for seed in range(10):
+        drawn = distribution.sample(params.expand(-1, -1, 10**6), uniforms(distribution, 1, 10**6, seed=200 + seed))[0]
+        counts += torch.searchsorted(grid.float(), drawn).bincount(minlength=len(grid))
+    probability = distribution.log_prob(params.double().expand(-1, -1, len(grid)), grid[None])[0].exp().numpy()
+    many = probability > 1e-5  # the others are one cell
+    observed = np.append(counts.numpy()[many], counts.numpy()[~many].sum())
+    expected = np.append(probability[many], probability[~many].sum())
+    assert len(expected) > 150
+    assert scipy.stats.chisquare(observed, expected / expected.sum() * 10**7).pvalue > 1e-4
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("distribution", [MixtureOfLogistics(3), Gaussian(), MixtureOfGaussians(3)], ids=str)
 def test_a_million_draws_follow_the_cdf(distribution: Any) -> None:
     """Kolmogorov and Smirnov, whose statistic can only be smaller where the law has steps."""

@@ -91,7 +91,7 @@ class Mixture:
             logits, means, log_scales = self._split(params)
             chosen = gumbel_argmax(logits / temperature, noise[:, :-1], 1)  # [B, 1, T]
             mean, log_scale = means.gather(1, chosen), log_scales.gather(1, chosen)
-            return self.grid.round(mean + temperature * log_scale.exp() * noise[:, -1:]).squeeze(1)
+            return self.grid.round(mean, temperature * log_scale.exp() * noise[:, -1:]).squeeze(1)
 
     @property
     def drawing(self) -> Drawing:

@@ -25,7 +25,7 @@ from numba.extending import overload
 from vocoder.engines.kernels.functions import F, bfloat16, compiled, exp, fma, gated, nearest, tanh
 from vocoder.engines.kernels.products import PANELS, TILE, panel
 
-SQRT_HALF = F(np.sqrt(0.5))
+SQRT_HALF, FAR = F(np.sqrt(0.5)), F(1e30)
 
 _panel_6, _panel_4, _panel_2, _panel_1 = (panel(n) for n in PANELS)
 
@@ -307,10 +307,18 @@ def _drawn(params, draw, noise, t, lane):
     if draw.location < 0:
         return draw.values[best]
     scale = draw.temperature * exp(max(params[lane, draw.scale + best], draw.scale_min))
-    x = fma(scale, noise[t, lane, draw.choices], params[lane, draw.location + best])
-    last = F(draw.levels - 1)
-    index = nearest((min(max(x, F(-1)), F(1)) + F(1)) * (last * F(0.5)))
-    return (F(2) * index - last) / last
+    return _level(params[lane, draw.location + best], scale * noise[t, lane, draw.choices], draw.levels)
+
+
+@compiled
+def _level(location, offset, levels):
+    """As `Grid.round`: the level nearest to the sum, of which only what lies beyond a level is rounded."""
+    half = F(levels - 1) * F(0.5)
+    between = F(0) if levels % 2 else F(0.5)
+    y = min(max(location * half, -FAR), FAR)
+    level = nearest(y - between) + between
+    level += nearest(fma(offset, half, y - level))
+    return min(max(level, -half), half) / half
 
 
 def _kept_on_disk(sources):
