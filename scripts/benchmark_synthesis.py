@@ -1,14 +1,15 @@
 """How fast synthesis is: our engines, the published wavenet-vocoder, and what the machine can do, in one run.
 
     pip install --no-deps wavenet-vocoder==0.1.1
-    python scripts/benchmark_synthesis.py [--quick] [--rounds 3] [--json FILE]
+    python scripts/benchmark_synthesis.py [--quick] [--rounds 3] [--only WORDS] [--json FILE]
 
 Everything takes turns in every round, and a row is the median of the rounds. All networks have the size of r9y9's
 mixture-of-logistics recipe (24 layers, 128/256/128 channels, 10 logistics) and random weights; ours start from a mel
 (hop 256) and end with 16-bit samples, warm-ups included, with the linear prediction where a row does not say otherwise.
-x real time is at 22 050 Hz. The ratio to the peer is to the better of its one stream and its batches for many
-utterances, and to its one stream for one; the limit is scripts/limit.cpp, compiled with g++ where there is one, its
-products in float32 on all cores. Rows are left out where the peer, g++, or bfloat16 products are missing.
+x real time is at 22 050 Hz where no other rate is named. The ratio to the peer is to the better of its one stream and
+its batches for many utterances, and to its one stream for one; the limit is scripts/limit.cpp, compiled with g++ where
+there is one, its products in float32 on all cores. Rows are left out where the peer, g++, or bfloat16 products are
+missing.
 """
 
 import argparse
@@ -50,6 +51,7 @@ class Row:
     samples: int
     work: Callable[[], None]
     against: str = ""  # the row of the peer that it is compared with
+    rate: int = RATE
 
 
 @dataclass(frozen=True)
@@ -67,13 +69,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="the rows that matter most, within 45 seconds")
     parser.add_argument("--rounds", type=int, help="default 3, or 1 if quick")
+    parser.add_argument("--only", default="", metavar="WORDS", help="rows whose name has these words in it")
     parser.add_argument("--json", type=Path, help="file for the results")
     arguments = parser.parse_args()
     rounds = arguments.rounds or (1 if arguments.quick else 3)
     describe_machine()
     with tempfile.TemporaryDirectory() as folder:
         limit = limit_of(Path(folder))
-        rows = [*peers(arguments.quick), *ours(arguments.quick)]
+        rows = [row for row in (*peers(arguments.quick), *ours(arguments.quick)) if arguments.only in row.name]
         if limit is not None:
             rows.append(Row("limit", 0, limit.run))
         seconds = in_turn([row.work for row in rows], rounds, warm_up=0)
@@ -145,16 +148,21 @@ def streamed(cores: int) -> Row:
             seconds.append(time.perf_counter() - started)
         FIRST_AUDIO.append(seconds[0])
 
-    return Row("cpu float32, small network at 16 kHz, streamed, 1 thread", 80 * vocoder.spec.hop_length, work, ONE)
+    return Row(
+        "cpu float32, small network at 16 kHz, streamed, 1 thread",
+        80 * vocoder.spec.hop_length,
+        work,
+        ONE,
+        vocoder.sample_rate,
+    )
 
 
 FIRST_AUDIO: list[float] = []  # seconds from the first mel frame, the context after it being there at once
 
 
 def network(prediction: str, size: str = "r9y9", mel: str = "hifigan_22k") -> VocoderModel:
-    config = cli.composed(
-        "train", ["data=none", "name=none", "model=r9y9", f"model.linear_prediction.kind={prediction}"]
-    )
+    choices = [f"model={size}", f"model.linear_prediction.kind={prediction}"]
+    config = cli.composed("train", ["data=none", "name=none", *choices])
     torch.manual_seed(0)
     model = build_model(VocoderConfig(PRESETS[mel], from_mapping(ModelConfig, config["model"]), MixtureOfLogistics()))
     model.initialise_output(0.05 * torch.randn(10_000))
@@ -270,7 +278,7 @@ def measured(rows: list[Row], seconds: np.ndarray, limit: float | None) -> list[
             Result(
                 row.name,
                 rates[row.name],
-                rates[row.name] / RATE,
+                rates[row.name] / row.rate,
                 rates[row.name] / peer if peer else None,
                 rates[row.name] / limit if limit else None,
             )
