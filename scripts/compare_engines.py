@@ -17,9 +17,9 @@ import torch
 
 from vocoder import load
 from vocoder.audio import int16_to_grid
+from vocoder.commands import cli
 from vocoder.engines import Engine, Noise, pick_engine
 from vocoder.engines.kernels import products
-from vocoder.errors import UserError
 from vocoder.likelihood import NATS_PER_BIT
 from vocoder.model import VocoderModel, extend_edges
 from vocoder.store import Store
@@ -101,8 +101,4 @@ def bits(log_prob: torch.Tensor) -> float:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+    sys.exit(cli.reporting("compare_engines", main))

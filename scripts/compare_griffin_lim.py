@@ -16,7 +16,7 @@ import torch
 
 from vocoder import load
 from vocoder.audio import int16_to_waveform, waveform_to_int16, write_wav
-from vocoder.errors import UserError
+from vocoder.commands import cli
 from vocoder.evaluation import griffin_lim, log_mel_distance
 from vocoder.store import Store
 from vocoder.synthesis import Request
@@ -54,8 +54,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+    sys.exit(cli.reporting("compare_griffin_lim", main))

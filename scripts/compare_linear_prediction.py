@@ -43,7 +43,7 @@ from comparison import (
 
 from vocoder import jobs
 from vocoder.audio import INT16_LEVELS, int16_to_grid, int16_to_waveform, waveform_to_int16, write_wav
-from vocoder.errors import UserError
+from vocoder.commands import cli
 from vocoder.evaluation import filtered_noise, griffin_lim
 from vocoder.files import write_json
 from vocoder.mel import hann_window
@@ -175,8 +175,4 @@ def measure_sound(store: Store, networks: list[Network], output: Path) -> Rows:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+    sys.exit(cli.reporting("compare_linear_prediction", main))

@@ -37,7 +37,7 @@ from comparison import (
 from timing import in_turn
 
 from vocoder import jobs
-from vocoder.errors import UserError
+from vocoder.commands import cli
 from vocoder.store import Store
 
 ROUNDS = 20  # of steps taken in turn
@@ -117,8 +117,4 @@ def spread(values: list[float]) -> float:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+    sys.exit(cli.reporting("compare_spectral_loss", main))

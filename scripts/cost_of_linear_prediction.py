@@ -16,8 +16,8 @@ import numpy as np
 from comparison import Network, stepping, trainer_of
 from timing import in_turn
 
+from vocoder.commands import cli
 from vocoder.engines import pick_engine
-from vocoder.errors import UserError
 from vocoder.synthesis import Request, Vocoder
 
 KINDS = ("none", "mel")
@@ -65,8 +65,4 @@ def show(title: str, seconds: np.ndarray) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+    sys.exit(cli.reporting("cost_of_linear_prediction", main))

@@ -14,7 +14,7 @@ import numpy as np
 
 from vocoder import load
 from vocoder.audio import int16_to_waveform, write_wav
-from vocoder.errors import UserError
+from vocoder.commands import cli
 from vocoder.evaluation import seams
 from vocoder.store import Store
 from vocoder.synthesis import Request
@@ -53,8 +53,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+    sys.exit(cli.reporting("measure_joins", main))

@@ -39,13 +39,13 @@ def run(config_name: str, job: Callable[[dict[str, Any]], int]) -> None:
 
     @hydra.main(version_base="1.3", config_path=f"pkg://{CONFIGS[config_name]}", config_name=config_name)
     def hydra_job(config: DictConfig) -> None:
-        code = _reporting(program, lambda: job(_plain(config)))
+        code = reporting(program, lambda: job(_plain(config)))
         if code:
             sys.exit(code)
 
     sys.argv[1:] = arguments = [quote_path(argument, PATHS[config_name]) for argument in sys.argv[1:]]
     if not any(argument.startswith("-") for argument in arguments):
-        code = _reporting(program, lambda: check(config_name, arguments))
+        code = reporting(program, lambda: check(config_name, arguments))
         if code:
             sys.exit(code)
     hydra_job()
@@ -110,6 +110,18 @@ def progress(items: Iterable[Item], title: str, total: int, unit: str = "file") 
     return tqdm(items, desc=title, total=total, unit=unit, dynamic_ncols=True)
 
 
+def reporting(program: str, work: Callable[[], int | None]) -> int:
+    """The exit code of `work`, with a user's errors as one line on standard error."""
+    try:
+        return work() or 0
+    except UserError as error:
+        print(f"{program}: {error}", file=sys.stderr)
+        return USER_ERROR
+    except KeyboardInterrupt:
+        print(f"{program}: interrupted", file=sys.stderr)
+        return INTERRUPTED
+
+
 def _known_keys(config_name: str, choices: list[str]) -> list[str]:
     """Every setting's dotted name, and the config groups'."""
     parser = OverridesParser.create()
@@ -139,15 +151,3 @@ def _plain(config: DictConfig) -> dict[str, Any]:
     plain = OmegaConf.to_container(config, resolve=True)
     assert isinstance(plain, dict)
     return {str(key): value for key, value in plain.items()}
-
-
-def _reporting(program: str, work: Callable[[], int]) -> int:
-    """The exit code of `work`, with a user's errors as one line on standard error."""
-    try:
-        return work()
-    except UserError as error:
-        print(f"{program}: {error}", file=sys.stderr)
-        return USER_ERROR
-    except KeyboardInterrupt:
-        print(f"{program}: interrupted", file=sys.stderr)
-        return INTERRUPTED
