@@ -3,7 +3,8 @@
 import ctypes
 import re
 import sys
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -60,6 +61,17 @@ def in_autocast_dtype(x: Tensor) -> Tensor:
     kind = x.device.type
     enabled = kind != "meta" and torch.is_autocast_enabled(kind)
     return x.to(torch.get_autocast_dtype(kind)) if enabled else x
+
+
+@contextmanager
+def one_torch_thread() -> Iterator[None]:
+    """Work whose last bits shall not depend on how many threads torch would share it out to."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def keep_freed_memory() -> None:

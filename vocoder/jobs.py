@@ -4,10 +4,10 @@ import multiprocessing
 import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures import CancelledError, Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
-from typing import TypeVar
+from contextlib import contextmanager, nullcontext
+from typing import TypeVar, cast
 
 import torch
 
@@ -24,7 +24,7 @@ def cluster(scheduler: str) -> Iterator[tuple[Executor, int]]:
     A task whose worker dies is given to another one.
 
     Raises:
-        UserError: Dask is not installed, or no cluster answers there.
+        UserError: Dask is not installed, no cluster answers there, or its workers died again and again.
     """
     try:
         from distributed import Client
@@ -35,7 +35,12 @@ def cluster(scheduler: str) -> Iterator[tuple[Executor, int]]:
     except (OSError, ValueError) as error:
         raise UserError(f"scheduler={scheduler}: no Dask scheduler answers there ({error})") from None
     with client:
-        yield client.get_executor(pure=False), max(1, len(client.scheduler_info()["workers"]))
+        try:
+            yield client.get_executor(pure=False), max(1, len(client.scheduler_info()["workers"]))
+        except Exception as error:
+            if isinstance(error, CancelledError) or type(error).__module__.startswith("distributed"):
+                raise UserError(f"scheduler={scheduler}: the cluster lost its work ({error}); start again") from error
+            raise
 
 
 def run(
@@ -55,7 +60,9 @@ def run(
             yield item, _attempt(function, item)
         return
     spawn = multiprocessing.get_context("spawn")
-    with pool or ProcessPoolExecutor(workers, mp_context=spawn, initializer=_start_worker) as pool:
+    owned = ProcessPoolExecutor(workers, mp_context=spawn, initializer=_start_worker) if pool is None else None
+    with owned or nullcontext():
+        pool = pool or cast(Executor, owned)
         pending: deque[tuple[Item, Future[Result | UserError]]] = deque()
         try:
             for item in items:

@@ -13,6 +13,8 @@ from torch import Tensor
 from vocoder.distributions import MixtureOfLogistics
 from vocoder.engines import Engine, Noise, ReferenceEngine, pick_engine
 from vocoder.engines.cuda import CudaEngine
+from vocoder.engines.kernels import products
+from vocoder.errors import UserError
 from vocoder.model import LinearPredictionConfig, VocoderModel
 from vocoder.model.linear_prediction import Predictor
 
@@ -34,6 +36,39 @@ def test_an_engine_predicts_what_the_model_predicts(engine: Callable[[VocoderMod
     expected = in_parallel(model, waves, mel, speaker)
     assert expected.std() > 0.1
     torch.testing.assert_close(one_by_one(engine(model), waves, mel, speaker), expected, rtol=0, atol=1e-4)
+
+
+@pytest.mark.skipif(not products.HAS_BF16, reason="this processor does not multiply bfloat16")
+@every_model
+def test_bfloat16_predicts_what_the_model_predicts_but_for_its_digits(options: Any) -> None:
+    model = a_model(**options)
+    waves = model.distribution.grid.round((0.5 * torch.randn(9, FRAMES * HOP)).clamp(-0.9, 0.9))
+    mel, speaker = a_mel(batch=9), speakers_of(model, 9)
+    predicted = one_by_one(pick_engine(model, "cpu", "bfloat16"), waves, mel, speaker)
+    expected = in_parallel(model, waves, mel, speaker)
+    torch.testing.assert_close(predicted, expected, rtol=0, atol=0.05 * float(expected.std()))
+    assert generated(pick_engine(model, "cpu", "bfloat16"), mel[:2]).unique().numel() > 10
+
+
+@pytest.mark.cuda
+@every_model
+def test_a_graph_replayed_is_the_step(options: Any) -> None:
+    model = a_model(**options)
+    waves = model.distribution.grid.round((0.5 * torch.randn(2, FRAMES * HOP)).clamp(-0.9, 0.9))
+    mel, speaker = a_mel(batch=2), speakers_of(model, 2)
+    expected = in_parallel(model, waves, mel, speaker)
+    model.cuda()
+    speaker = speaker.cuda() if speaker is not None else None
+    predicted = one_by_one(pick_engine(model, "cuda"), waves, mel, speaker)
+    torch.testing.assert_close(predicted, expected, rtol=0, atol=1e-3)
+
+
+def test_a_model_that_diverged_is_refused() -> None:
+    model = a_model()
+    with torch.no_grad():
+        model.wavenet.output.bias[0] = torch.nan
+    with pytest.raises(UserError, match="diverged"):
+        pick_engine(model)
 
 
 @every_engine

@@ -34,8 +34,8 @@ def model(config: VocoderConfig) -> VocoderModel:
 def make_vocoder(model: VocoderModel) -> Callable[..., Vocoder]:
     """The model on the cpu engine with so many threads and lanes."""
 
-    def make(threads: int = 2, width: int | None = None) -> Vocoder:
-        engine = pick_engine(model, "cpu", threads=threads)
+    def make(threads: int = 2, width: int | None = None, precision: str = "float32") -> Vocoder:
+        engine = pick_engine(model, "cpu", precision, threads)
         engine.width = width or engine.width
         return Vocoder(model, engine)
 

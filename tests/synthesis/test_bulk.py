@@ -72,7 +72,12 @@ def test_what_is_there_is_not_done_again(make_vocoder: Callable[..., Vocoder], m
 
 @pytest.mark.parametrize(
     ("sound", "word"),
-    [(Sound(seed=1), "seed"), (Sound(temperature=0.5), "temperature"), (Sound(folded=True), "folded")],
+    [
+        (Sound(seed=1), "seed"),
+        (Sound(temperature=0.5), "temperature"),
+        (Sound(folded=True), "folded"),
+        (Sound(speaker="ann"), "speaker"),
+    ],
 )
 def test_wavs_of_other_settings_are_not_mixed_in_unless_they_are_to_be_replaced(
     make_vocoder: Callable[..., Vocoder], mels: Path, tmp_path: Path, sound: Sound, word: str
@@ -103,6 +108,20 @@ def test_a_source_that_cannot_be_read_or_leads_out_of_the_folder_is_its_own_resu
     assert str(results["torn"]) == "torn: torn" or str(results["torn"]) == "torn"
     assert "leads out" in str(results["../out"])
     assert list(written(tmp_path)) == ["wavs/good.wav"]
+
+
+def test_an_interrupted_overwrite_leaves_nothing_stale(
+    make_vocoder: Callable[..., Vocoder], mels: Path, tmp_path: Path
+) -> None:
+    vocoder, output = make_vocoder(threads=1, width=1), tmp_path / "wavs"
+    run(vocoder, mels, output)
+    sources = find_sources(vocoder, mels, "test", None)
+    started = synthesize_into(output, vocoder, sources, Sound(seed=1), overwrite=True)
+    next(started)
+    started.close()
+    run(vocoder, mels, output, sound=Sound(seed=1))  # goes on, with no need to say overwrite again
+    run(vocoder, mels, tmp_path / "undisturbed", sound=Sound(seed=1))
+    assert written(output) == written(tmp_path / "undisturbed")
 
 
 @pytest.mark.parametrize("shard", ["0/2", "3/2", "1/0", "1", "a/b", "1/2/3", "-1/2"])

@@ -87,7 +87,7 @@ def here(settings: Settings) -> Summary:
     print(f"engine: {vocoder.engine.describe()}{', folded' if settings.fold == 'on' else ''}{why}")
     started, drawn = time.monotonic(), 0
     shape = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} utterances [{elapsed}<{remaining}{postfix}]"
-    with tqdm(total=len(sources), dynamic_ncols=True, desc="synthesising", bar_format=shape) as bar:
+    with tqdm(total=len(sources), dynamic_ncols=True, desc="synthesising", bar_format=shape, miniters=0) as bar:
 
         def show(samples: int) -> None:
             nonlocal drawn
@@ -112,15 +112,14 @@ def on_cluster(settings: Settings) -> Summary:
         count = settings.shards or 4 * workers
         shards = [f"{i}/{count}" for i in range(1, count + 1)]
         done = jobs.run(partial(synthesize_shard, settings), shards, workers, pool)
-        for _, result in cli.progress(done, f"synthesising on {workers} workers", count, "shard"):
-            if isinstance(result, UserError):
-                raise result
-            summary.add(result)
+        for shard, result in cli.progress(done, f"synthesising on {workers} workers", count, "shard"):
+            summary.add(Summary(failures=[f"shard {shard}: {result}"]) if isinstance(result, UserError) else result)
     return summary
 
 
 def synthesize_shard(settings: Settings, shard: str) -> Summary:
     """One task of a cluster."""
+    settings = replace(settings, threads=settings.threads or 1)  # a host's other tasks have its other cores
     return synthesized(*prepared(settings, shard), settings, lambda samples: None, lambda utterances: None)
 
 
@@ -138,7 +137,10 @@ def synthesized(
     finished: Callable[[int], object],
 ) -> Summary:
     """Write the wavs; `drawn` is told of samples and `finished` of utterances."""
-    summary, sound = Summary(), Sound(settings.seed, settings.temperature, folded=settings.fold == "on")
+    summary, sound = (
+        Summary(),
+        Sound(settings.seed, settings.temperature, folded=settings.fold == "on", speaker=settings.speaker),
+    )
     written = synthesize_into(Path(settings.output), vocoder, sources, sound, drawn, overwrite=settings.overwrite)
     for _, result in written:
         finished(1)

@@ -50,9 +50,7 @@ class CpuEngine:
 
     def _compile(self) -> None:
         """Have the loops compiled, or fetched from where they are kept, and say so where it takes long."""
-        notice = Timer(
-            1.0, print, ["compiling the engine for this processor; it is kept for next time"], {"file": sys.stderr}
-        )
+        notice = Timer(1.0, print, [COMPILING], {"file": sys.stderr})
         notice.start()
         try:
             lane = self.lanes(1)

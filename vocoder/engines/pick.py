@@ -24,6 +24,8 @@ def pick_engine(
         raise UserError(f"precision={precision}: unknown; there are {', '.join(PRECISIONS)}")
     if threads is not None and threads < 1:
         raise UserError(f"threads={threads}: must be at least 1")
+    if not all(bool(parameter.isfinite().all()) for parameter in model.parameters()):
+        raise UserError("this model has NaN or infinite weights: its training diverged; take another checkpoint")
     device = model.device.type
     if name == "auto":
         name = "cpu" if device == "cpu" else "cuda"

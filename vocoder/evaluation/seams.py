@@ -26,11 +26,11 @@ class Seams:
 def seams(folded: np.ndarray, unfolded: np.ndarray, joins: Sequence[int], sample_rate: int) -> Seams:
     """Of waveforms [T] that are joined, or not, around samples `joins`: the largest change within 15 ms of each."""
     reach = round(AROUND_SECONDS / HOP_SECONDS)
-    places = [round(join / sample_rate / HOP_SECONDS) for join in joins]
+    places = [round(join / round(HOP_SECONDS * sample_rate)) for join in joins]  # hops are whole samples
     ratios = []
     for measure in (spectral_flux, level_jumps):
         ours, theirs = (largest_around(measure(wave, sample_rate), reach) for wave in (folded, unfolded))
-        usual = np.quantile(theirs, USUAL)
+        usual = max(np.quantile(theirs, USUAL), 1e-6)
         ratios += [ours[places] / usual, theirs[places] / usual]
     return Seams(*ratios)
 

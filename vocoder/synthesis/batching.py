@@ -1,9 +1,9 @@
 """Continuous batching: many utterances share an engine's lanes; a lane that is done takes the next at once."""
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
-from queue import SimpleQueue
+from queue import Full, Queue
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -39,7 +39,7 @@ def generate(
     jobs: Sequence[Job[Key]],
     temperature: float = 1.0,
     progress: Callable[[int], None] = lambda samples: None,
-) -> Iterator[tuple[Key, np.ndarray | UserError]]:
+) -> Generator[tuple[Key, np.ndarray | UserError], None, None]:
     """Yield (key, int16 wave) of each job as it is done; a UserError of one is its result, and the others go on.
 
     What is given (silence) is not part of the wave. `progress` is called with numbers of samples that were drawn.
@@ -52,14 +52,15 @@ def generate(
     workers = [
         threading.Thread(target=crews.work, args=(engine, capacity, temperature), daemon=True) for _ in range(threads)
     ]
-    for worker in workers:
-        worker.start()
     try:
+        for worker in workers:
+            worker.start()
         yield from crews.results(progress)
     finally:
         crews.stopping.set()
         for worker in workers:
-            worker.join()
+            if worker.ident is not None:
+                worker.join()
         torch.set_num_threads(torch_threads)
 
 
@@ -71,7 +72,7 @@ class Crews(Generic[Key]):
         self._waiting = iter(jobs)
         self._lock = threading.Lock()
         self._threads = threads
-        self._queue: SimpleQueue[tuple[object, object]] = SimpleQueue()
+        self._queue: Queue[tuple[object, object]] = Queue(2 * threads)  # or a slow disk would fill the memory
 
     def results(self, progress: Callable[[int], None]) -> Iterator[tuple[Key, np.ndarray | UserError]]:
         left = self._threads
@@ -91,9 +92,9 @@ class Crews(Generic[Key]):
             if engine.compiled:
                 torch.set_num_threads(1)  # torch's other threads would wait for work on the cores that are needed here
             self._advance(engine.lanes(capacity, temperature), capacity)
-            self._queue.put((LEFT, None))
+            self._tell((LEFT, None))
         except BaseException as error:
-            self._queue.put((LEFT, error))
+            self._tell((LEFT, error))
 
     def _advance(self, lanes: Lanes, capacity: int) -> None:
         at_work = [job for _ in range(capacity) if (job := self._next()) is not None]
@@ -117,7 +118,16 @@ class Crews(Generic[Key]):
                     lanes.move(last, lane)
                     at_work[lane] = at_work[last]
                 at_work.pop()
-            self._queue.put((DRAWN, drawn))
+            self._tell((DRAWN, drawn))
+
+    def _tell(self, news: tuple[object, object]) -> None:
+        """Wait until somebody takes it, or nobody will."""
+        while not self.stopping.is_set():
+            try:
+                self._queue.put(news, timeout=0.1)
+                return
+            except Full:
+                continue
 
     def _next(self) -> Progress | None:
         """The next utterance that has anything to be generated."""
@@ -130,9 +140,9 @@ class Crews(Generic[Key]):
             try:
                 return Progress(job.key, frames, next(frames))
             except StopIteration:
-                self._queue.put((job.key, np.zeros(0, np.int16)))
+                self._tell((job.key, np.zeros(0, np.int16)))
             except UserError as error:
-                self._queue.put((job.key, error))
+                self._tell((job.key, error))
 
     def _goes_on(self, job: Progress) -> bool:
         """Whether there is another frame; if not, the result is out."""
@@ -140,9 +150,9 @@ class Crews(Generic[Key]):
             job.coming = next(job.frames)
             return True
         except StopIteration:
-            self._queue.put((job.key, np.concatenate(job.samples) if job.samples else np.zeros(0, np.int16)))
+            self._tell((job.key, np.concatenate(job.samples) if job.samples else np.zeros(0, np.int16)))
         except UserError as error:
-            self._queue.put((job.key, error))
+            self._tell((job.key, error))
         return False
 
 

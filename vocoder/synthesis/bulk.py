@@ -1,7 +1,8 @@
 """Synthesis of many utterances into a folder: whole files only, what is there already is not done again."""
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,11 +22,12 @@ DESCRIPTION = "synthesis.json"  # in the output folder: what its wavs were made 
 
 @dataclass(frozen=True)
 class Sound:
-    """All that decides how an utterance sounds, beside its mel."""
+    """What decides how an utterance sounds, beside the model and its mel."""
 
     seed: int = 0
     temperature: float = 1.0
     folded: bool = False
+    speaker: str | None = None  # in place of each source's own
 
 
 def synthesize_into(
@@ -39,31 +41,40 @@ def synthesize_into(
 ) -> Iterator[tuple[str, int | UserError]]:
     """Write OUTPUT/<id>.wav for each source; yield (id, its samples) as each is written, or what was wrong with it.
 
-    What an earlier run or another shard wrote is passed over, unless it is to be overwritten.
+    What an earlier run or another shard wrote with the same model and settings is passed over, unless it is to be
+    overwritten. Wavs of others count as not there once the folder is said to be overwritten.
 
     Raises:
         UserError: the folder holds wavs of another model or other settings, or cannot be written to.
     """
     check_temperature(sound.temperature)
     described = described_by(vocoder, sound)
-    if not overwrite:
-        check_description(output, described)
-    to_do = [source for source in sources if overwrite or not (output / f"{source.id}.wav").exists()]
+    same = check_description(output, described, overwrite)
+    to_do = [source for source in sources if overwrite or not is_done(output, source.id)]
     to_do.sort(key=lambda source: -source.frames)  # the longest first, lest one of them is alone at the end
-    wrote = False
-    for source, wave in (_folded if sound.folded else _together)(output, vocoder, to_do, sound, progress):
-        if isinstance(wave, UserError):
-            yield source.id, wave if source.id in str(wave) else UserError(f"{source.id}: {wave}")
-            continue
-        path = inside(output, source.id)
-        if not wrote:
-            write_json(output / DESCRIPTION, described)
-            wrote = True
-        write_wav(path, wave, vocoder.sample_rate)
-        yield source.id, len(wave)
+    with closing((_folded if sound.folded else _together)(output, vocoder, to_do, sound, progress)) as waves:
+        for source, wave in waves:
+            if isinstance(wave, UserError):
+                yield source.id, wave if source.id in str(wave) else UserError(f"{source.id}: {wave}")
+                continue
+            path = inside(output, source.id)
+            if not same:  # before the first wav, which is how those that came before are told from it
+                write_json(output / DESCRIPTION, described)
+                same = True
+            write_wav(path, wave, vocoder.sample_rate)
+            yield source.id, len(wave)
 
 
-Waves = Iterator[tuple[Source, np.ndarray | UserError]]
+def is_done(output: Path, id: str) -> bool:
+    """Whether the wav is there, and was written after the folder's description."""
+    wav, description = output / f"{id}.wav", output / DESCRIPTION
+    try:
+        return wav.stat().st_mtime_ns >= description.stat().st_mtime_ns
+    except FileNotFoundError:
+        return False
+
+
+Waves = Generator[tuple[Source, np.ndarray | UserError], None, None]
 
 
 def _together(
@@ -94,7 +105,8 @@ def _folded(
 
 
 def described_by(vocoder: Vocoder, sound: Sound) -> dict[str, object]:
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(vocoder.model.describe().encode() + repr(vocoder.model).encode())
+    digest.update(repr((vocoder.spec, vocoder.model.distribution)).encode())
     for name, tensor in sorted(vocoder.model.state_dict().items()):
         digest.update(name.encode() + np.ascontiguousarray(tensor.cpu().numpy()).tobytes())
     return {
@@ -103,20 +115,26 @@ def described_by(vocoder: Vocoder, sound: Sound) -> dict[str, object]:
         "seed": sound.seed,
         "temperature": sound.temperature,
         "folded": sound.folded,
+        "speaker": sound.speaker,
     }
 
 
-def check_description(output: Path, described: dict[str, object]) -> None:
-    """Raises UserError where the folder's wavs were made otherwise."""
+def check_description(output: Path, described: dict[str, object], overwrite: bool) -> bool:
+    """Whether the folder's wavs were made as described; False where there are none.
+
+    Raises:
+        UserError: they were made otherwise, and are not to be overwritten.
+    """
     path = output / DESCRIPTION
     if not path.exists():
-        return
+        return False
     theirs = read_json(path)
     changed = [key for key in described if not isinstance(theirs, dict) or theirs.get(key) != described[key]]
-    if changed:
+    if changed and not overwrite:
         raise UserError(
             f"output={output}: holds wavs of another {' and '.join(changed)}; choose another folder, or overwrite=true"
         )
+    return not changed
 
 
 def inside(output: Path, id: str) -> Path:

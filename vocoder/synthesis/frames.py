@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vocoder.device import one_torch_thread
 from vocoder.engines import Frame, Noise
 from vocoder.model import VocoderModel
 
@@ -86,7 +87,8 @@ class Blocks:
     def _conditioned(self, mel: np.ndarray) -> list[tuple[np.ndarray, np.ndarray | None]]:
         full = np.zeros((1, mel.shape[0], BLOCK + 2 * self.context), np.float32)
         full[0, :, : mel.shape[1]] = mel
-        known = self.model.condition_frames(torch.from_numpy(full).to(self.model.device), self.speaker)
+        with one_torch_thread():
+            known = self.model.condition_frames(torch.from_numpy(full).to(self.model.device), self.speaker)
         knots = known.knots[0].cpu().numpy()
         if known.filters is None:
             return [(frame, None) for frame in knots]
@@ -107,5 +109,6 @@ class NoiseBlocks:
         block, within = divmod(frame, BLOCK)
         if block != self._block:
             uniforms = self.noise.block((self.first + block * BLOCK) * self.hop, BLOCK * self.hop)
-            self._block, self._values = block, self.distribution.standard_noise(uniforms)[0].numpy()
+            with one_torch_thread():
+                self._block, self._values = block, self.distribution.standard_noise(uniforms)[0].numpy()
         return self._values[:, within * self.hop : (within + 1) * self.hop]

@@ -78,7 +78,7 @@ class Vocoder:
         """A float32 waveform [F * hop_length] from a log-mel [n_mels, F].
 
         The same mel, seed and id give the same waveform. With `fold` it is generated in pieces at the same time, which
-        takes several times less: another draw from the model, to be told apart at no join.
+        takes several times less: another draw from the model, joined where it is quiet.
 
         Raises:
             UserError: the mel cannot be of this model's spec, or the speaker is unknown.

@@ -35,13 +35,16 @@ def features() -> set[str]:
 def shape_of_block() -> tuple[int, int, tuple[int, ...]]:
     """Floats in a vector, vectors in a tile, and numbers of lanes that are done at once, largest first.
 
-    As many accumulators as registers hold beside a tile of weights and one number of a lane: 28 of 32, 12 of 16.
+    As many accumulators as registers hold beside a tile of weights and one number of a lane: 24 of 32, or 12 of 16.
     """
+    panels = (6, 4, 2, 1)
     if "avx512f" in features():
-        return 16, 4, (6, 4, 2, 1)
-    if "avx2" in features() or "avx" in features():
-        return 8, 2, (6, 4, 2, 1)
-    return 4, 4, (6, 4, 2, 1)  # NEON, and what every machine with 128-bit vectors can do
+        return 16, 4, panels
+    if "avx" in features():
+        return 8, 2, panels
+    if "neon" in features():
+        return 4, 4, panels
+    return 4, 2, panels
 
 
 WIDTH, VECTORS, PANELS = shape_of_block()

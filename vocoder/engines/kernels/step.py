@@ -272,10 +272,13 @@ def _kept_on_disk(sources):
     still true; what the function closes over, it looks at too, and that are here the other files."""
 
     def generate_frame(network, state, timing, draw, time, knots, filters, noise, given, samples, recorded):
-        if sources:
+        if sources is not None:
             _generate_frame(network, state, timing, draw, time, knots, filters, noise, given, samples, recorded)
 
-    return njit(nogil=True, error_model="numpy", cache=True)(generate_frame)
+    try:
+        return njit(nogil=True, error_model="numpy", cache=True)(generate_frame)
+    except RuntimeError:  # there is no folder that it could be kept in
+        return compiled(generate_frame)
 
 
 generate_frame = _kept_on_disk(sum(zlib.crc32(path.read_bytes()) for path in Path(__file__).parent.glob("*.py")))
