@@ -56,7 +56,8 @@ def main() -> None:
     store, output = Store(arguments.store), arguments.output
     workers = arguments.jobs if arguments.jobs > 1 else 0
     output.mkdir(parents=True, exist_ok=True)
-    hold(output / "settings.json", {"store": str(store.directory), "minutes": arguments.minutes, "set": arguments.set})
+    same = {"store": str(store.directory), "minutes": arguments.minutes, "weights": arguments.weights}
+    hold(output / "settings.json", same | {"set": arguments.set})
     networks = {w: [network(w, seed, output) for seed in arguments.seeds] for w in arguments.weights}
     every = [n for group in networks.values() for n in group]
 

@@ -62,3 +62,14 @@ def test_descending_its_gradient_leads_to_the_target():
         distance.backward()
         optimizer.step()
     assert distance.item() < 0.7 * start
+
+
+def test_a_silent_target_is_no_catastrophe() -> None:
+    wave = (0.5 * torch.randn(4000, generator=torch.Generator().manual_seed(0))).requires_grad_()
+    distance = multi_resolution_stft_distance(wave, torch.zeros(4000))
+    distance.backward()
+    assert 1 < distance.item() < 2000
+    assert wave.grad is not None
+    assert wave.grad.isfinite().all()
+    quiet = 1e-4 * torch.randn(4000, generator=torch.Generator().manual_seed(1))
+    assert float(multi_resolution_stft_distance(quiet, torch.zeros(4000))) < 3

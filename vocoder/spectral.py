@@ -1,9 +1,15 @@
 """Multi-resolution STFT distance (Yamamoto et al. 2020, Parallel WaveGAN): a measure, and a loss with a gradient."""
 
+import math
+
 import torch
 from torch import Tensor
 
 RESOLUTIONS = ((512, 50, 240), (1024, 120, 600), (2048, 240, 1200))  # n_fft, hop, window in samples
+SHORTEST = 1025  # samples: the longest window is padded by half of its transform to either side
+QUIET = (
+    0.01  # magnitude, about that of noise at -60 dB: distances are over no quieter a target's, or silence would be all
+)
 FLOOR = 1e-7  # of the power, under root and logarithm: both have gradients there
 
 
@@ -17,7 +23,7 @@ def multi_resolution_stft_distance(waveform: Tensor, target: Tensor) -> Tensor:
     distances = []
     for n_fft, hop, window in RESOLUTIONS:
         ours, theirs = (magnitude(signal, n_fft, hop, window) for signal in (waveform, target))
-        convergence = (theirs - ours).norm() / theirs.norm()
+        convergence = (theirs - ours).norm() / theirs.norm().clamp(min=QUIET * math.sqrt(theirs.numel()))
         distances.append(convergence + (theirs.log() - ours.log()).abs().mean())
     return torch.stack(distances).mean()
 

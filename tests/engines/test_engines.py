@@ -46,7 +46,7 @@ def test_bfloat16_predicts_what_the_model_predicts_but_for_its_digits(options: A
     mel, speaker = a_mel(batch=9), speakers_of(model, 9)
     predicted = one_by_one(pick_engine(model, "cpu", "bfloat16"), waves, mel, speaker)
     expected = in_parallel(model, waves, mel, speaker)
-    torch.testing.assert_close(predicted, expected, rtol=0, atol=0.05 * float(expected.std()))
+    torch.testing.assert_close(predicted, expected, rtol=0, atol=0.1 * float(expected.std()))
     assert generated(pick_engine(model, "cpu", "bfloat16"), mel[:2]).unique().numel() > 10
 
 

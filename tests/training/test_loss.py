@@ -48,6 +48,33 @@ def test_the_noise_of_the_draw_is_a_function_of_seed_and_step(make_trainer: Make
     assert not torch.equal(one.loss(batch), other.loss(batch))
 
 
+def test_parts_of_a_batch_draw_what_the_whole_batch_draws(
+    make_trainer: MakeTrainer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = with_weight(make_trainer, 0.5)
+    drawn: list[torch.Tensor] = []
+    monkeypatch.setattr(
+        "vocoder.training.trainer.multi_resolution_stft_distance",
+        lambda draw, target: drawn.append(draw.detach()) or draw.sum() * 0,
+    )
+    batch = trainer.data[0]
+    trainer.loss(batch)
+    for part in batch.split(2):
+        trainer.loss(part)
+    torch.testing.assert_close(torch.cat(drawn[1:]), drawn[0], rtol=0, atol=1e-4)
+    assert not torch.equal(drawn[1], drawn[2])
+
+
+def test_segments_too_short_for_a_spectrum_are_refused_by_name(make_trainer: MakeTrainer) -> None:
+    with pytest.raises(UserError, match=r"segment_frames=5: 1000 samples are too few.*take 6 or more"):
+        make_trainer(batch=BatchSettings(size=2, segment_frames=5), loss=LossSettings(spectral_weight=0.1))
+
+
+def test_a_loss_with_something_added_is_not_told_in_bits(make_trainer: MakeTrainer) -> None:
+    assert with_weight(make_trainer, 0.0).loss_is_likelihood
+    assert not with_weight(make_trainer, 0.1).loss_is_likelihood
+
+
 def test_training_on_the_distance_brings_spectra_closer(make_trainer: MakeTrainer) -> None:
     def distance_after(weight: float) -> float:
         trainer = with_weight(make_trainer, weight)

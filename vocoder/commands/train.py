@@ -135,7 +135,7 @@ class _Bar:
         self._bar.set_postfix(
             step=trainer.step,
             loss=f"{loss:.3f}",
-            **{trainer.unit: f"{loss / NATS_PER_BIT:.3f}"},
+            **({trainer.unit: f"{loss / NATS_PER_BIT:.3f}"} if trainer.loss_is_likelihood else {}),
             **dev,
             samples=f"{samples_per_second / 1000:.1f}k/s",
         )

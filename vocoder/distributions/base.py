@@ -30,9 +30,9 @@ class Drawing:
     grid's levels, or else a value that the choice stands for.
     """
 
-    choices: int  # the first so many parameters are their logits, where there is more than one
-    locations: int | None = None  # the first of the parameters that are locations
-    scales: int | None = None  # and of those that are logarithms of scales
+    choices: int  # if more than one, the first so many parameters are their logits
+    locations: int | None = None  # index of the first location among the parameters
+    scales: int | None = None  # and of the first logarithm of a scale
     log_scale_min: float = 0.0
     levels: int = 0
     values: tuple[float, ...] = ()  # of each choice, where there are no locations
@@ -71,7 +71,7 @@ class Distribution(Protocol):
         ...
 
     def standard_noise(self, u: Tensor) -> Tensor:
-        """What u [B, U, T] adds to the logit of each choice, and at last to the value: [B, choices + 1, T]."""
+        """u [B, U, T] -> Gumbel noise for the logits of the choices, and what the scale multiplies [B, choices + 1, T]."""
         ...
 
     def draw(self, params: Tensor, noise: Tensor, temperature: float = 1.0) -> Tensor:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-FAR = 1e30  # levels from 0, where infinity ends
+FAR = 1e30  # levels from 0: further out x is cut, or infinity less infinity would be NaN
 
 
 @dataclass(frozen=True)
@@ -19,10 +19,10 @@ class Grid:
         return 1 / (self.levels - 1)
 
     def round(self, x: Tensor, offset: Tensor | float = 0.0) -> Tensor:
-        """The level nearest to x + offset, or the outermost one.
+        """The level nearest to x + offset, or the outermost one; NaN stays NaN.
 
-        What is rounded is the distance from the level next to x. The sum itself has at 0.5 but 512 float32 values for
-        each level's bin, at 2 only 128: by a quarter of a percent some bins would be wider than others.
+        What is rounded is the distance from the level next to x. The sum itself has from 0.5 on only 512 float32 values
+        for each level's bin, by which some bins would be a fifth of a percent wider than others.
         """
         half = (self.levels - 1) / 2  # levels from 0 to the outermost; they lie at whole numbers, or in between
         between = half % 1

@@ -27,7 +27,7 @@ class LossSettings:
 
 @dataclass(frozen=True)
 class OptimizerSettings:
-    """Adamax (Kingma and Ba 2015): its infinity norm does not mind the rare huge gradients of a mixture."""
+    """Adamax (Kingma and Ba 2015): no step is longer than the rate, also at the rare huge gradients of a mixture."""
 
     learning_rate: float = 4e-3
     betas: tuple[float, ...] = (0.9, 0.999)

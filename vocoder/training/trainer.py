@@ -14,13 +14,14 @@ from torch.optim.swa_utils import AveragedModel
 from vocoder.audio import int16_to_waveform
 from vocoder.dataset import Batch, SegmentBatches, Shape
 from vocoder.device import in_precision, keep_freed_memory, pick_precision
+from vocoder.engines import Noise
 from vocoder.errors import UserError
 from vocoder.likelihood import NATS_PER_BIT, likelihood
 from vocoder.mel import log_mel
 from vocoder.model import VocoderConfig, VocoderModel, build_model, save_checkpoint
 from vocoder.model.checkpoint import Checkpoint
 from vocoder.settings import differences
-from vocoder.spectral import multi_resolution_stft_distance
+from vocoder.spectral import SHORTEST, multi_resolution_stft_distance
 from vocoder.store import Entry, Store
 from vocoder.synthesis import Request, Vocoder
 from vocoder.training.interrupts import Interrupts
@@ -48,6 +49,12 @@ class Trainer:
         self.model = build_model(config)
         self.shape = Shape(self.model.history_frames, self.model.context_frames)
         batch = settings.batch
+        samples = batch.segment_frames * store.spec.hop_length
+        if settings.loss.spectral_weight and samples < SHORTEST:
+            raise UserError(
+                f"training.batch.segment_frames={batch.segment_frames}: {samples} samples are too few for a spectral "
+                f"loss; take {math.ceil(SHORTEST / store.spec.hop_length)} or more, or training.loss.spectral_weight=0"
+            )
         self.data = SegmentBatches(store, batch.size, batch.segment_frames, self.shape, settings.seed)
         self._start_from_data()
         self.model.to(device)
@@ -73,6 +80,11 @@ class Trainer:
     def unit(self) -> str:
         """What its likelihoods are counted in, by the name they get wherever they are written."""
         return "density_bits" if self.config.distribution.is_density else "bits"
+
+    @property
+    def loss_is_likelihood(self) -> bool:
+        """Whether nothing is added to it, so that it can be told in bits."""
+        return self.settings.loss.spectral_weight == 0
 
     def train(self, run: Run, monitor: Monitor, interrupts: Interrupts, bar: Callable[[float, float], None]) -> None:
         """Train until the run is over or a signal came, then save. `bar` is shown losses and samples per second."""
@@ -135,14 +147,14 @@ class Trainer:
             params, target = self.model.predict(batch.waves, batch.mel, batch.speaker)
         loss = -self.model.distribution.log_prob(params, target).mean()
         if self.settings.loss.spectral_weight:
-            loss = loss + self.settings.loss.spectral_weight * self._spectral_distance(params, target)
+            loss = loss + self.settings.loss.spectral_weight * self._spectral_distance(params, target, batch.ids)
         return loss
 
-    def _spectral_distance(self, params: Tensor, target: Tensor) -> Tensor:
-        """Of a draw whose noise is a function of seed and step, so that a resumed run draws the same."""
+    def _spectral_distance(self, params: Tensor, target: Tensor, ids: list[str]) -> Tensor:
+        """Of a draw whose noise is a function of seed, step and utterance, however the batch is split."""
         distribution = self.model.distribution
-        generator = torch.Generator().manual_seed(hash((self.settings.seed, self.step)))
-        u = torch.rand(len(target), distribution.uniforms, target.shape[1], generator=generator).to(self.device)
+        noise = Noise(self.settings.seed, [f"{self.step} {id}" for id in ids], distribution.uniforms)
+        u = noise.block(0, target.shape[1]).to(self.device)
         drawn = distribution.rsample(params, u, self.settings.loss.spectral_temperature)
         return multi_resolution_stft_distance(drawn, target)
 
@@ -244,11 +256,12 @@ class Trainer:
         samples = steps * batch_settings.size * batch_settings.segment_frames * self.store.spec.hop_length
         values = {
             "loss/train": loss,
-            f"{self.unit}/train": loss / NATS_PER_BIT,
             "learning_rate": self.optimizer.param_groups[0]["lr"],
             "gradient_norm": float(gradient_norm),
             "samples_per_second": samples / seconds,
         }
+        if self.loss_is_likelihood:
+            values[f"{self.unit}/train"] = loss / NATS_PER_BIT
         monitor.scalars(self.step, values)
         bar(loss, values["samples_per_second"])
 
