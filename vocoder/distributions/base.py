@@ -71,7 +71,7 @@ class Distribution(Protocol):
         ...
 
     def standard_noise(self, u: Tensor) -> Tensor:
-        """u [B, U, T] -> Gumbel noise for the logits of the choices, and what the scale multiplies [B, choices + 1, T]."""
+        """u [B, U, T] -> Gumbel noise of the choices, and at last what the scale multiplies: [B, choices + 1, T]."""
         ...
 
     def draw(self, params: Tensor, noise: Tensor, temperature: float = 1.0) -> Tensor:
