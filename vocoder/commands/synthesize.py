@@ -70,6 +70,9 @@ def job(config: dict[str, Any]) -> int:
     for name, value in (("limit", settings.limit), ("shards", settings.shards)):
         if value is not None and value < 1:
             raise UserError(f"{name}={value}: must be at least 1")
+    source = Path(settings.input)
+    if Path(settings.output).resolve() == (source.parent if source.is_file() else source).resolve():
+        raise UserError(f"output={settings.output}: is the input or its folder; choose another folder")
     if settings.fold == "auto":  # several utterances are enough for all cores, each of them whole
         settings = replace(settings, fold="on" if Path(settings.input).is_file() else "off")
     started = time.monotonic()
