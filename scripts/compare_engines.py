@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from vocoder import load
-from vocoder.audio import int16_to_grid
+from vocoder.audio import int16_to_grid, waveform_to_int16
 from vocoder.commands import cli
 from vocoder.engines import Engine, Noise, pick_engine
 from vocoder.engines.kernels import products
@@ -74,7 +74,7 @@ def predicted(engine: Engine, waves: torch.Tensor, mels: np.ndarray) -> torch.Te
 
 def generated(engine: Engine, mels: np.ndarray) -> np.ndarray:
     requests = [Request(str(i), mel) for i, mel in enumerate(mels)]
-    return np.stack(Vocoder(engine.model, engine).synthesize_batch(requests))
+    return waveform_to_int16(np.stack(Vocoder(engine.model, engine).synthesize_batch(requests)))
 
 
 def agreement(waves: np.ndarray, reference: np.ndarray) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from vocoder import load
-from vocoder.audio import int16_to_waveform, waveform_to_int16, write_wav
+from vocoder.audio import waveform_to_int16, write_wav
 from vocoder.commands import cli
 from vocoder.evaluation import griffin_lim, log_mel_distance
 from vocoder.store import Store
@@ -38,7 +38,7 @@ def main() -> None:
         Request(u.entry.id, mel, u.entry.speaker if vocoder.model.speakers else None)
         for u, mel in zip(utterances, mels, strict=True)
     ]
-    synthesized = [int16_to_waveform(wave) for wave in vocoder.synthesize_batch(requests)]
+    synthesized = vocoder.synthesize_batch(requests)
     print(f"log-mel distance to the target in dB\n{'utterance':40} {'seconds':>7} {'model':>7} {'Griffin-Lim':>11}")
     rows = []
     for request, wave in zip(requests, synthesized, strict=True):

@@ -13,7 +13,7 @@ import scipy.ndimage
 import torch
 
 from vocoder import load
-from vocoder.audio import int16_to_waveform, read_audio, write_wav
+from vocoder.audio import int16_to_waveform, read_audio, waveform_to_int16, write_wav
 from vocoder.commands import cli
 from vocoder.commands import train as train_command
 from vocoder.commands.train import Settings, trainer_for
@@ -170,7 +170,7 @@ def synthesize(store: Store, batch: list[Condition]) -> None:
     requests = [Request(e.id, mel_of(store, e, c.mel_noise, c.mel_blur)) for c, e, _ in places]
     waves = vocoder.synthesize_batch(requests, temperature=temperature)
     for (_, _, path), wave in zip(places, waves, strict=True):
-        write_wav(path, wave, store.spec.sample_rate)
+        write_wav(path, waveform_to_int16(wave), store.spec.sample_rate)
 
 
 def sound_of(store: Store, folder: Path) -> Row:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from vocoder import load
-from vocoder.audio import int16_to_waveform, write_wav
+from vocoder.audio import int16_to_waveform, waveform_to_int16, write_wav
 from vocoder.commands import cli
 from vocoder.evaluation import seams
 from vocoder.store import Store
@@ -35,13 +35,13 @@ def main() -> None:
     requests = [Request(entry.id, store.read(entry).mel.T.copy()) for entry in entries]
     rows = []
     for request, whole in zip(requests, vocoder.synthesize_batch(requests), strict=True):
-        folded = vocoder.synthesize_folded(request)
+        folded = int16_to_waveform(vocoder.synthesize_folded(request))
         joins = [piece.start * hop + hop // 2 for piece in pieces_of(request.mel, vocoder.model)[1:]]
         if joins:
-            rows.append(seams(int16_to_waveform(folded), int16_to_waveform(whole), joins, rate))
+            rows.append(seams(folded, whole, joins, rate))
         if arguments.output:
-            write_wav(arguments.output / f"{request.id}.folded.wav", folded, rate)
-            write_wav(arguments.output / f"{request.id}.whole.wav", whole, rate)
+            write_wav(arguments.output / f"{request.id}.folded.wav", waveform_to_int16(folded), rate)
+            write_wav(arguments.output / f"{request.id}.whole.wav", waveform_to_int16(whole), rate)
     for name in ("flux", "jump"):
         ours, theirs = (np.concatenate([getattr(row, f"{name}{end}") for row in rows]) for end in ("", "_unfolded"))
         share, share_unfolded = (100 * (values > 1).mean() for values in (ours, theirs))

@@ -1,5 +1,5 @@
 """A WaveNet vocoder with an exact likelihood: mel-spectrograms to speech."""
 
-from vocoder.synthesis import Vocoder, load
+from vocoder.synthesis import Request, Vocoder, load
 
-__all__ = ["Vocoder", "load"]
+__all__ = ["Request", "Vocoder", "load"]

@@ -4,7 +4,7 @@ import errno
 import json
 import os
 import shutil
-import tempfile
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,14 +22,13 @@ def written_aside(path: Path) -> Iterator[Path]:
     """
     with write_errors_are_clear(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name[:50]}.", suffix=".partial", dir=path.parent)
-        os.close(handle)
-        aside = Path(name)
+        aside = beside(path)  # named before it is there, so that an interrupt at any instant leaves nothing
         try:
+            aside.touch(exist_ok=False)
             yield aside
             _sync(aside)
-            aside.chmod(0o666 & ~_umask())
             aside.replace(path)
+            _sync(path.parent)
         finally:
             aside.unlink(missing_ok=True)
 
@@ -43,18 +42,23 @@ def directory_written_aside(path: Path) -> Iterator[Path]:
     """
     with write_errors_are_clear(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        aside = Path(tempfile.mkdtemp(prefix=f".{path.name[:50]}.", suffix=".partial", dir=path.parent))
+        aside = beside(path)
         try:
+            aside.mkdir()
             yield aside
             for file in aside.rglob("*"):
                 _sync(file)
                 file.chmod((0o777 if file.is_dir() else 0o666) & ~_umask())  # some writers leave theirs closed
             _sync(aside)
-            aside.chmod(0o777 & ~_umask())
             aside.rename(path)
             _sync(path.parent)
         finally:
             shutil.rmtree(aside, ignore_errors=True)
+
+
+def beside(path: Path) -> Path:
+    """A name in the folder of `path` that nobody else has, hidden."""
+    return path.with_name(f".{path.name[:50]}.{uuid.uuid4().hex[:8]}.partial")
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -75,7 +75,7 @@ def test_what_is_there_is_not_done_again(make_vocoder: Callable[..., Vocoder], m
     [
         (Sound(seed=1), "seed"),
         (Sound(temperature=0.5), "temperature"),
-        (Sound(folded=True), "folded"),
+        (Sound(folded=True), "fold"),
         (Sound(speaker="ann"), "speaker"),
     ],
 )
@@ -85,7 +85,7 @@ def test_wavs_of_other_settings_are_not_mixed_in_unless_they_are_to_be_replaced(
     vocoder, output = make_vocoder(), tmp_path / "wavs"
     run(vocoder, mels, output)
     before = written(output)
-    with pytest.raises(UserError, match=f"another {word}; choose another folder, or overwrite=true"):
+    with pytest.raises(UserError, match=f"its wavs differ in {word}; choose another folder, or overwrite=true"):
         run(vocoder, mels, output, sound=sound)
     assert written(output) == before
     assert len(run(vocoder, mels, output, sound=sound, overwrite=True)) == len(FRAMES)
@@ -155,19 +155,29 @@ def test_a_cluster_that_loses_a_worker_loses_nothing(
             ),
         )
         with distributed.Client(cluster) as client:
-            (first, *_) = client.run(os.getpid).values()
-        killer = threading.Thread(target=kill_when_there, args=(first, output))
+            workers = client.run(os.getpid)
+        killer = Killer(next(iter(workers.values())), output)
         killer.start()
         summary = on_cluster(settings)
         killer.join()
     assert summary.failures == []
+    assert 0 < len(killer.there) < 40  # it died in the middle
+    assert {path.name: path.stat().st_mtime_ns for path in output.glob("*.wav")}.items() >= killer.there.items()
     run(make_vocoder(), mels, tmp_path / "undisturbed")
     assert written(output) == written(tmp_path / "undisturbed")
 
 
-def kill_when_there(process: int, output: Path) -> None:
-    for _ in range(600):
-        if list(output.rglob("*.wav")):
-            break
-        time.sleep(0.1)
-    os.kill(process, signal.SIGKILL)
+class Killer(threading.Thread):
+    """Kills a process as soon as there is a wav, and notes which there were then."""
+
+    def __init__(self, process: int, output: Path) -> None:
+        super().__init__()
+        self.process, self.output = process, output
+        self.there: dict[str, int] = {}
+
+    def run(self) -> None:
+        deadline = time.monotonic() + 60
+        while not self.there and time.monotonic() < deadline:
+            time.sleep(0.01)
+            self.there = {path.name: path.stat().st_mtime_ns for path in self.output.glob("*.wav")}
+        os.kill(self.process, signal.SIGKILL)

@@ -65,5 +65,5 @@ def test_every_distribution_learns_speech_and_speaks(
     assert wave.shape == (6 * speech_store.spec.hop_length,)
     assert len(np.unique(wave)) > 10
     if DISTRIBUTIONS[name].grid.levels == 256:
-        values = torch.from_numpy((wave.astype(np.float64) + 32768) * 2 / 65535 - 1)
+        values = torch.from_numpy((wave.astype(np.float64) + 1) * 65536 / 65535 - 1)
         assert (DISTRIBUTIONS[name].grid.round(values) - values).abs().max() <= 1.01 / 65535

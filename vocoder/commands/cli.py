@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from tqdm import tqdm
 
+from vocoder.commands.help import help_of
 from vocoder.errors import UserError
 from vocoder.settings import nearest
 
@@ -32,7 +33,7 @@ Item = TypeVar("Item")
 def run(config_name: str, job: Callable[[dict[str, Any]], int]) -> None:
     """Compose the config of a console script from sys.argv, run `job` on it, and exit with what it returns.
 
-    Hydra composes once more for its own options (--help, --multirun, completion); composing first, here,
+    Hydra composes once more for its own options (--multirun, --cfg, completion); composing first, here,
     is what turns its errors into one line.
     """
     program = f"vocoder-{config_name}"
@@ -44,6 +45,9 @@ def run(config_name: str, job: Callable[[dict[str, Any]], int]) -> None:
             sys.exit(code)
 
     sys.argv[1:] = arguments = [quote_path(argument, PATHS[config_name]) for argument in sys.argv[1:]]
+    if arguments in (["--help"], ["-h"]):
+        print(help_of(program, CONFIGS[config_name], config_name))
+        return
     if not any(argument.startswith("-") for argument in arguments):
         code = reporting(program, lambda: check(config_name, arguments))
         if code:

@@ -6,6 +6,7 @@
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from threading import Timer
 
 import numpy as np
@@ -19,6 +20,7 @@ from vocoder.errors import UserError
 from vocoder.model import VocoderModel
 
 F = np.float32
+CGROUP_QUOTA = Path("/sys/fs/cgroup/cpu.max")  # in microseconds, and of what period
 COMPILING = "compiling the engine for this processor, some ten seconds; it is kept for next time"
 
 
@@ -45,7 +47,6 @@ class CpuEngine:
         updates = model.linear_prediction.updates if model.linear_prediction else 1
         left, weights = motion.left.cpu().numpy(), motion.weights.float().cpu().numpy()
         self.timing = Timing(np.ascontiguousarray(left), np.ascontiguousarray(weights), updates)
-
         self._compile()
 
     def _compile(self) -> None:
@@ -115,8 +116,13 @@ def stacked(arrays: list[np.ndarray], axis: int, or_else: tuple[int, ...] = (0,)
 
 
 def available_cores() -> int:
-    """Cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Cores this process may use: those it is bound to, and no more than a container's quota of time pays for."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = CGROUP_QUOTA.read_text().split()
+        return max(1, min(cores, int(quota) // int(period)))
+    except (OSError, ValueError):  # no cgroup here, or "max": no quota
+        return cores
 
 
 def start(network: Network, model: VocoderModel, lanes: int, precision: str) -> State:

@@ -48,6 +48,7 @@ def synthesize_into(
         UserError: the folder holds wavs of another model or other settings, or cannot be written to.
     """
     check_temperature(sound.temperature)
+    check_folder(output)
     described = described_by(vocoder, sound)
     same = check_description(output, described, overwrite)
     to_do = [source for source in sources if overwrite or not is_done(output, source.id)]
@@ -58,7 +59,9 @@ def synthesize_into(
                 yield source.id, wave if source.id in str(wave) else UserError(f"{source.id}: {wave}")
                 continue
             path = inside(output, source.id)
-            if not same:  # before the first wav, which is how those that came before are told from it
+            # Before the first wav, which is how those that came before are told from it; another shard may have been here.
+            same = same or check_description(output, described, overwrite)
+            if not same:
                 write_json(output / DESCRIPTION, described)
                 same = True
             write_wav(path, wave, vocoder.sample_rate)
@@ -114,7 +117,7 @@ def described_by(vocoder: Vocoder, sound: Sound) -> dict[str, object]:
         "engine": vocoder.engine.arithmetic,
         "seed": sound.seed,
         "temperature": sound.temperature,
-        "folded": sound.folded,
+        "fold": sound.folded,
         "speaker": sound.speaker,
     }
 
@@ -131,10 +134,18 @@ def check_description(output: Path, described: dict[str, object], overwrite: boo
     theirs = read_json(path)
     changed = [key for key in described if not isinstance(theirs, dict) or theirs.get(key) != described[key]]
     if changed and not overwrite:
-        raise UserError(
-            f"output={output}: holds wavs of another {' and '.join(changed)}; choose another folder, or overwrite=true"
-        )
+        differ = " and ".join(changed)
+        raise UserError(f"output={output}: its wavs differ in {differ}; choose another folder, or overwrite=true")
     return not changed
+
+
+def check_folder(output: Path) -> None:
+    """Raises UserError where no folder can be."""
+    for place in (output, *output.parents):
+        if place.exists():
+            if not place.is_dir():
+                raise UserError(f"output={output}: {place} is a file; choose another folder")
+            return
 
 
 def inside(output: Path, id: str) -> Path:

@@ -27,8 +27,10 @@ def find_sources(vocoder: Vocoder, path: Path, split: str, speaker: str | None) 
     """What is there to be synthesised, in an order that is always the same.
 
     Raises:
-        UserError: nothing is, or the store's mels are not the model's.
+        UserError: nothing is, the store's mels are not the model's, or the model has no such speaker.
     """
+    if speaker is not None:
+        vocoder.model.speaker_index(speaker)
     if (path / "store.json").exists():
         return _of_store(vocoder, Store(path), split, speaker)
     if path.is_file():

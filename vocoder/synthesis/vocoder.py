@@ -31,7 +31,7 @@ class Request:
     """One utterance to be synthesised; its noise is a function of the seed and its `id`."""
 
     id: str
-    mel: np.ndarray  # [n_mels, F]
+    mel: np.ndarray  # [n_mels, F] or [1, n_mels, F]
     speaker: str | None = None
 
 
@@ -75,7 +75,7 @@ class Vocoder:
         id: str = "",
         fold: bool = False,
     ) -> np.ndarray:
-        """A float32 waveform [F * hop_length] from a log-mel [n_mels, F].
+        """A float32 waveform [F * hop_length] in [-1, 1] from a log-mel [n_mels, F] or [1, n_mels, F].
 
         The same mel, seed and id give the same waveform. With `fold` it is generated in pieces at the same time, which
         takes several times less: another draw from the model, joined where it is quiet.
@@ -85,10 +85,10 @@ class Vocoder:
         """
         if isinstance(mel, Tensor):
             mel = mel.detach().cpu().numpy()
-        request = Request(id, np.asarray(mel, np.float32), speaker)
+        request = Request(id, mel, speaker)
         if fold:
             return int16_to_waveform(self.synthesize_folded(request, seed, temperature=temperature))
-        return int16_to_waveform(self.synthesize_batch([request], seed, temperature=temperature)[0])
+        return self.synthesize_batch([request], seed, temperature=temperature)[0]
 
     def synthesize_batch(
         self,
@@ -98,7 +98,7 @@ class Vocoder:
         temperature: float = 1.0,
         progress: Callable[[int], None] = lambda samples: None,
     ) -> list[np.ndarray]:
-        """int16 waves [F * hop_length] of several utterances, generated at the same time.
+        """Float32 waveforms [F * hop_length] of several utterances, generated at the same time.
 
         `progress` is called with the samples that were added. Raises UserError as `synthesize`.
         """
@@ -106,7 +106,7 @@ class Vocoder:
         for wave in waves.values():
             if isinstance(wave, UserError):
                 raise wave
-        return [cast(np.ndarray, waves[i]) for i in range(len(requests))]
+        return [int16_to_waveform(cast(np.ndarray, waves[i])) for i in range(len(requests))]
 
     def synthesize_each(
         self,
@@ -165,8 +165,7 @@ class Vocoder:
         """
         check_temperature(temperature)
         lanes = self.engine.lanes(1, temperature)
-        arrays = (np.asarray(chunk, np.float32) for chunk in mel)
-        checked = (self._checked(chunk) for chunk in arrays if chunk.size)
+        checked = (self._checked(chunk) for chunk in mel if np.size(chunk))
         for frame in self._frames(checked, seed, speaker, id):
             wave = lanes.advance([frame])[0]
             if frame.given is None:
@@ -181,6 +180,9 @@ class Vocoder:
         return frames_of(self.model, mel, noise, self.model.speaker_index(speaker))
 
     def _checked(self, mel: np.ndarray) -> np.ndarray:
+        mel = np.asarray(mel, np.float32)
+        if mel.ndim == 3 and len(mel) == 1:
+            mel = mel[0]
         check_mel(torch.from_numpy(mel), self.spec)
         return mel
 

@@ -172,8 +172,7 @@ class Trainer:
             Request(target.entry.id, target.mel.T.copy(), self._speaker_name(target.entry)) for target in targets
         ]
         waves = Vocoder(self.averaged_model()).synthesize_batch(requests, self.settings.seed) if requests else []
-        for target, generated in zip(targets, waves, strict=True):
-            wave = int16_to_waveform(generated)
+        for target, wave in zip(targets, waves, strict=True):
             name = target.entry.id
             mel = log_mel(torch.from_numpy(wave), spec).numpy()
             monitor.audio(self.step, f"target/{name}", int16_to_waveform(target.wave), spec.sample_rate)

@@ -1,0 +1,167 @@
+"""vocoder-synthesize: what it is told on the command line, and what is left when it is interrupted."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from vocoder.engines import cpu
+from vocoder.engines.kernels import products
+from vocoder.store import Store
+
+Command = Callable[..., Any]
+FRAMES = 100
+
+
+@pytest.fixture
+def mels(tmp_path: Path, speech_store: Store) -> Path:
+    """A folder of forty utterances."""
+    folder = tmp_path / "mels"
+    folder.mkdir()
+    mel = speech_store.read(max(speech_store.entries, key=lambda entry: entry.frames), 0, FRAMES).mel.T
+    for i in range(40):
+        np.save(folder / f"u{i:02}.npy", mel)
+    return folder
+
+
+def written(output: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(output.glob("*.wav"))}
+
+
+@pytest.mark.slow
+def test_an_interrupt_keeps_what_is_finished(command: Command, tmp_path: Path, mels: Path, trained: Path) -> None:
+    output = tmp_path / "wavs"
+    arguments = [f"model={trained}", f"input={mels}", "threads=1", "device=cpu"]
+    program = Path(sys.executable).parent / "vocoder-synthesize"
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(
+        [program, *arguments, f"output={output}"], cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )  # fmt: skip
+    deadline = time.monotonic() + 120
+    while not written(output) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    there = written(output)
+    assert process.returncode == 130
+    assert err.splitlines()[-1] == "vocoder-synthesize: interrupted"
+    assert "Traceback" not in err
+    assert 0 < len(there) < 40
+    assert not list(output.rglob("*.partial"))
+    assert all(soundfile.info(output / name).frames == FRAMES * 200 for name in there)
+    assert command("synthesize", *arguments, f"output={output}").code == 0
+    assert command("synthesize", *arguments, f"output={tmp_path}/undisturbed").code == 0
+    assert written(output) == written(tmp_path / "undisturbed")
+    assert {name: written(output)[name] for name in there} == there
+
+
+def test_the_engine_and_the_reason_for_it_are_said(command: Command, tmp_path: Path, mels: Path, trained: Path) -> None:
+    given = [f"model={trained}", f"input={mels}", "limit=1", "device=cpu"]
+    chosen = command("synthesize", *given, f"output={tmp_path}/a", "threads=1")
+    assert "engine: cpu, float32, 1 thread (the fastest on cpu)" in chosen.out
+    told = command("synthesize", *given, f"output={tmp_path}/b", "engine=cpu", "threads=2")
+    assert "engine: cpu, float32, 2 threads\n" in told.out
+    assert written(tmp_path / "a") == written(tmp_path / "b")
+
+
+@pytest.mark.skipif(not products.HAS_BF16, reason="this processor does not multiply bfloat16")
+def test_bfloat16_is_another_sound_and_not_mixed_in(
+    command: Command, tmp_path: Path, mels: Path, trained: Path
+) -> None:
+    given = [f"model={trained}", f"input={mels}", "limit=1", "device=cpu", f"output={tmp_path}/wavs"]
+    assert "bfloat16" in command("synthesize", *given, "precision=bfloat16").out
+    refused = command("synthesize", *given)
+    assert refused.code == 2
+    assert "wavs differ in engine" in refused.err
+    assert command("synthesize", *given, "overwrite=true").code == 0
+
+
+def test_a_processor_without_bfloat16_is_told_so(
+    command: Command, tmp_path: Path, mels: Path, trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(products, "HAS_BF16", False)
+    given = [f"model={trained}", f"input={mels}", f"output={tmp_path}/wavs", "device=cpu", "precision=bfloat16"]
+    refused = command("synthesize", *given)
+    assert refused.code == 2
+    assert "use precision=float32" in refused.err
+
+
+def test_a_single_file_is_folded_and_a_folder_is_not(
+    command: Command, tmp_path: Path, speech_store: Store, trained: Path
+) -> None:
+    mel = speech_store.read(max(speech_store.entries, key=lambda entry: entry.frames), 0, 200).mel.T
+    (tmp_path / "mels").mkdir()
+    np.save(tmp_path / "mels/speech.npy", mel)
+    given = [f"model={trained}", "device=cpu"]
+
+    def said(name: str, source: str, *more: str) -> str:
+        return command("synthesize", *given, f"input={tmp_path}/{source}", f"output={tmp_path}/{name}", *more).out
+
+    assert ", folded" in said("folded", "mels/speech.npy")
+    assert ", folded" not in said("off", "mels/speech.npy", "fold=off")
+    assert ", folded" not in said("folder", "mels")
+    assert written(tmp_path / "off") == written(tmp_path / "folder")
+    assert written(tmp_path / "off") != written(tmp_path / "folded")
+    assert soundfile.info(tmp_path / "folded/speech.wav").frames == 200 * 200
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ("executor=dask", "give scheduler=tcp://HOST:PORT"),
+        ("executor=slurm", "local"),
+        ("fold=maybe", "auto"),
+        ("precision=float16", "precision=float16"),
+        ("engine=gpu", "engine=gpu"),
+        ("speaker=ann", "speaker=ann: this model was trained without speakers"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_any_work(
+    command: Command, tmp_path: Path, mels: Path, trained: Path, wrong: str, words: str
+) -> None:
+    refused = command("synthesize", f"model={trained}", f"input={mels}", f"output={tmp_path}/wavs", wrong)
+    assert refused.code == 2
+    assert len(refused.err.splitlines()) == 1
+    assert words in refused.err
+    assert not (tmp_path / "wavs").exists()
+
+
+@pytest.mark.parametrize("place", ["file", "file/deeper"])
+def test_a_file_is_no_output_folder(command: Command, tmp_path: Path, mels: Path, trained: Path, place: str) -> None:
+    (tmp_path / "file").write_text("mine")
+    refused = command("synthesize", f"model={trained}", f"input={mels}", f"output={tmp_path}/{place}", "limit=1")
+    assert refused.code == 2
+    assert f"{tmp_path}/file is a file" in refused.err
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.parametrize(("quota", "cores"), [("100000 100000", 1), ("50000 100000", 1), ("max 100000", None)])
+def test_a_containers_quota_limits_the_threads(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, quota: str, cores: int | None
+) -> None:
+    bound = len(os.sched_getaffinity(0))
+    (tmp_path / "cpu.max").write_text(quota)
+    monkeypatch.setattr(cpu, "CGROUP_QUOTA", tmp_path / "cpu.max")
+    assert cpu.available_cores() == min(bound, cores or bound)
+
+
+@pytest.mark.parametrize("name", ["preprocess", "train", "synthesize"])
+def test_help_shows_every_setting_with_its_comment(command: Command, name: str) -> None:
+    shown = command(name, "--help")
+    assert shown.code == 0
+    first, *lines = shown.out.splitlines()
+    assert first.startswith(f"vocoder-{name} ")
+    assert "hydra" not in shown.out
+    for word in {"preprocess": ["peak: 0.7 #", "mel=hifigan_22k #"], "synthesize": ["fold: auto # "]}.get(
+        name, ["learning_rate:", "model=r9y9: ", "experiment=null # ", "      layers: 18", "components: 10"]
+    ):
+        assert any(word in line for line in lines), word
