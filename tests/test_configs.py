@@ -86,7 +86,7 @@ def test_there_are_the_sizes_that_are_promised() -> None:
     small, r9y9 = built("model=small"), built("model=r9y9")
     assert 0.75e6 < sum(p.numel() for p in small.parameters()) < 0.85e6
     sizes = train_settings("model=r9y9").model.wavenet
-    assert list(asdict(sizes).values()) == [24, 4, 3, 128, 256, 128]
+    assert list(asdict(sizes).values())[:6] == [24, 4, 3, 128, 256, 128]
     assert r9y9.distribution.channels == 30
     # 2 (1 + 2 + … + 32) for each of 3 stacks of 6 and of 4 stacks of 6, the sample itself, and what predicts the oldest
     assert (small.receptive_field, r9y9.receptive_field) == (1 + 3 * 126 + 24, 1 + 4 * 126 + 24)

@@ -8,8 +8,11 @@ H hop length, C context frames of conditioning, K history frames that hold the r
 What lies before an utterance is silence (zeros; its first mel frame repeated), after it its last frame.
 """
 
+import copy
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -66,39 +69,62 @@ def segment(store: Store, entry: Entry, start: int, frames: int, shape: Shape) -
     return wave, np.ascontiguousarray(mel[wanted - wanted[0]].T)
 
 
-class SegmentBatches(Dataset[Batch]):
-    """Item n is the batch of step n: segments uniform over all their possible starts in the corpus.
+Sampling = Literal["lengths", "utterances", "speakers"]
 
-    An utterance weighs as many starts as it has, so long ones are drawn more often; one shorter than a
-    segment is never drawn.
+
+class SegmentBatches(Dataset[Batch]):
+    """Item n is batch n, or a process's share of it: its segments are a function of (seed, n), however it is computed.
+
+    sampling "lengths"      an utterance weighs as many starts as it has: segments are uniform over the corpus
+             "utterances"   all utterances weigh alike
+             "speakers"     all speakers weigh alike, each one's segments uniform over what there is of them
+
+    An utterance that is shorter than a segment is never drawn.
+
+    Args:
+        share: (rank, size); this process gets the rank-th of so many equal parts of each batch.
 
     Raises:
         UserError: no utterance of the split is as long as a segment.
     """
 
-    def __init__(self, store: Store, batch_size: int, segment_frames: int, shape: Shape, seed: int) -> None:
+    def __init__(
+        self,
+        store: Store,
+        batch_size: int,
+        segment_frames: int,
+        shape: Shape,
+        seed: int,
+        sampling: Sampling = "lengths",
+        share: tuple[int, int] = (0, 1),
+    ) -> None:
         entries = store.split("train")
         self.store = store
         self.batch_size = batch_size
         self.segment_frames = segment_frames
         self.shape = shape
         self.seed = seed
+        self.sampling = sampling
+        self.share = share
         self.entries = [entry for entry in entries if entry.frames >= segment_frames]
         self.too_short = len(entries) - len(self.entries)
         if not self.entries:
             raise UserError(
                 f"{store.directory}: no training utterance has {segment_frames} frames; lower batch.segment_frames"
             )
-        self._ends = np.cumsum([entry.frames - segment_frames + 1 for entry in self.entries])
+        self._starts = np.array([entry.frames - segment_frames + 1 for entry in self.entries])
+        self._ends = np.cumsum(self._weights())
         self._speaker_index = {name: index for index, name in enumerate(store.speakers)}
 
-    def __getitem__(self, step: int) -> Batch:
-        generator = np.random.Generator(np.random.Philox(key=self.seed, counter=[0, 0, 0, step]))
+    def whole(self) -> "SegmentBatches":
+        """The same, of which every process gets all."""
+        whole = copy.copy(self)
+        whole.share = (0, 1)
+        return whole
+
+    def __getitem__(self, number: int) -> Batch:
         waves, mels, chosen = [], [], []
-        for draw in generator.integers(self._ends[-1], size=self.batch_size):
-            index = int(np.searchsorted(self._ends, draw, side="right"))
-            entry = self.entries[index]
-            start = int(draw - (self._ends[index - 1] if index else 0))
+        for entry, start in self._drawn(number):
             wave, mel = segment(self.store, entry, start, self.segment_frames, self.shape)
             waves.append(wave)
             mels.append(mel)
@@ -110,10 +136,47 @@ class SegmentBatches(Dataset[Batch]):
             [entry.id for entry in chosen],
         )
 
+    def _weights(self) -> np.ndarray:
+        if self.sampling == "lengths":
+            return self._starts
+        if self.sampling == "utterances":
+            return np.ones_like(self._starts)
+        speakers = np.unique([entry.speaker or "" for entry in self.entries], return_inverse=True)[1]
+        return self._starts / np.bincount(speakers, self._starts)[speakers]
+
+    def _drawn(self, number: int) -> list[tuple[Entry, int]]:
+        """(utterance, first frame) of each segment of this process's share of a batch."""
+        generator = np.random.Generator(np.random.Philox(key=self.seed, counter=[0, 0, 0, number]))
+        if self.sampling == "lengths":  # the draw that chooses the utterance says where in it, too
+            draws = generator.integers(self._ends[-1], size=self.batch_size)
+            chosen = np.searchsorted(self._ends, draws, side="right")
+            starts = draws - (self._ends[chosen] - self._starts[chosen])
+        else:
+            draws = generator.random(self.batch_size) * self._ends[-1]
+            chosen = np.searchsorted(self._ends, draws, side="right").clip(max=len(self._ends) - 1)
+            starts = generator.integers(self._starts[chosen])
+        rank, size = self.share
+        each = self.batch_size // size
+        mine = slice(rank * each, (rank + 1) * each)
+        return [(self.entries[i], int(start)) for i, start in zip(chosen[mine], starts[mine], strict=True)]
+
     def batches(self, first: int, workers: int, pin_memory: bool) -> Iterator[Batch]:
         """Batches first, first + 1, … without end; worker processes change when, not what."""
-        loader = DataLoader(self, batch_size=None, sampler=_Count(first), num_workers=workers, pin_memory=pin_memory)
-        return iter(loader)
+        return iter(
+            DataLoader(
+                self,
+                batch_size=None,
+                sampler=_Count(first),
+                num_workers=workers,
+                pin_memory=pin_memory,
+                worker_init_fn=_leave_signals_to_the_parent,
+            )
+        )
+
+
+def _leave_signals_to_the_parent(worker: int) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):  # a scheduler may send them to all processes
+        signal.signal(number, signal.SIG_IGN)
 
 
 class _Count:

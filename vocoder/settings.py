@@ -42,6 +42,16 @@ def differences(theirs: Mapping[str, Any], ours: Mapping[str, Any], prefix: str 
             yield f"{prefix}{key} {a} then, {b} now"
 
 
+def flattened(value: Any, prefix: str = "") -> dict[str, Any]:
+    """The fields of nested dataclasses by their dotted names."""
+    if not dataclasses.is_dataclass(value):
+        return {prefix: value}
+    flat: dict[str, Any] = {}
+    for field in dataclasses.fields(value):
+        flat |= flattened(getattr(value, field.name), _join(prefix, field.name))
+    return flat
+
+
 def nearest(name: str, candidates: Iterable[str]) -> str:
     """' (did you mean X?)' for the candidate most like `name`; all of them where none is alike."""
     names = sorted(candidates)

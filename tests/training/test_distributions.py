@@ -15,7 +15,7 @@ from vocoder.likelihood import likelihood
 from vocoder.model import LinearPredictionConfig, VocoderConfig, find_checkpoint, load_model
 from vocoder.store import Store
 from vocoder.synthesis import Request, Vocoder
-from vocoder.training import Monitor, Run, Trainer
+from vocoder.training import Loop, Monitor, Run, Trainer
 from vocoder.training.interrupts import Interrupts
 from vocoder.training.settings import LengthSettings
 
@@ -47,7 +47,7 @@ def test_every_distribution_learns_speech_and_speaks(
     before = likelihood(trainer.averaged_model().eval(), speech_store, entries).per_sample
     monitor = Monitor(tmp_path, 0)
     with Interrupts() as interrupts:
-        trainer.train(Run(tmp_path), monitor, interrupts, lambda *_: None)
+        Loop(trainer, Run(tmp_path), monitor, interrupts, lambda *_: None).train()
     monitor.close()
 
     checkpoint = find_checkpoint(tmp_path)

@@ -20,7 +20,7 @@ from vocoder.mel import PRESETS
 from vocoder.model import LinearPredictionConfig, VocoderConfig, extend_edges, find_checkpoint
 from vocoder.model.checkpoint import checkpoints_in, open_checkpoint
 from vocoder.store import Store
-from vocoder.training import Monitor, Run, Trainer
+from vocoder.training import Loop, Monitor, Run, Trainer
 from vocoder.training.interrupts import Interrupts
 from vocoder.training.settings import AuditionSettings, BatchSettings, LengthSettings, OptimizerSettings
 
@@ -55,7 +55,7 @@ def train(trainer: Trainer, directory: Path, bar: Callable[..., None] = ignore) 
     monitor = Monitor(directory, trainer.step)
     try:
         with Interrupts() as interrupts:
-            trainer.train(Run(directory), monitor, interrupts, lambda *_: bar(interrupts, trainer))
+            Loop(trainer, Run(directory), monitor, interrupts, lambda *_: bar(interrupts, trainer)).train()
     finally:
         monitor.close()
 
@@ -107,7 +107,7 @@ def test_the_loss_is_the_mean_over_the_samples_of_all_segments(make_trainer: Mak
 
 def test_long_gradients_are_scaled_down_to_the_bound(make_trainer: MakeTrainer) -> None:
     trainer = make_trainer(optimizer=OptimizerSettings(gradient_norm=0.01))
-    _, norm = trainer.train_step(trainer.data[0])
+    _, norm, _ = trainer.train_step(trainer.data[0])
     clipped = math.sqrt(sum(float(p.grad.square().sum()) for p in trainer.model.parameters() if p.grad is not None))
     assert norm > 0.1
     assert clipped == pytest.approx(0.01, rel=1e-4)
@@ -143,7 +143,7 @@ def test_training_lowers_the_loss_of_real_speech(make_trainer: MakeTrainer) -> N
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
 def test_half_precision_takes_the_same_step_with_the_loss_in_float32(make_trainer: MakeTrainer, precision: str) -> None:
     full, half = make_trainer(), make_trainer(precision=precision)
-    loss, _ = half.train_step(half.data[0])
+    loss, _, _ = half.train_step(half.data[0])
     assert loss.dtype == torch.float32
     assert float(loss) == pytest.approx(take_steps(full, 1)[0], rel=2e-3)
     assert {parameter.dtype for parameter in half.model.parameters()} == {torch.float32}
@@ -163,7 +163,7 @@ def test_a_step_on_the_meta_device_finds_no_tensor_elsewhere(
     make_trainer: MakeTrainer, config: VocoderConfig, kind: Any
 ) -> None:
     trainer = make_trainer("meta", with_prediction(config, kind))
-    loss, norm = trainer.train_step(trainer.data[0].to(trainer.device))
+    loss, norm, _ = trainer.train_step(trainer.data[0].to(trainer.device))
     trainer.train_step(trainer.data[1].to(trainer.device))
     assert loss.device.type == norm.device.type == "meta"
     assert devices_of(trainer) == {"meta"}
@@ -275,7 +275,7 @@ def test_a_run_bounded_in_minutes_counts_them_over_resumptions(make_trainer: Mak
     assert resumed.progress == 1
 
 
-def test_a_loss_that_is_no_number_ends_the_run_with_the_step_and_the_utterances(
+def test_steps_that_cannot_be_taken_end_the_run_with_the_step_and_the_utterances(
     make_trainer: MakeTrainer, tmp_path: Path
 ) -> None:
     trainer = make_trainer()
@@ -283,7 +283,7 @@ def test_a_loss_that_is_no_number_ends_the_run_with_the_step_and_the_utterances(
     broken = make_trainer(length=LengthSettings(steps=20))
     broken.restore(open_checkpoint(checkpoints_in(tmp_path)[-1]))
     torch.nn.init.constant_(broken.model.wavenet.hidden.weight, math.nan)
-    with pytest.raises(UserError, match=rf"step 7: the loss is nan.*{broken.data[6].ids[0]}"):
+    with pytest.raises(UserError, match=rf"step 16: 10 steps in a row.*{broken.data[15].ids[0]}.*loss was nan"):
         train(broken, tmp_path)
     assert checkpoints_in(tmp_path)[-1].name == "step-00000006"
 
@@ -297,7 +297,7 @@ def test_weights_that_are_no_numbers_are_never_saved(make_trainer: MakeTrainer, 
         return train_step(batch)
 
     train_step, trainer.train_step = trainer.train_step, break_after_four  # type: ignore[method-assign]
-    with pytest.raises(UserError, match="step 6: the loss is nan"):
+    with pytest.raises(UserError, match=r"step 6: wavenet.hidden.weight holds NaN .* not saved"):
         train(trainer, tmp_path)
     assert checkpoints_in(tmp_path)[-1].name == "step-00000004"
 

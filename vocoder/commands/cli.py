@@ -4,12 +4,15 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import hydra
 from hydra import compose, initialize_config_module
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from tqdm import tqdm
@@ -53,6 +56,21 @@ def run(config_name: str, job: Callable[[dict[str, Any]], int]) -> None:
         if code:
             sys.exit(code)
     hydra_job()
+
+
+@dataclass(frozen=True)
+class SweepJob:
+    """One job of --multirun."""
+
+    number: int
+    overrides: list[str]
+
+
+def sweep_job() -> SweepJob | None:
+    """Which job of a sweep this is; None where it is none."""
+    if not HydraConfig.initialized() or HydraConfig.get().mode is not RunMode.MULTIRUN:
+        return None
+    return SweepJob(HydraConfig.get().job.num, list(HydraConfig.get().overrides.task))
 
 
 def quote_path(argument: str, keys: tuple[str, ...]) -> str:

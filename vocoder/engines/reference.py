@@ -152,7 +152,7 @@ class ReferenceLanes:
                 slots = torch.cat([state.time + tap for tap in range(0, layer.history, layer.dilation)]) % layer.history
                 taps = [*ring.index_select(1, slots).unbind(1), h]
                 ring.index_copy_(1, slots[:1], h[:, None])  # over the oldest tap, read above for the last time
-            h, skip = layer.combine(taps, channels)
+            h, skip = layer.combine(h, taps, channels)
             skips = skips + skip
         return wavenet.head(skips)[:, :, None]
 

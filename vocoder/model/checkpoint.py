@@ -146,6 +146,7 @@ def load_model(checkpoint: Checkpoint, device: torch.device | str = "cpu") -> Vo
     model = build_model(checkpoint.config)
     averaged = (checkpoint.directory / "ema.safetensors").exists()
     model.load_state_dict(checkpoint.weights("ema" if averaged else "model"))
+    model.wavenet.fold_weight_norm()
     return model.to(device).eval()
 
 

@@ -26,11 +26,16 @@ class WaveNetConfig:
     residual_channels: int
     gate_channels: int  # half of them filter, half gate
     skip_channels: int
+    dropout: float = 0.0  # of what enters each layer's convolution, in training
+    weight_norm: bool = False  # lengths and directions of the weights apart, in training
 
     def __post_init__(self) -> None:
-        for name, value in asdict(self).items():
+        for name in ("layers", "stacks", "kernel_size", "residual_channels", "gate_channels", "skip_channels"):
+            value = getattr(self, name)
             if value < 1:
                 raise UserError(f"model.wavenet.{name}={value}: must be at least 1")
+        if not 0 <= self.dropout < 1:
+            raise UserError(f"model.wavenet.dropout={self.dropout}: must lie between 0 and 1, without 1")
         if self.layers % self.stacks:
             raise UserError(f"model.wavenet.layers={self.layers} is not a multiple of stacks={self.stacks}")
         if self.gate_channels % 2:

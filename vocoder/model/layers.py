@@ -21,6 +21,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 
 class ResidualLayer(nn.Module):
@@ -34,8 +35,10 @@ class ResidualLayer(nn.Module):
         conditioning_channels: int,
         kernel_size: int,
         dilation: int,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
+        self.dropout = dropout
         self.kernel_size = kernel_size
         self.dilation = dilation
         self.gate = nn.Linear(kernel_size * residual_channels + conditioning_channels, gate_channels)
@@ -50,11 +53,12 @@ class ResidualLayer(nn.Module):
     def forward(self, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
         """h [B, history + T, R], c [B, T, C] -> (next h [B, T, R], skip [B, T, S])."""
         samples = h.shape[1] - self.history
-        taps = [h[:, start : start + samples] for start in range(0, self.history + 1, self.dilation)]
-        return self.combine(taps, c)
+        heard = F.dropout(h, self.dropout, self.training)
+        taps = [heard[:, start : start + samples] for start in range(0, self.history + 1, self.dilation)]
+        return self.combine(h[:, self.history :], taps, c)
 
-    def combine(self, taps: Sequence[Tensor], c: Tensor) -> tuple[Tensor, Tensor]:
-        """The layer's equations, given its K taps (oldest first) as tensors [..., R]."""
+    def combine(self, h: Tensor, taps: Sequence[Tensor], c: Tensor) -> tuple[Tensor, Tensor]:
+        """The layer's equations, given h[t] and the K taps that are heard (oldest first) as tensors [..., R]."""
         filter, gate = self.gate(torch.cat((*taps, c), -1)).chunk(2, -1)
         residual, skip = self.out(filter.tanh() * gate.sigmoid()).split(self._split, -1)
-        return (taps[-1] + residual) * math.sqrt(0.5), skip
+        return (h + residual) * math.sqrt(0.5), skip

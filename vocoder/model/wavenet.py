@@ -5,6 +5,8 @@ from typing import cast
 
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils import parametrizations, parametrize
+from torch.utils.checkpoint import checkpoint
 
 from vocoder.device import in_autocast_dtype, without_autocast
 from vocoder.model.layers import ResidualLayer
@@ -29,15 +31,33 @@ class WaveNet(nn.Module):
         residual_channels: int,
         gate_channels: int,
         skip_channels: int,
+        dropout: float = 0.0,
+        weight_norm: bool = False,
     ) -> None:
         super().__init__()
+        self.dropout = dropout
+        self.recompute = False  # activations of the layers in the backward pass, in place of keeping them
         self.input = nn.Linear(input_channels, residual_channels)
         self.layers = nn.ModuleList(
-            ResidualLayer(residual_channels, gate_channels, skip_channels, conditioning_channels, kernel_size, dilation)
+            ResidualLayer(
+                residual_channels, gate_channels, skip_channels, conditioning_channels, kernel_size, dilation, dropout
+            )
             for dilation in dilations(layers, stacks)
         )
         self.hidden = nn.Linear(skip_channels, skip_channels)
         self.output = nn.Linear(skip_channels, output_channels)
+        if weight_norm:
+            for linear in self._normalised():
+                parametrizations.weight_norm(linear)
+
+    def fold_weight_norm(self) -> None:
+        """Leave the weights alone of what training had as their lengths and directions, if it had."""
+        for linear in self._normalised():
+            if parametrize.is_parametrized(linear):
+                parametrize.remove_parametrizations(linear, "weight")
+
+    def _normalised(self) -> list[nn.Linear]:
+        return [*(linear for layer in self.residual_layers for linear in (layer.gate, layer.out)), self.hidden]
 
     @property
     def residual_layers(self) -> list[ResidualLayer]:
@@ -55,7 +75,8 @@ class WaveNet(nn.Module):
         h = self.embed(inputs)
         skips = inputs.new_zeros(())
         for layer in self.residual_layers:
-            h, skip = layer(h, conditioning[:, conditioning.shape[1] - (h.shape[1] - layer.history) :])
+            heard = conditioning[:, conditioning.shape[1] - (h.shape[1] - layer.history) :]
+            h, skip = checkpoint(layer, h, heard, use_reentrant=False) if self.recompute else layer(h, heard)
             skips = skips + skip[:, skip.shape[1] - samples :]
         return self.head(skips)
 

@@ -59,7 +59,7 @@ def synthesize_into(
                 yield source.id, wave if source.id in str(wave) else UserError(f"{source.id}: {wave}")
                 continue
             path = inside(output, source.id)
-            # Before the first wav, which is how those that came before are told from it; another shard may have been here.
+            # Before the first wav, which is how those that came before are told from it; or another shard did it.
             same = same or check_description(output, described, overwrite)
             if not same:
                 write_json(output / DESCRIPTION, described)

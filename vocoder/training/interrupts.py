@@ -1,18 +1,28 @@
-"""Ctrl-C and SIGTERM as a request to stop at the next step, so that a run can save first."""
+"""Signals as a request to stop at the next step, so that a run can save first."""
 
 import signal
+from collections.abc import Iterable, Iterator
 from types import FrameType, TracebackType
+from typing import TypeVar
+
+Item = TypeVar("Item")
+# Ctrl-C; what schedulers and shells end a process with; what SLURM sends ahead of the end (--signal=USR1@60)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+
+
+class Interrupted(Exception):  # noqa: N818 - it is none
+    """Something long was given up because a signal came."""
 
 
 class Interrupts:
-    """While active, the first signal is only noted; a second Ctrl-C stops at once."""
+    """While active, the first signal is only noted; a second Ctrl-C stops at once, and any other changes nothing."""
 
     def __init__(self) -> None:
         self.signal: int | None = None
         self._previous: dict[int, object] = {}
 
     def __enter__(self) -> "Interrupts":
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in SIGNALS:
             self._previous[number] = signal.signal(number, self._note)
         return self
 
@@ -24,10 +34,23 @@ class Interrupts:
 
     @property
     def exit_code(self) -> int:
-        """By the shells' convention 128 + signal; 0 where none came."""
-        return 128 + self.signal if self.signal else 0
+        """By the shells' convention 128 + signal, that of SIGTERM for SIGUSR1 too; 0 where none came."""
+        number = signal.SIGTERM if self.signal == signal.SIGUSR1 else self.signal
+        return 128 + number if number else 0
+
+    def until(self, items: Iterable[Item]) -> Iterator[Item]:
+        """The items, until a signal comes."""
+        for item in items:
+            if self.signal:
+                return
+            yield item
+
+    def check(self, *_: object) -> None:
+        """Raises Interrupted once a signal came."""
+        if self.signal:
+            raise Interrupted
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self.signal == number == signal.SIGINT:
             raise KeyboardInterrupt
-        self.signal = number
+        self.signal = self.signal or number

@@ -1,12 +1,15 @@
 """What people see of a run: TensorBoard, and the same scalars at full precision in log.jsonl."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
 import torch
 from torch.utils.tensorboard import SummaryWriter
+from torch.utils.tensorboard.summary import hparams
 
 from vocoder.files import write_errors_are_clear, written_aside
 
@@ -18,19 +21,36 @@ class Monitor:
     """Writes scalars, sounds and pictures of a run; on resume, what lies after `step` is dropped."""
 
     def __init__(self, directory: Path, step: int) -> None:
-        self._path = directory / "log.jsonl"
-        with write_errors_are_clear(directory):
-            directory.mkdir(parents=True, exist_ok=True)
+        self._directory, self._path = directory, directory / "log.jsonl"
+        self._open(step)
+
+    def _open(self, step: int) -> None:
+        with write_errors_are_clear(self._directory):
+            self._directory.mkdir(parents=True, exist_ok=True)
             if self._path.exists():
                 self._forget_after(step)
             self._log = self._path.open("a", encoding="utf-8")
-            self._writer = SummaryWriter(directory / "tensorboard", purge_step=step + 1 if step else None)
+            self._writer = SummaryWriter(self._directory / "tensorboard", purge_step=step + 1 if step else None)
+
+    def rewind(self, step: int) -> None:
+        """Drop what lies after `step`: the run goes on from there."""
+        self.close()
+        self._open(step)
+
+    def event(self, step: int, what: str, ids: Sequence[str]) -> None:
+        """Something that happened at a step, and the utterances it happened with: in the log, and as text."""
+        self._write({"step": step, "event": what, "ids": list(ids)})
+        self._writer.add_text("events", what, step)
+
+    def settings(self, settings: dict[str, Any], metrics: dict[str, float]) -> None:
+        """Hyperparameters by dotted names with what came of them, for TensorBoard's table of runs."""
+        plain = {key: value if isinstance(value, bool | int | float) else str(value) for key, value in settings.items()}
+        for summary in hparams(plain, metrics):
+            self._writer._get_file_writer().add_summary(summary)  # add_hparams would make a run of its own
 
     def scalars(self, step: int, values: dict[str, float]) -> None:
         """One line in the log, one point in each TensorBoard curve."""
-        with write_errors_are_clear(self._path):
-            self._log.write(json.dumps({"step": step, **values}) + "\n")
-            self._log.flush()
+        self._write({"step": step, **values})
         for name, value in values.items():
             self._writer.add_scalar(name, value, step)
 
@@ -53,8 +73,28 @@ class Monitor:
         self._log.close()
         self._writer.close()
 
+    def _write(self, record: dict[str, Any]) -> None:
+        with write_errors_are_clear(self._path):
+            self._log.write(json.dumps(record) + "\n")
+            self._log.flush()
+
     def _forget_after(self, step: int) -> None:
         lines = self._path.read_text(encoding="utf-8").splitlines()
         kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
         with written_aside(self._path) as aside:
             aside.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+
+
+class Silence(Monitor):
+    """Of a process that is not to write."""
+
+    def __init__(self) -> None:
+        pass
+
+    def rewind(self, step: int) -> None: ...
+    def event(self, step: int, what: str, ids: Sequence[str]) -> None: ...
+    def settings(self, settings: dict[str, Any], metrics: dict[str, float]) -> None: ...
+    def scalars(self, step: int, values: dict[str, float]) -> None: ...
+    def audio(self, step: int, name: str, wave: np.ndarray, sample_rate: int) -> None: ...
+    def mels(self, step: int, name: str, mels: dict[str, np.ndarray], hop_seconds: float) -> None: ...
+    def close(self) -> None: ...

@@ -9,6 +9,7 @@ from pathlib import Path
 from vocoder.errors import UserError
 from vocoder.files import write_errors_are_clear
 from vocoder.model.checkpoint import Checkpoint, checkpoints_in, open_checkpoint
+from vocoder.training.distributed import World
 
 
 class Run:
@@ -47,7 +48,7 @@ class Run:
         for leftover in self.checkpoints.glob(".*.partial"):
             shutil.rmtree(leftover, ignore_errors=True)
 
-    def newest(self, tell: Callable[[str], None]) -> Checkpoint | None:
+    def newest(self, tell: Callable[[str], object]) -> Checkpoint | None:
         """The newest undamaged checkpoint, or None in a new run; newer ones are told of and removed.
 
         Raises:
@@ -68,12 +69,23 @@ class Run:
             raise UserError(f"{damaged.popitem()[1]}. No undamaged checkpoint is left; start under another name")
         return None
 
-    def prune(self, keep: int) -> None:
-        """Delete all but the newest `keep` checkpoints and the best by dev bits."""
+    def newest_of_all(self, world: World, tell: Callable[[str], object]) -> Checkpoint | None:
+        """The same in all processes, looked for by the first; errors as `newest`."""
+
+        def find() -> Path | None:
+            checkpoint = self.newest(tell)
+            return checkpoint.directory if checkpoint else None
+
+        directory = world.first(find)
+        return Checkpoint(directory) if directory else None
+
+    def prune(self, keep: int, keep_every: int | None = None) -> None:
+        """Delete all but the newest `keep` checkpoints, the best by dev bits, and those of every so many steps."""
         directories = checkpoints_in(self.directory)
         best = min(reversed(directories), key=_dev_bits, default=None)
         for directory in directories[:-keep]:
-            if directory != best:
+            milestone = keep_every is not None and int(directory.name.removeprefix("step-")) % keep_every == 0
+            if directory != best and not milestone:
                 _remove(directory)
 
 

@@ -1,5 +1,6 @@
 """How the learning rate and the averaging of weights change over a run."""
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -13,8 +14,14 @@ TensorList = tuple[Tensor, ...] | list[Tensor]
 def learning_rate_factor(settings: ScheduleSettings, step: int, progress: float) -> float:
     """What to multiply the learning rate by in 0-based `step`, with `progress` of the run in [0, 1] done."""
     warmup = min(1.0, (step + 1) / settings.warmup_steps) if settings.warmup_steps else 1.0
-    decayed = max(0.0, progress - settings.decay_start) / (1 - settings.decay_start)
-    return warmup * settings.final ** min(1.0, decayed)
+    decayed = min(1.0, max(0.0, progress - settings.decay_start) / (1 - settings.decay_start))
+    if settings.kind == "exponential":
+        return warmup * settings.final**decayed
+    if settings.kind == "cosine":
+        return warmup * (settings.final + (1 - settings.final) * 0.5 * (1 + math.cos(math.pi * decayed)))
+    if settings.kind == "step":
+        return warmup * settings.factor ** (step // settings.interval)
+    return warmup
 
 
 def progress_of(length: LengthSettings, step: int, minutes: float) -> float:

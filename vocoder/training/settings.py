@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from functools import reduce
 from typing import Any, Literal
 
+from vocoder.dataset import Sampling
 from vocoder.errors import UserError
 
 
@@ -13,7 +14,9 @@ class BatchSettings:
 
     size: int = 4  # segments
     segment_frames: int = 25  # frames predicted in each; their receptive field comes on top
-    accumulate: int = 1  # parts a batch is split into, one after another, to save memory
+    accumulate: int = 1  # parts a batch is split into, one after another, to save memory; doubled where that runs out
+    recompute: bool = False  # the layers' activations in the backward pass, in place of keeping them
+    sampling: Sampling = "lengths"  # what weighs alike: all of the corpus, all utterances, or all speakers
     workers: int = 0  # loading processes; a batch takes about a millisecond out of a mapped store
 
 
@@ -37,11 +40,24 @@ class OptimizerSettings:
 
 @dataclass(frozen=True)
 class ScheduleSettings:
-    """Learning rate: linear warm-up, constant, exponential decay to `final` times its value."""
+    """Learning rate: linear warm-up, constant, then down to `final` times its value, or by `factor` at intervals."""
 
+    kind: Literal["exponential", "cosine", "step", "constant"] = "exponential"
     warmup_steps: int = 200
-    decay_start: float = 0.3  # fraction of the run
+    decay_start: float = 0.3  # fraction of the run (exponential, cosine)
     final: float = 0.02
+    interval: int = 200_000  # steps (step)
+    factor: float = 0.5
+
+
+@dataclass(frozen=True)
+class GuardSettings:
+    """What is done about steps that would do harm."""
+
+    skips: int = 10  # steps in a row whose loss or gradient is no number end the run
+    spike: float = 6.0  # standard deviations of the recent losses, above their mean
+    roll_back: bool = False  # after a spike to the last checkpoint, and on without the batches since
+    rollbacks: int = 5  # how often
 
 
 @dataclass(frozen=True)
@@ -58,6 +74,7 @@ class CheckpointSettings:
 
     every: int = 1000
     keep: int = 3  # newest ones, and the best by dev bits besides
+    keep_every: int | None = None  # steps: these stay for good
     dev_seconds: float = 30.0  # of dev speech to evaluate on, always the same
 
 
@@ -79,6 +96,7 @@ class TrainingSettings:
     optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
     schedule: ScheduleSettings = field(default_factory=ScheduleSettings)
     length: LengthSettings = field(default_factory=LengthSettings)
+    guard: GuardSettings = field(default_factory=GuardSettings)
     checkpoint: CheckpointSettings = field(default_factory=CheckpointSettings)
     audition: AuditionSettings = field(default_factory=AuditionSettings)
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
@@ -87,9 +105,11 @@ class TrainingSettings:
 
     def __post_init__(self) -> None:
         self._at_least(1, ("batch.size", "batch.segment_frames", "batch.accumulate", "log_every"))
-        self._at_least(1, ("checkpoint.every", "checkpoint.keep"))
+        self._at_least(1, ("checkpoint.every", "checkpoint.keep", "schedule.interval", "guard.skips"))
         self._at_least(0, ("batch.workers", "schedule.warmup_steps", "audition.every", "audition.utterances", "seed"))
-        self._above_zero(("optimizer.learning_rate", "optimizer.gradient_norm", "schedule.final"))
+        self._at_least(0, ("guard.rollbacks",))
+        self._above_zero(("optimizer.learning_rate", "optimizer.gradient_norm", "schedule.final", "schedule.factor"))
+        self._above_zero(("guard.spike", "checkpoint.keep_every"))
         self._above_zero(("length.steps", "length.minutes", "checkpoint.dev_seconds", "audition.seconds"))
         if not 0 <= self.loss.spectral_weight < float("inf"):
             raise UserError(f"training.loss.spectral_weight={self.loss.spectral_weight}: must be 0 or more")

@@ -1,0 +1,70 @@
+"""What is minimised: the exact negative log-likelihood, and what may be added to it."""
+
+import hashlib
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vocoder.dataset import Batch
+from vocoder.device import in_precision
+from vocoder.engines import Noise
+from vocoder.model import VocoderModel
+from vocoder.spectral import multi_resolution_stft_distance
+from vocoder.training.settings import TrainingSettings
+
+
+class Objective(nn.Module):
+    """The loss of a batch, as a module: what is run in several processes at the same time."""
+
+    def __init__(self, model: VocoderModel, settings: TrainingSettings, precision: torch.dtype) -> None:
+        super().__init__()
+        self.model = model
+        self.settings, self.precision = settings, precision
+
+    @property
+    def is_likelihood(self) -> bool:
+        """Whether nothing is added to it, so that it can be told in bits."""
+        return self.settings.loss.spectral_weight == 0
+
+    def forward(self, batch: Batch, number: int) -> Tensor:
+        """Mean negative log-likelihood in nats per sample, every sample with its whole receptive field.
+
+        With a spectral weight also the distance of a relaxed teacher-forced draw to the target, times the weight.
+        What is random in it is a function of the seed and the batch's number and utterances.
+        """
+        with in_precision(self.precision, self.model.device), self._dropout_of(batch, number):
+            params, target = self.model.predict(batch.waves, batch.mel, batch.speaker)
+        loss = -self.model.distribution.log_prob(params, target).mean()
+        if self.settings.loss.spectral_weight:
+            distance = self._spectral_distance(params, target, [f"{number} {id}" for id in batch.ids])
+            loss = loss + self.settings.loss.spectral_weight * distance
+        return loss
+
+    def _spectral_distance(self, params: Tensor, target: Tensor, names: list[str]) -> Tensor:
+        distribution = self.model.distribution
+        noise = Noise(self.settings.seed, names, distribution.uniforms)
+        u = noise.block(0, target.shape[1]).to(params.device)
+        drawn = distribution.rsample(params, u, self.settings.loss.spectral_temperature)
+        return multi_resolution_stft_distance(drawn, target)
+
+    def _dropout_of(self, batch: Batch, number: int) -> Any:
+        """A context whose random numbers are the batch's, and leave no trace outside."""
+        devices = [self.model.device] if self.model.device.type == "cuda" else []
+        fork = torch.random.fork_rng(devices, enabled=self.model.wavenet.dropout > 0)
+        if self.model.wavenet.dropout:
+            return _Seeded(fork, f"{self.settings.seed} {number} {' '.join(batch.ids)}")
+        return fork
+
+
+class _Seeded:
+    def __init__(self, fork: Any, name: str) -> None:
+        self.fork = fork
+        self.seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:7])
+
+    def __enter__(self) -> None:
+        self.fork.__enter__()
+        torch.manual_seed(self.seed)
+
+    def __exit__(self, *error: object) -> None:
+        self.fork.__exit__(*error)
