@@ -70,8 +70,8 @@ def test_segments_too_short_for_a_spectrum_are_refused_by_name(make_trainer: Mak
 
 
 def test_a_loss_with_something_added_is_not_told_in_bits(make_trainer: MakeTrainer) -> None:
-    assert with_weight(make_trainer, 0.0).loss_is_likelihood
-    assert not with_weight(make_trainer, 0.1).loss_is_likelihood
+    assert with_weight(make_trainer, 0.0).objective.is_likelihood
+    assert not with_weight(make_trainer, 0.1).objective.is_likelihood
 
 
 def test_training_on_the_distance_brings_spectra_closer(make_trainer: MakeTrainer) -> None:

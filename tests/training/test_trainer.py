@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from state import everything, ignore, train
 from torch import Tensor
 
 from vocoder.audio import int16_to_grid
@@ -20,14 +21,17 @@ from vocoder.mel import PRESETS
 from vocoder.model import LinearPredictionConfig, VocoderConfig, extend_edges, find_checkpoint
 from vocoder.model.checkpoint import checkpoints_in, open_checkpoint
 from vocoder.store import Store
-from vocoder.training import Loop, Monitor, Run, Trainer
+from vocoder.training import Run, Trainer
 from vocoder.training.interrupts import Interrupts
-from vocoder.training.settings import AuditionSettings, BatchSettings, LengthSettings, OptimizerSettings
+from vocoder.training.settings import (
+    AuditionSettings,
+    BatchSettings,
+    CheckpointSettings,
+    LengthSettings,
+    OptimizerSettings,
+)
 
 MakeTrainer = Callable[..., Trainer]
-
-
-def ignore(*_: Any) -> None: ...
 
 
 def with_prediction(config: VocoderConfig, kind: Any) -> VocoderConfig:
@@ -38,26 +42,8 @@ def weights(trainer: Trainer) -> dict[str, Tensor]:
     return {name: tensor.clone() for name, tensor in trainer.model.state_dict().items()}
 
 
-def everything(trainer: Trainer) -> dict[str, Tensor]:
-    """All tensors that decide how a run goes on."""
-    tensors = {f"model.{name}": tensor for name, tensor in trainer.model.state_dict().items()}
-    tensors |= {f"ema.{name}": tensor for name, tensor in trainer.averaged.state_dict().items()}
-    for index, state in trainer.optimizer.state_dict()["state"].items():
-        tensors |= {f"adamax.{index}.{name}": torch.as_tensor(value) for name, value in state.items()}
-    return {name: tensor.clone() for name, tensor in tensors.items()}
-
-
 def take_steps(trainer: Trainer, count: int) -> list[float]:
     return [float(trainer.train_step(trainer.data[trainer.step])[0]) for _ in range(count)]
-
-
-def train(trainer: Trainer, directory: Path, bar: Callable[..., None] = ignore) -> None:
-    monitor = Monitor(directory, trainer.step)
-    try:
-        with Interrupts() as interrupts:
-            Loop(trainer, Run(directory), monitor, interrupts, lambda *_: bar(interrupts, trainer)).train()
-    finally:
-        monitor.close()
 
 
 def log_prob_of_whole_utterances(trainer: Trainer, split: str) -> Tensor:
@@ -280,7 +266,7 @@ def test_steps_that_cannot_be_taken_end_the_run_with_the_step_and_the_utterances
 ) -> None:
     trainer = make_trainer()
     train(trainer, tmp_path)
-    broken = make_trainer(length=LengthSettings(steps=20))
+    broken = make_trainer(length=LengthSettings(steps=20), checkpoint=CheckpointSettings(every=100, dev_seconds=1.0))
     broken.restore(open_checkpoint(checkpoints_in(tmp_path)[-1]))
     torch.nn.init.constant_(broken.model.wavenet.hidden.weight, math.nan)
     with pytest.raises(UserError, match=rf"step 16: 10 steps in a row.*{broken.data[15].ids[0]}.*loss was nan"):

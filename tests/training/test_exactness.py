@@ -1,0 +1,138 @@
+"""A run that was stopped and taken up again is the run that was not, to the bit."""
+
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from state import digest, everything, losses, resumed, train
+
+from vocoder.dataset import Batch, SegmentBatches, Shape
+from vocoder.model import VocoderConfig, load_model
+from vocoder.model.checkpoint import checkpoints_in, open_checkpoint
+from vocoder.store import Store
+from vocoder.training import Trainer
+from vocoder.training.settings import BatchSettings, LengthSettings, LossSettings
+from vocoder.training.trainer import Step
+
+MakeTrainer = Callable[..., Trainer]
+one_core = pytest.mark.filterwarnings("ignore:This DataLoader will create")
+
+
+def with_(config: VocoderConfig, **changes: Any) -> VocoderConfig:
+    return replace(config, model=replace(config.model, wavenet=replace(config.model.wavenet, **changes)))
+
+
+def stopping_at(step: int, trainer: Trainer) -> Trainer:
+    """A trainer whose process gets a signal in the middle of a step."""
+    take = trainer.train_step
+
+    def interrupted(batch: Batch) -> Step:
+        if trainer.step == step - 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return take(batch)
+
+    trainer.train_step = interrupted  # type: ignore[method-assign]
+    return trainer
+
+
+@one_core
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"batch": BatchSettings(4, 2, workers=2)},
+        {"batch": BatchSettings(4, 2, accumulate=2)},
+        {"batch": BatchSettings(4, 2, recompute=True)},
+        {"batch": BatchSettings(4, 2, sampling="utterances")},
+        {"precision": "bfloat16"},
+        {"precision": "float16"},
+        {"batch": BatchSettings(2, 6), "loss": LossSettings(spectral_weight=0.1)},
+    ],
+    ids=["plain", "workers", "parts", "recomputed", "utterances", "bfloat16", "float16", "spectral"],
+)
+@pytest.mark.parametrize("log_every", [1, 4])
+def test_a_resumed_run_is_the_undisturbed_one(
+    make_trainer: MakeTrainer, tmp_path: Path, changes: dict[str, Any], log_every: int
+) -> None:
+    def make() -> Trainer:
+        return make_trainer(**changes, log_every=log_every, length=LengthSettings(steps=8))
+
+    undisturbed = make()
+    train(undisturbed, tmp_path / "undisturbed")
+    stopped = stopping_at(5, make())  # with log_every=4 there is a loss that is not logged yet
+    train(stopped, tmp_path / "stopped")
+    assert stopped.step == 5
+    torch.rand(7)  # whatever torch's generator stands at must not matter
+    again = resumed(make(), tmp_path / "stopped")
+    train(again, tmp_path / "stopped")
+    assert digest(again) == digest(undisturbed)
+    assert losses(tmp_path / "stopped") == losses(tmp_path / "undisturbed")
+    assert again.dev_bits == undisturbed.dev_bits
+
+
+def test_dropout_is_a_function_of_seed_and_batch(
+    make_trainer: MakeTrainer, config: VocoderConfig, tmp_path: Path
+) -> None:
+    dropping = with_(config, dropout=0.3)
+    undisturbed = make_trainer(model=dropping)
+    train(undisturbed, tmp_path / "undisturbed")
+    train(stopping_at(3, make_trainer(model=dropping)), tmp_path / "stopped")
+    torch.rand(7)
+    again = resumed(make_trainer(model=dropping), tmp_path / "stopped")
+    train(again, tmp_path / "stopped")
+    assert digest(again) == digest(undisturbed)
+    plain = make_trainer()
+    train(plain, tmp_path / "plain")
+    assert digest(plain) != digest(undisturbed)
+    batch = undisturbed.data[0]
+    assert undisturbed.objective(batch, 0) != undisturbed.objective(batch, 1)
+    assert undisturbed.evaluate() == undisturbed.evaluate()  # none of it there
+
+
+def test_recomputed_activations_give_the_same_gradients_to_the_bit(make_trainer: MakeTrainer) -> None:
+    kept, recomputed = make_trainer(), make_trainer(batch=BatchSettings(4, 2, recompute=True))
+    for trainer in (kept, recomputed):
+        trainer.train_step(trainer.data[0])
+    assert digest(kept) == digest(recomputed)
+
+
+@one_core
+@pytest.mark.parametrize("sampling", ["lengths", "utterances", "speakers"])
+def test_segments_do_not_depend_on_workers_or_processes(speech_store: Store, sampling: Any) -> None:
+    def ids_and_sums(workers: int, rank: int, size: int) -> list[tuple[str, float]]:
+        shape = Shape(2, 2)
+        data = SegmentBatches(speech_store, 4, 3, shape, 1, sampling, (rank, size))
+        batches = data.batches(5, workers, pin_memory=False)
+        found = [next(batches) for _ in range(6)]
+        return [
+            (id, float(wave.double().sum())) for batch in found for id, wave in zip(batch.ids, batch.waves, strict=True)
+        ]
+
+    alone = ids_and_sums(0, 0, 1)
+    for workers in (1, 4):
+        assert ids_and_sums(workers, 0, 1) == alone
+    for size in (2, 4):
+        shares = [ids_and_sums(0, rank, size) for rank in range(size)]
+        each = 4 // size
+        together = [item for n in range(6) for share in shares for item in share[n * each : (n + 1) * each]]
+        assert together == alone
+
+
+def test_folded_weight_norm_is_the_network_that_was_trained(
+    make_trainer: MakeTrainer, config: VocoderConfig, tmp_path: Path
+) -> None:
+    trainer = make_trainer(model=with_(config, weight_norm=True))
+    train(trainer, tmp_path)
+    assert any("original0" in name for name in everything(trainer))
+    loaded = load_model(open_checkpoint(checkpoints_in(tmp_path)[-1]))
+    assert not any("original" in name for name in loaded.state_dict())
+    batch = trainer.data[0]
+    expected = trainer.averaged_model().eval()(batch.waves, batch.mel)
+    torch.testing.assert_close(loaded(batch.waves, batch.mel), expected, rtol=0, atol=1e-5)
+    plain = make_trainer()
+    assert torch.equal(plain.model.wavenet.hidden.weight, make_trainer().model.wavenet.hidden.weight)
