@@ -36,6 +36,7 @@ class Settings:
     training: TrainingSettings
 
 
+TOLD = 143  # exit code of a process that stops because another one got a signal
 SWEEP: list[tuple[list[str], Path]] = []  # (what was set, run) of each job of --multirun
 
 
@@ -98,14 +99,17 @@ def _train(trainer: Trainer, run: Run, settings: Settings) -> int:
     monitor = Monitor(run.directory, trainer.step) if world.is_first else Silence()
     try:
         with Interrupts() as interrupts, _Bar(trainer) as bar:
-            Loop(trainer, run, monitor, interrupts, bar.show).train()
-        if not interrupts.signal and trainer.dev_bits is not None:
-            monitor.settings(_flat(settings), {f"final/{trainer.unit}/dev": trainer.dev_bits})
+            loop = Loop(trainer, run, monitor, interrupts, bar.show)
+            loop.train()
+            if not loop.stopping and trainer.dev_bits is not None:
+                monitor.settings(_flat(settings), {f"final/{trainer.unit}/dev": trainer.dev_bits})
+            bar.close()
+            if world.is_first:
+                _conclude(trainer, run, loop.stopping)
+            world.wait()  # torchrun ends all when one has ended
     finally:
         monitor.close()
-    if world.is_first:
-        _conclude(trainer, run, interrupts)
-    return interrupts.exit_code
+    return interrupts.exit_code or (TOLD if loop.stopping else 0)
 
 
 def _begin_with(trainer: Trainer, path: str) -> None:
@@ -140,7 +144,7 @@ def _introduce(trainer: Trainer, run: Run, resumed: bool) -> None:
         tell(f"{trainer.data.too_short} training utterances are shorter than a segment and are not drawn")
 
 
-def _conclude(trainer: Trainer, run: Run, interrupts: Interrupts) -> None:
+def _conclude(trainer: Trainer, run: Run, stopped: bool) -> None:
     print(f"{run.directory}: step {trainer.step} after {trainer.minutes:.1f} minutes is saved", end="")
     unit = trainer.unit.replace("_", " ")
     print(f", dev {trainer.dev_bits:.3f} {unit} per sample" if trainer.dev_bits is not None else "", end="")
@@ -148,7 +152,7 @@ def _conclude(trainer: Trainer, run: Run, interrupts: Interrupts) -> None:
     print(f"; best is step {best.step} with {best.dev_bits:.3f}" if best.step != trainer.step else "; none was better")
     if trainer.guard.skipped:
         print(f"{trainer.guard.skipped} steps were skipped; {run.directory}/log.jsonl has their utterances")
-    if interrupts.signal:
+    if stopped:
         print("stopped by a signal; the same command goes on from here")
     else:
         print(f"listen: vocoder-synthesize model={run.directory} input={trainer.store.directory} output=synthesized")
@@ -195,6 +199,9 @@ class _Bar:
         return self
 
     def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
         self._bar.close()
 
     def show(self, loss: float, samples_per_second: float) -> None:
