@@ -31,7 +31,6 @@ import numpy as np
 import torch
 from benchmark_synthesis import RATE, describe_machine
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.flop_counter import FlopCounterMode
 
 from vocoder.commands import cli
@@ -133,14 +132,16 @@ def peer() -> Work:
 
 def optimised(model: nn.Module, loss: Callable[[], Tensor]) -> Work:
     optimizer = torch.optim.Adamax(model.parameters(), 1e-4)
-    averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.999))
+    parameters = list(model.parameters())
+    averaged = [parameter.detach().clone() for parameter in parameters]  # AveragedModel cannot copy the peer
 
     def step() -> None:
         optimizer.zero_grad()
         loss().backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
-        averaged.update_parameters(model)
+        with torch.no_grad():
+            torch._foreach_lerp_(averaged, parameters, 0.001)
 
     return Work(BATCH * SAMPLES, step)
 
