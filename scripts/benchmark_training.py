@@ -132,7 +132,7 @@ def peer() -> Work:
 
 def optimised(model: nn.Module, loss: Callable[[], Tensor]) -> Work:
     optimizer = torch.optim.Adamax(model.parameters(), 1e-4)
-    parameters = list(model.parameters())
+    parameters: list[Tensor] = list(model.parameters())
     averaged = [parameter.detach().clone() for parameter in parameters]  # AveragedModel cannot copy the peer
 
     def step() -> None:
@@ -176,7 +176,8 @@ def convolutions(precision: str) -> Work:
 
     def loss() -> Tensor:
         with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
-            return model(h, c).float().square().mean()  # type: ignore[no-any-return]
+            loss: Tensor = model(h, c).float().square().mean()
+        return loss
 
     return optimised(model, loss)
 

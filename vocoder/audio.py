@@ -91,12 +91,24 @@ def _refuse_truncated_riff(path: Path) -> None:
         raise UserError(f"{path}: cut short ({size} bytes, its header promises {promised})")
 
 
-def write_wav(path: Path, samples: np.ndarray, sample_rate: int) -> None:
+def write_wav(path: Path, samples: np.ndarray, sample_rate: int, comment: str = "") -> None:
     """Write int16 samples [T] as 16-bit PCM, aside and then renamed."""
     encoded = BytesIO()  # so that a full disk is an OSError, which libsndfile would hide
-    soundfile.write(encoded, samples, sample_rate, subtype="PCM_16", format="WAV")
+    with soundfile.SoundFile(encoded, "w", sample_rate, 1, "PCM_16", format="WAV") as file:
+        if comment:
+            file.comment = comment
+        file.write(samples)
     with written_aside(path) as aside:
         aside.write_bytes(encoded.getvalue())
+
+
+def comment_of(path: Path) -> str:
+    """The comment in a sound file; empty where there is none, or no sound file."""
+    try:
+        with soundfile.SoundFile(path) as file:
+            return str(file.comment)
+    except (soundfile.LibsndfileError, OSError):
+        return ""
 
 
 def resample(waveform: np.ndarray, source_rate: int, target_rate: int) -> np.ndarray:

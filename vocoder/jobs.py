@@ -36,7 +36,10 @@ def cluster(scheduler: str) -> Iterator[tuple[Executor, int]]:
         raise UserError(f"scheduler={scheduler}: no Dask scheduler answers there ({error})") from None
     with client:
         try:
-            yield client.get_executor(pure=False), max(1, len(client.scheduler_info()["workers"]))
+            workers = len(client.scheduler_info()["workers"])
+            if not workers:
+                raise UserError(f"scheduler={scheduler}: no worker is connected; start some (dask worker {scheduler})")
+            yield client.get_executor(pure=False), workers
         except Exception as error:
             if isinstance(error, CancelledError) or type(error).__module__.startswith("distributed"):
                 raise UserError(f"scheduler={scheduler}: the cluster lost its work ({error}); start again") from error

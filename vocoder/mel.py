@@ -184,8 +184,8 @@ def log_mel(waveform: Tensor, spec: MelSpec) -> Tensor:
 _OVERSHOOT = 2.0
 
 
-def check_mel(mel: Tensor, spec: MelSpec) -> None:
-    """Refuse a mel [n_mels, F] that this spec cannot have produced.
+def check_mel(mel: Tensor, spec: MelSpec, *, whole: bool = True) -> None:
+    """Refuse a mel [n_mels, F] that this spec cannot have produced; without its mean where it is not a whole utterance.
 
     Raises:
         UserError: wrong shape or layout, no frames, NaN, or a range or mean that belongs to another convention.
@@ -210,7 +210,8 @@ def check_mel(mel: Tensor, spec: MelSpec) -> None:
             f"{spec.log_minimum:.1f} to {spec.log_maximum:.1f}: it was made with another log, scale or normalisation"
         )
     mean = float(mel.mean())
-    if mean > spec.log_noise:  # a mel normalised to mean 0 and variance 1 stays within the range, but not below this
+    # A mel that is normalised to mean 0 and variance 1 stays within the range, but not below this.
+    if whole and mean > spec.log_noise:
         raise UserError(
             f"this mel averages {mean:.1f}, more than full-scale white noise in {preset_name(spec)} (log base "
             f"{spec.log_base}), {spec.log_noise:.1f}: it was made with another log, scale or normalisation"

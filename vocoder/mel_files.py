@@ -22,7 +22,7 @@ def read_mel(path: Path) -> np.ndarray:
     try:
         arrays = _arrays(path)
     except (OSError, ValueError, EOFError, RuntimeError, KeyError, safetensors.SafetensorError) as error:
-        raise UserError(f"{path}: not readable as a mel ({' '.join(str(error).split())[:200]})") from None
+        raise UserError(f"{path}: not readable as a mel ({_first_sentence(error)})") from None
     except Exception as error:  # torch's unpickler refuses with an exception of its own, whose type varies
         raise UserError(f"{path}: refused ({type(error).__name__}); save the mel alone, as a tensor or array") from None
     if "mel" in arrays:
@@ -33,6 +33,10 @@ def read_mel(path: Path) -> np.ndarray:
     if not np.issubdtype(mel.dtype, np.floating):
         raise UserError(f"{path}: holds {mel.dtype} values, not floating-point ones")
     return (mel[0] if mel.ndim == 3 and len(mel) == 1 else mel).astype(np.float32)
+
+
+def _first_sentence(error: Exception) -> str:
+    return " ".join(str(error).split()).split(". ")[0].split(" If you trust")[0][:200].rstrip(".")
 
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:

@@ -119,7 +119,11 @@ def test_an_interrupted_overwrite_leaves_nothing_stale(
     started = synthesize_into(output, vocoder, sources, Sound(seed=1), overwrite=True)
     next(started)
     started.close()
-    run(vocoder, mels, output, sound=Sound(seed=1))  # goes on, with no need to say overwrite again
+    there = {name: (output / name).stat().st_mtime_ns for name in written(output)}
+    stale = run(vocoder, mels, output, sound=Sound(seed=1)).values()
+    assert all("made of something else; overwrite=true" in str(result) for result in stale)
+    assert len(run(vocoder, mels, output, sound=Sound(seed=1), overwrite=True)) == len(stale)  # the rest alone
+    assert sum((output / name).stat().st_mtime_ns == time for name, time in there.items()) == len(FRAMES) - len(stale)
     run(vocoder, mels, tmp_path / "undisturbed", sound=Sound(seed=1))
     assert written(output) == written(tmp_path / "undisturbed")
 

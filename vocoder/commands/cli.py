@@ -1,5 +1,6 @@
 """What the console scripts share: Hydra in front, one clear line and exit code 2 behind."""
 
+import errno
 import os
 import re
 import sys
@@ -30,6 +31,7 @@ CONFIGS = {
 }
 PATHS = {"preprocess": ("input", "output"), "train": ("data", "runs"), "synthesize": ("model", "input", "output")}
 USER_ERROR, INTERRUPTED = 2, 130
+BAD_PATHS = (errno.ENAMETOOLONG, errno.ELOOP, errno.EACCES, errno.ENOTDIR)  # wherever the like is first looked at
 Item = TypeVar("Item")
 
 
@@ -138,6 +140,11 @@ def reporting(program: str, work: Callable[[], int | None]) -> int:
         return work() or 0
     except UserError as error:
         print(f"{program}: {error}", file=sys.stderr)
+        return USER_ERROR
+    except OSError as error:
+        if error.errno not in BAD_PATHS or not error.filename:
+            raise
+        print(f"{program}: {str(error.filename)[:200]}: {error.strerror}; choose another path", file=sys.stderr)
         return USER_ERROR
     except KeyboardInterrupt:
         print(f"{program}: interrupted", file=sys.stderr)

@@ -1,6 +1,8 @@
 """Synthesis of many utterances into a folder: whole files only, what is there already is not done again."""
 
+import errno
 import hashlib
+import json
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -9,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vocoder.audio import write_wav
+from vocoder.audio import comment_of, write_wav
 from vocoder.engines import Frame
 from vocoder.errors import UserError
 from vocoder.files import read_json, write_json
@@ -41,8 +43,8 @@ def synthesize_into(
 ) -> Iterator[tuple[str, int | UserError]]:
     """Write OUTPUT/<id>.wav for each source; yield (id, its samples) as each is written, or what was wrong with it.
 
-    What an earlier run or another shard wrote with the same model and settings is passed over, unless it is to be
-    overwritten. Wavs of others count as not there once the folder is said to be overwritten.
+    Each wav says in its comment what it was made of. Those that an earlier run or another shard made of the same are
+    passed over; others are replaced only where they are to be overwritten, and an input never is.
 
     Raises:
         UserError: the folder holds wavs of another model or other settings, or cannot be written to.
@@ -51,58 +53,88 @@ def synthesize_into(
     check_folder(output)
     described = described_by(vocoder, sound)
     same = check_description(output, described, overwrite)
-    to_do = [source for source in sources if overwrite or not is_done(output, source.id)]
+    inputs = {source.path.resolve() for source in sources if source.path}
+    to_do: list[Source] = []
+    for source in sources:
+        try:
+            if is_to_do(output, source, described, inputs, overwrite):
+                to_do.append(source)
+        except UserError as error:
+            yield source.id, error
     to_do.sort(key=lambda source: -source.frames)  # the longest first, lest one of them is alone at the end
-    with closing((_folded if sound.folded else _together)(output, vocoder, to_do, sound, progress)) as waves:
+    with closing((_folded if sound.folded else _together)(vocoder, to_do, sound, progress)) as waves:
         for source, wave in waves:
             if isinstance(wave, UserError):
-                yield source.id, wave if source.id in str(wave) else UserError(f"{source.id}: {wave}")
+                yield source.id, named(source, wave)
                 continue
-            path = inside(output, source.id)
-            # Before the first wav, which is how those that came before are told from it; or another shard did it.
-            same = same or check_description(output, described, overwrite)
+            same = same or check_description(output, described, overwrite)  # another shard may have written one
             if not same:
                 write_json(output / DESCRIPTION, described)
                 same = True
-            write_wav(path, wave, vocoder.sample_rate)
-            yield source.id, len(wave)
+            try:
+                write_wav(inside(output, source.id), wave, vocoder.sample_rate, made_of(source, described))
+            except UserError as error:
+                if isinstance(error.__cause__, OSError) and error.__cause__.errno in FOR_ALL:
+                    raise
+                yield source.id, error
+            else:
+                yield source.id, len(wave)
 
 
-def is_done(output: Path, id: str) -> bool:
-    """Whether the wav is there, and was written after the folder's description."""
-    wav, description = output / f"{id}.wav", output / DESCRIPTION
-    try:
-        return wav.stat().st_mtime_ns >= description.stat().st_mtime_ns
-    except FileNotFoundError:
+FOR_ALL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)  # what will not go better with the next file
+
+
+def is_to_do(output: Path, source: Source, described: dict[str, object], inputs: set[Path], overwrite: bool) -> bool:
+    """False where the wav is there and made of the same.
+
+    Raises:
+        UserError: it cannot be made, or something else is in its place.
+    """
+    if source.problem:
+        raise UserError(source.problem)
+    path = inside(output, source.id)
+    if not path.exists():
+        return True
+    if comment_of(path) == made_of(source, described):
         return False
+    if path.resolve() in inputs:
+        raise UserError(f"{path}: is an input; choose another output folder")
+    if not overwrite:
+        raise UserError(f"{path}: is there, made of something else; overwrite=true replaces it")
+    return True
+
+
+def made_of(source: Source, described: dict[str, object]) -> str:
+    """What a wav is made of: its input, the model and the settings."""
+    digest = hashlib.sha256(f"{source.id}\0{source.stamp}\0{json.dumps(described, sort_keys=True)}".encode())
+    return f"synthesised, {digest.hexdigest()}"
+
+
+def named(source: Source, error: UserError) -> UserError:
+    """An error that says which of the sources it is of."""
+    names = [source.id, *([str(source.path)] if source.path else [])]
+    return error if str(error).startswith(tuple(f"{name}:" for name in names)) else UserError(f"{names[-1]}: {error}")
 
 
 Waves = Generator[tuple[Source, np.ndarray | UserError], None, None]
 
 
-def _together(
-    output: Path, vocoder: Vocoder, sources: list[Source], sound: Sound, progress: Callable[[int], None]
-) -> Waves:
+def _together(vocoder: Vocoder, sources: list[Source], sound: Sound, progress: Callable[[int], None]) -> Waves:
     def frames(source: Source) -> Iterator[Frame]:
-        inside(output, source.id)  # before the work, not after it
         yield from vocoder.frames(source.read(), sound.seed)
 
     jobs = [Job(source, partial(frames, source)) for source in sources]
     return generate(vocoder.engine, jobs, sound.temperature, progress)
 
 
-def _folded(
-    output: Path, vocoder: Vocoder, sources: list[Source], sound: Sound, progress: Callable[[int], None]
-) -> Waves:
+def _folded(vocoder: Vocoder, sources: list[Source], sound: Sound, progress: Callable[[int], None]) -> Waves:
     """One after another, each in pieces at the same time."""
     for source in sources:
         try:
-            inside(output, source.id)
-            request = source.read()
-            yield (
-                source,
-                vocoder.synthesize_folded(request, sound.seed, temperature=sound.temperature, progress=progress),
+            wave = vocoder.synthesize_folded(
+                source.read(), sound.seed, temperature=sound.temperature, progress=progress
             )
+            yield source, wave
         except UserError as error:
             yield source, error
 
@@ -131,7 +163,12 @@ def check_description(output: Path, described: dict[str, object], overwrite: boo
     path = output / DESCRIPTION
     if not path.exists():
         return False
-    theirs = read_json(path)
+    try:
+        theirs = read_json(path)
+    except UserError:
+        if not overwrite:
+            raise
+        return False
     changed = [key for key in described if not isinstance(theirs, dict) or theirs.get(key) != described[key]]
     if changed and not overwrite:
         differ = " and ".join(changed)
@@ -151,6 +188,10 @@ def check_folder(output: Path) -> None:
 def inside(output: Path, id: str) -> Path:
     """The wav of an utterance; its id must not lead out of the output folder."""
     path = output / f"{id}.wav"
-    if not path.resolve().is_relative_to(output.resolve()):
+    try:
+        leads_out = not path.resolve().is_relative_to(output.resolve())
+    except (OSError, RuntimeError) as error:  # a circle of links, a name too long
+        raise UserError(f"{path}: cannot be written ({error})") from None
+    if leads_out:
         raise UserError(f"{id}: leads out of {output}")
     return path

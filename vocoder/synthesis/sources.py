@@ -1,7 +1,7 @@
 """What is to be synthesised: a store's split, a file, the files of a folder; each read only when its turn comes."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -21,10 +21,15 @@ class Source:
     id: str
     read: Callable[[], Request]
     frames: int = 0  # where that is known beforehand
+    stamp: str = ""  # changes where what is read changes
+    path: Path | None = None  # of a file
+    problem: str | None = None  # why it cannot be read
 
 
-def find_sources(vocoder: Vocoder, path: Path, split: str, speaker: str | None) -> list[Source]:
-    """What is there to be synthesised, in an order that is always the same.
+def find_sources(
+    vocoder: Vocoder, path: Path, split: str, speaker: str | None, leave_out: Path | None = None
+) -> list[Source]:
+    """What is there to be synthesised but for what lies in one folder, in an order that is always the same.
 
     Raises:
         UserError: nothing is, the store's mels are not the model's, or the model has no such speaker.
@@ -38,14 +43,20 @@ def find_sources(vocoder: Vocoder, path: Path, split: str, speaker: str | None) 
     if not path.is_dir():
         raise UserError(f"input={path}: no such file or folder")
     files = [p for p in sorted(path.rglob("*")) if p.suffix.lower() in SUFFIXES and not p.name.startswith(".")]
+    if leave_out is not None:
+        files = [file for file in files if not file.resolve().is_relative_to(leave_out.resolve())]
     if not files:
         raise UserError(f"input={path}: no mels or audio in it or below it ({', '.join(SUFFIXES)})")
-    sources, taken = [], set()
+    sources: dict[str, Source] = {}
+    refused = []
     for file in files:
-        id = file.relative_to(path).with_suffix("").as_posix()
-        sources.append(Source(id, partial(_refuse, id)) if id in taken else _of_file(vocoder, file, id, speaker))
-        taken.add(id)
-    return sources
+        source = _of_file(vocoder, file, file.relative_to(path).with_suffix("").as_posix(), speaker)
+        if source.id in sources:
+            problem = f"{file}: another input, {sources[source.id].path}, has the same name but for its suffix"
+            refused.append(replace(source, problem=problem))
+        else:
+            sources[source.id] = source
+    return [*sources.values(), *refused]
 
 
 def shard_of(sources: list[Source], shard: str) -> list[Source]:
@@ -75,7 +86,8 @@ def _of_store(vocoder: Vocoder, store: Store, split: str, speaker: str | None) -
     sources = []
     for entry in entries:
         name = speaker or (entry.speaker if vocoder.model.speakers else None)
-        sources.append(Source(entry.id, partial(_read_entry, store, entry, name), entry.frames))
+        stamp = f"{entry.shard} {entry.start} {entry.frames}"
+        sources.append(Source(entry.id, partial(_read_entry, store, entry, name), entry.frames, stamp))
     return sources
 
 
@@ -84,7 +96,9 @@ def _read_entry(store: Store, entry: Entry, speaker: str | None) -> Request:
 
 
 def _of_file(vocoder: Vocoder, path: Path, id: str, speaker: str | None) -> Source:
-    return Source(id, partial(_read_file, vocoder, path, id, speaker))
+    status = path.stat()
+    stamp = f"{path.name} {status.st_size} {status.st_mtime_ns}"
+    return Source(id, partial(_read_file, vocoder, path, id, speaker), stamp=stamp, path=path)
 
 
 def _read_file(vocoder: Vocoder, path: Path, id: str, speaker: str | None) -> Request:
@@ -93,7 +107,3 @@ def _read_file(vocoder: Vocoder, path: Path, id: str, speaker: str | None) -> Re
     if path.suffix.lower() in MEL_SUFFIXES:
         return Request(id, read_mel(path), speaker)
     raise UserError(f"{path}: neither audio nor a mel file ({', '.join(SUFFIXES)})")
-
-
-def _refuse(id: str) -> Request:
-    raise UserError(f"{id}: another input has the same name but for its suffix")

@@ -55,8 +55,10 @@ class Vocoder:
         """The model's own log-mel [n_mels, F] of a mono waveform [T] in [-1, 1].
 
         Raises:
-            UserError: the waveform is not mono, too short, or has NaN or infinite values.
+            UserError: the waveform is not mono, too short, or has NaN or infinite values; or its rate is none.
         """
+        if sample_rate < 1:
+            raise UserError(f"sample_rate={sample_rate}: must be at least 1")
         waveform = np.asarray(waveform, np.float32)
         if waveform.ndim != 1:
             raise UserError(f"a waveform has one axis [samples]; this one has shape {list(waveform.shape)}")
@@ -92,7 +94,7 @@ class Vocoder:
 
     def synthesize_batch(
         self,
-        requests: Sequence[Request],
+        requests: Iterable[Request],
         seed: int = 0,
         *,
         temperature: float = 1.0,
@@ -100,12 +102,16 @@ class Vocoder:
     ) -> list[np.ndarray]:
         """Float32 waveforms [F * hop_length] of several utterances, generated at the same time.
 
-        `progress` is called with the samples that were added. Raises UserError as `synthesize`.
+        `progress` is called with the samples that were added.
+
+        Raises:
+            UserError: as `synthesize`, for the first that cannot be; `synthesize_each` gives the others none the less.
         """
+        requests = list(requests)
         waves = dict(self.synthesize_each(requests, seed, temperature=temperature, progress=progress))
-        for wave in waves.values():
+        for index, wave in sorted(waves.items()):
             if isinstance(wave, UserError):
-                raise wave
+                raise UserError(f"{requests[index].id or f'request {index}'}: {wave}") if len(requests) > 1 else wave
         return [int16_to_waveform(cast(np.ndarray, waves[i])) for i in range(len(requests))]
 
     def synthesize_each(
@@ -146,6 +152,11 @@ class Vocoder:
         waves = dict(generate(self.engine, jobs, temperature, progress))
         return joined([cast(np.ndarray, waves[i]) for i in range(len(pieces))], pieces, self.spec.hop_length)
 
+    def frames_to_draw(self, request: Request, *, folded: bool = False) -> int:
+        """How many frames `synthesize` will have drawn, the warm-ups of pieces among them; errors as there."""
+        mel = self._checked(request.mel)
+        return sum(piece.stop - piece.first for piece in pieces_of(mel, self.model)) if folded else mel.shape[1]
+
     def stream(
         self,
         mel: Iterable[np.ndarray],
@@ -165,7 +176,7 @@ class Vocoder:
         """
         check_temperature(temperature)
         lanes = self.engine.lanes(1, temperature)
-        checked = (self._checked(chunk) for chunk in mel if np.size(chunk))
+        checked = (self._checked(chunk, whole=False) for chunk in mel if np.size(chunk))
         for frame in self._frames(checked, seed, speaker, id):
             wave = lanes.advance([frame])[0]
             if frame.given is None:
@@ -179,11 +190,11 @@ class Vocoder:
         noise = Noise(seed, [id], self.model.distribution.uniforms)
         return frames_of(self.model, mel, noise, self.model.speaker_index(speaker))
 
-    def _checked(self, mel: np.ndarray) -> np.ndarray:
+    def _checked(self, mel: np.ndarray, *, whole: bool = True) -> np.ndarray:
         mel = np.asarray(mel, np.float32)
         if mel.ndim == 3 and len(mel) == 1:
             mel = mel[0]
-        check_mel(torch.from_numpy(mel), self.spec)
+        check_mel(torch.from_numpy(mel), self.spec, whole=whole)
         return mel
 
 
