@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from numba import njit, vectorize
 
-from vocoder.engines.kernels import functions, products
+from vocoder import functions
+from vocoder.engines.kernels import products
 from vocoder.engines.kernels.step import add_product
 from vocoder.engines.kernels.step import store as overloaded_store
 

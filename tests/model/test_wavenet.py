@@ -18,7 +18,7 @@ from vocoder.audio import int16_to_grid
 from vocoder.distributions import MixtureOfLogistics
 from vocoder.errors import UserError
 from vocoder.mel import MelSpec
-from vocoder.model.conditioning import LinearUpsample, MelConditioning, StagedUpsample
+from vocoder.model.conditioning import LinearUpsample, MelConditioning, Motion, StagedUpsample
 from vocoder.model.config import (
     ConditioningConfig,
     LinearPredictionConfig,
@@ -73,6 +73,12 @@ def changed(before: Tensor, after: Tensor) -> list[int]:
     return (before != after).any(0).any(0).nonzero().flatten().tolist()
 
 
+def sample_by_sample(conditioning: Tensor) -> tuple[Tensor, Motion]:
+    """Conditioning [B, T, C] as one frame with a knot for each sample, and how it goes between them."""
+    samples = conditioning.shape[1]
+    return conditioning[:, None], Motion(torch.arange(samples), torch.tensor([[1.0, 0.0]] * samples))
+
+
 # The WaveNet
 
 
@@ -86,12 +92,12 @@ def test_an_output_depends_on_exactly_the_receptive_field(layers: int, stacks: i
     assert field == 1 + (kernel_size - 1) * stacks * (2 ** (layers // stacks) - 1)
 
     inputs = torch.randn(16, field + 20, 1)  # sixteen, lest a rectifier hides a faint tap
-    conditioning = torch.zeros(16, field + 20, 0)
-    before = wavenet(inputs, conditioning)
+    conditioning = sample_by_sample(torch.zeros(16, field + 20, 0))
+    before = wavenet(inputs, *conditioning)
     assert before.shape == (16, 21, 3)
     perturbed = inputs.clone()
     perturbed[:, 10] += 5
-    times = changed(before.transpose(1, 2), wavenet(perturbed, conditioning).transpose(1, 2))
+    times = changed(before.transpose(1, 2), wavenet(perturbed, *conditioning).transpose(1, 2))
     first, last = max(10 - (field - 1), 0), 10  # output t sees inputs t … t + field - 1
     assert (times[0], times[-1]) == (first, last)
 
@@ -108,9 +114,8 @@ def test_a_wavenet_equals_its_twin_of_dilated_convolutions(kernel_size: int) -> 
     length = wavenet.receptive_field + 30
     inputs, conditioning = torch.randn(3, length, 2), torch.randn(3, length, 5)
     twin = convolutional_twin(wavenet, inputs.transpose(1, 2), conditioning.transpose(1, 2))
-    torch.testing.assert_close(
-        wavenet(inputs, conditioning), twin.transpose(1, 2)[:, wavenet.receptive_field - 1 :], rtol=1e-5, atol=1e-5
-    )
+    found = wavenet(inputs, *sample_by_sample(conditioning))
+    torch.testing.assert_close(found, twin.transpose(1, 2)[:, wavenet.receptive_field - 1 :], rtol=1e-5, atol=1e-5)
 
 
 @torch.no_grad()
@@ -149,7 +154,7 @@ def test_a_prediction_depends_on_exactly_the_past_receptive_field(kernel_size: i
     for t in (0, 7, 5 * HOP - 1):
         for back, matters in ((field, True), (field + 1, False), (1, True), (0, False)):
             perturbed = waves.clone()
-            perturbed[:, history + t - back] += 5
+            perturbed[:, history + t - back] += 20  # or rounding hides a faint tap
             assert (t in changed(before, model(perturbed, mel))) is matters, (t, back)
 
 
@@ -170,13 +175,14 @@ def test_no_prediction_depends_on_its_own_sample_or_on_the_future(prediction) ->
 def test_conditioning_reaches_the_prediction_of_its_own_sample_and_none_before(monkeypatch) -> None:
     model = a_model()
     waves, mel = an_utterance(model, frames=3, batch=16)
-    conditioning = model.condition(mel)
-    monkeypatch.setattr(model, "condition", lambda mel, speaker: conditioning)
+    frames = mel.shape[2] - 2 * model.context_frames
+    channels = model.condition(mel).channels.detach().unflatten(1, (frames, HOP))  # a knot for each sample
+    monkeypatch.setattr(type(model.conditioning), "motion", sample_by_sample(torch.zeros(1, HOP, 1))[1])
+    monkeypatch.setattr(model.conditioning, "knots", lambda mel: channels)
     before = model(waves, mel)
     for t in (0, 5, 3 * HOP - 1):
-        channels = conditioning.channels.detach().clone()
-        channels[:, model.history_frames * HOP + t] += 5
-        conditioning = replace(conditioning, channels=channels)
+        channels = channels.clone()
+        channels.flatten(1, 2)[:, model.history_frames * HOP + t] += 5
         after = model(waves, mel)
         assert changed(before, after)[0] == t
         before = after

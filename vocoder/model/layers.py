@@ -1,6 +1,6 @@
-"""The residual layer of a WaveNet (van den Oord et al. 2016, section 2.3), time before channels.
+"""The residual layer of a WaveNet (van den Oord et al. 2016, section 2.3).
 
-B batch, T samples, R residual, G gate, S skip, C conditioning channels.
+B batch, T samples, R residual, G gate, S skip, C conditioning channels, K taps.
 
        h[t - (K-1) d] ... h[t - d]  h[t]   c[t]
               \\              |       |      /
@@ -12,8 +12,10 @@ B batch, T samples, R residual, G gate, S skip, C conditioning channels.
                       |          |
        (h[t] + residual) / √2   skip
 
-A dilated convolution is one matrix product over concatenated taps: on a CPU in bfloat16 twice as fast
-as a strided convolution. Layers do not pad: they give as many samples as have their full history.
+In training the dilated convolution is one, along the width of an image [B, R, 1, T] that lies in memory as [B, T, R];
+the conditioning is projected at the rate of its frames and joins in the gate. Layers do not pad: they give as many
+samples as have their full history. A step of generation takes the same weights as one linear map of taps and
+conditioning (`combine`).
 """
 
 import math
@@ -22,6 +24,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from vocoder.model.conditioning import Motion
+from vocoder.model.fused import gated_product, residual
 
 
 class ResidualLayer(nn.Module):
@@ -50,15 +55,23 @@ class ResidualLayer(nn.Module):
         """Samples before t that the output at t depends on."""
         return (self.kernel_size - 1) * self.dilation
 
-    def forward(self, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
-        """h [B, history + T, R], c [B, T, C] -> (next h [B, T, R], skip [B, T, S])."""
-        samples = h.shape[1] - self.history
+    def forward(self, h: Tensor, skips: Tensor, knots: Tensor, motion: Motion) -> tuple[Tensor, Tensor]:
+        """h [B, R, 1, history + T], the sum of skips before [B, S, 1, N] -> (next h [B, R, 1, T], sum [B, S, 1, N]).
+
+        The last of the T samples is the last of the frames whose conditioning the knots [B, F, J, C] are.
+        """
+        taps = self.kernel_size * self._split[0]
+        weight, conditioning = self.gate.weight.split((taps, self.gate.in_features - taps), 1)
+        kernel = weight.unflatten(1, (self.kernel_size, -1)).transpose(1, 2)[:, :, None]  # [G, R, 1, K]
         heard = F.dropout(h, self.dropout, self.training)
-        taps = [heard[:, start : start + samples] for start in range(0, self.history + 1, self.dilation)]
-        return self.combine(h[:, self.history :], taps, c)
+        z = F.conv2d(heard, kernel, dilation=(1, self.dilation))
+        condition = F.linear(knots, conditioning, self.gate.bias).float()
+        first = knots.shape[1] * len(motion.left) - z.shape[3]
+        out = gated_product(z, condition, self.out.weight, self.out.bias, motion, first)
+        return residual(h, out, skips)
 
     def combine(self, h: Tensor, taps: Sequence[Tensor], c: Tensor) -> tuple[Tensor, Tensor]:
-        """The layer's equations, given h[t] and the K taps that are heard (oldest first) as tensors [..., R]."""
-        filter, gate = self.gate(torch.cat((*taps, c), -1)).chunk(2, -1)
-        residual, skip = self.out(filter.tanh() * gate.sigmoid()).split(self._split, -1)
-        return (h + residual) * math.sqrt(0.5), skip
+        """(next h, skip) of single samples: h[t], the K taps (oldest first) [..., R] and conditioning c[t] [..., C]."""
+        filter, opening = self.gate(torch.cat((*taps, c), -1)).chunk(2, -1)
+        added, skip = self.out(filter.tanh() * opening.sigmoid()).split(self._split, -1)
+        return (h + added) * math.sqrt(0.5), skip

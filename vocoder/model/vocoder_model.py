@@ -101,16 +101,17 @@ class VocoderModel(nn.Module):
         Returns:
             params [B, P, F H].
         """
-        conditioning = self.condition(mel, speaker)
+        conditioning = (self._knots(mel, speaker), self.conditioning.motion)
+        everywhere = self._predictor(mel)
         before = self.history_frames * self.spec.hop_length
         first = before - self.wavenet.receptive_field  # the oldest sample that the network hears
         previous = waves[:, first:-1]
-        heard = conditioning[first + 1 :].channels
-        if conditioning.predictor is None:
-            return self.wavenet(network_inputs(previous), heard).transpose(1, 2)
-        predictor, prediction = self._predict(waves, conditioning.predictor, first)
+        if everywhere is None:
+            return self.wavenet(network_inputs(previous), *conditioning).transpose(1, 2)
+        predictor, prediction = self._predict(waves, everywhere, first)
         residual = predictor[:-1].residual(previous, prediction[:, :-1])
-        params = self.wavenet(network_inputs(previous, prediction[:, 1:], residual), heard).transpose(1, 2)
+        inputs = network_inputs(previous, prediction[:, 1:], residual)
+        params = self.wavenet(inputs, *conditioning).transpose(1, 2)
         return self.relative_to(prediction[:, before - first :], predictor[before - first :], params)
 
     def condition(self, mel: Tensor, speaker: Tensor | None = None) -> Conditioning:
@@ -119,9 +120,13 @@ class VocoderModel(nn.Module):
 
     def condition_frames(self, mel: Tensor, speaker: Tensor | None = None) -> "FrameConditioning":
         """The same before it is spread over samples, from mel [B, n_mels, F + 2 context]."""
-        knots = self._with_speaker(self.conditioning.knots(mel).flatten(1, 2), speaker)
         filters = self.linear_prediction.filters(self._heard_by_prediction(mel)) if self.linear_prediction else None
-        return FrameConditioning(knots.unflatten(1, (mel.shape[2] - 2 * self.context_frames, -1)), filters)
+        return FrameConditioning(self._knots(mel, speaker), filters)
+
+    def _knots(self, mel: Tensor, speaker: Tensor | None) -> Tensor:
+        """[B, F, J, C], the speaker's channels with those of the mel."""
+        knots = self.conditioning.knots(mel)
+        return self._with_speaker(knots.flatten(1, 2), speaker).unflatten(1, knots.shape[1:3])
 
     def relative_to(self, prediction: Tensor, predictor: Predictor, params: Tensor) -> Tensor:
         """Parameters of the samples [B, P, T], given those of their residuals: x = p + g e, with p and g [B, T]."""

@@ -9,6 +9,7 @@ from torch.nn.utils import parametrizations, parametrize
 from torch.utils.checkpoint import checkpoint
 
 from vocoder.device import in_autocast_dtype, without_autocast
+from vocoder.model.conditioning import Motion
 from vocoder.model.layers import ResidualLayer
 
 
@@ -69,16 +70,18 @@ class WaveNet(nn.Module):
         """How many inputs an output depends on, in samples."""
         return 1 + sum(layer.history for layer in self.residual_layers)
 
-    def forward(self, inputs: Tensor, conditioning: Tensor) -> Tensor:
-        """inputs [B, receptive_field - 1 + T, I], conditioning [B, the same, C] -> [B, T, P]."""
-        samples = inputs.shape[1] - (self.receptive_field - 1)
-        h = self.embed(inputs)
-        skips = inputs.new_zeros(())
+    def forward(self, inputs: Tensor, knots: Tensor, motion: Motion) -> Tensor:
+        """inputs [B, receptive_field - 1 + T, I] -> [B, T, P].
+
+        The last sample is the last of the frames whose conditioning the knots [B, F, J, C] are, as `motion` spreads it.
+        """
+        h = self.embed(inputs).transpose(1, 2)[:, :, None]  # [B, R, 1, T']: channels last in memory
+        samples, channels = inputs.shape[1] - (self.receptive_field - 1), self.hidden.in_features
+        skips = inputs.new_zeros(len(inputs), 1, samples, channels).permute(0, 3, 1, 2)
         for layer in self.residual_layers:
-            heard = conditioning[:, conditioning.shape[1] - (h.shape[1] - layer.history) :]
-            h, skip = checkpoint(layer, h, heard, use_reentrant=False) if self.recompute else layer(h, heard)
-            skips = skips + skip[:, skip.shape[1] - samples :]
-        return self.head(skips)
+            arguments = (h, skips, knots, motion)
+            h, skips = checkpoint(layer, *arguments, use_reentrant=False) if self.recompute else layer(*arguments)
+        return self.head(skips[:, :, 0].transpose(1, 2))
 
     def embed(self, inputs: Tensor) -> Tensor:
         """inputs [..., I] -> h [..., R]. The product in float32, since bfloat16 keeps 8 of a sample's 16 bits;

@@ -21,8 +21,9 @@ import numpy as np
 from numba import njit, types
 from numba.extending import overload
 
-from vocoder.engines.kernels.functions import F, bfloat16, compiled, exp, fma, gated, nearest, tanh
+from vocoder import functions
 from vocoder.engines.kernels.products import PANELS, TILE, panel
+from vocoder.functions import F, bfloat16, compiled, exp, fma, gated, nearest, tanh
 
 SQRT_HALF, FAR = F(np.sqrt(0.5)), F(1e30)
 
@@ -281,4 +282,5 @@ def _kept_on_disk(sources):
         return compiled(generate_frame)
 
 
-generate_frame = _kept_on_disk(sum(zlib.crc32(path.read_bytes()) for path in Path(__file__).parent.glob("*.py")))
+SOURCES = (*Path(__file__).parent.glob("*.py"), Path(functions.__file__))
+generate_frame = _kept_on_disk(sum(zlib.crc32(path.read_bytes()) for path in SOURCES))

@@ -1,4 +1,4 @@
-"""The few functions a WaveNet's step takes, in float32, written so that LLVM turns loops over them into vector code.
+"""The few functions a WaveNet takes, in float32, written so that LLVM turns compiled loops over them into vector code.
 
 Each result is a function of its argument alone, wherever in a vector or at the end of a loop it is computed: products
 and sums are fused where `fma` says so and nowhere else.
@@ -55,6 +55,16 @@ def bits(typing_context: Any, x: Any) -> Any:
         return builder.bitcast(arguments[0], ir.IntType(32))
 
     return types.uint32(types.float32), generate
+
+
+@intrinsic
+def of_bits(typing_context: Any, b: Any) -> Any:
+    """The float32 that 32 bits are."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.bitcast(arguments[0], ir.FloatType())
+
+    return types.float32(types.uint32), generate
 
 
 def _exp2_coefficients() -> tuple[np.float32, ...]:
