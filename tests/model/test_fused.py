@@ -1,14 +1,15 @@
-"""The compiled steps between the products are the plain ones, forwards and backwards, however many threads there are."""
+"""The compiled steps between the products are the plain ones, forwards and backwards, whatever the threads."""
 
-from collections.abc import Iterator
 from typing import Any
 
+import numba
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vocoder.model import fused
+from vocoder.model import fused, kernels
 from vocoder.model.conditioning import LinearUpsample, Motion, NoConditioning, StagedUpsample
 
 B, G, N, T = 2, 12, 10, 37
@@ -19,13 +20,6 @@ MOTIONS = {
     "still": (NoConditioning(8).motion, 1),
 }
 every_motion = pytest.mark.parametrize(("motion", "knots"), MOTIONS.values(), ids=MOTIONS)
-
-
-@pytest.fixture(autouse=True)
-def threads() -> Iterator[None]:
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
 
 
 def signal(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -117,21 +111,26 @@ def test_gradients_are_those_of_differences() -> None:
     found = torch.autograd.grad(value(*inputs), inputs)
     for i, gradient in enumerate(found):
         direction = torch.randn_like(inputs[i])
-        step = 1e-2 / float(direction.norm())
+        step = 1e-2 / direction.norm().item()
         ends = [
             value(*(t + sign * step * direction if j == i else t for j, t in enumerate(inputs))) for sign in (1, -1)
         ]
-        difference = float(ends[0] - ends[1]) / (2 * step)
-        assert float((gradient.double() * direction).sum()) == pytest.approx(difference, rel=0.02)
+        difference = (ends[0] - ends[1]).item() / (2 * step)
+        assert (gradient.double() * direction).sum().item() == pytest.approx(difference, rel=0.02)
 
 
 def test_nothing_depends_on_the_number_of_threads() -> None:
-    torch.manual_seed(4)
-    motion, results = LinearUpsample(8).motion, []
-    z, condition = signal(3, G, 400), torch.randn(3, 50, 3, G, requires_grad=True)
-    weight, bias = torch.randn(N, G // 2), torch.randn(N)
-    for threads in (1, 2):
-        torch.set_num_threads(threads)
-        out = fused.gated_product(z, condition, weight, bias, motion, 0)
-        results.append([out, *gradients([out], [condition])])
-    assert all(torch.equal(one, other) for one, other in zip(*results, strict=True))
+    rng, results = np.random.default_rng(4), []
+    z, knots, dy = (
+        rng.standard_normal(shape).astype(np.float32) for shape in ((3, 400, G), (3, 50, 3, G), (3, 400, 6))
+    )
+    left, weights = (tensor.numpy() for tensor in (LinearUpsample(8).motion.left, LinearUpsample(8).motion.weights))
+    for threads in range(1, numba.config.NUMBA_NUM_THREADS + 1):  # type: ignore[attr-defined]
+        numba.set_num_threads(threads)
+        y, dz, dknots = np.empty_like(dy), np.empty_like(z), np.zeros_like(knots)
+        kernels.gate(z, knots, left, weights, 0, y)
+        kernels.gate_backward(z, knots, left, weights, 0, dy, dz, dknots)
+        results.append((y, dz, dknots))
+    assert len(results) > 1 or numba.config.NUMBA_NUM_THREADS == 1  # type: ignore[attr-defined]
+    for other in results[1:]:
+        assert all(np.array_equal(a, b) for a, b in zip(results[0], other, strict=True))
