@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -69,11 +70,14 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
 
     def run(name: str, *arguments: str | Path) -> Result:
         monkeypatch.setattr(sys, "argv", [f"vocoder-{name}", *map(str, arguments)])
-        code = 0
+        code, handlers = 0, {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR1)}
         try:
             importlib.import_module(f"vocoder.commands.{name}").main()
         except SystemExit as exit:
             code = exit.code if isinstance(exit.code, int) else 1
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
         out, err = capsys.readouterr()
         return Result(code, out, err)
 

@@ -35,6 +35,27 @@ def test_the_learning_rate_warms_up_linearly_and_decays_exponentially(
     assert learning_rate_factor(SCHEDULE, step, progress) == pytest.approx(factor)
 
 
+@pytest.mark.parametrize(
+    ("settings", "step", "progress", "factor"),
+    [
+        (ScheduleSettings("cosine", 10, 0.5, 0.2), 4, 0.0, 0.5),
+        (ScheduleSettings("cosine", 10, 0.5, 0.2), 100, 0.5, 1.0),
+        (ScheduleSettings("cosine", 10, 0.5, 0.2), 100, 0.75, 0.6),  # half-way, half of the difference
+        (ScheduleSettings("cosine", 10, 0.5, 0.2), 100, 1.0, 0.2),
+        (ScheduleSettings("step", 10, interval=100, factor=0.5), 4, 0.9, 0.5),
+        (ScheduleSettings("step", 10, interval=100, factor=0.5), 99, 0.0, 1.0),
+        (ScheduleSettings("step", 10, interval=100, factor=0.5), 100, 0.0, 0.5),
+        (ScheduleSettings("step", 10, interval=100, factor=0.5), 350, 0.0, 0.125),
+        (ScheduleSettings("constant", 10), 4, 1.0, 0.5),
+        (ScheduleSettings("constant", 10), 10_000, 1.0, 1.0),
+    ],
+)
+def test_the_other_schedules_go_down_as_they_say_after_the_same_warm_up(
+    settings: ScheduleSettings, step: int, progress: float, factor: float
+) -> None:
+    assert learning_rate_factor(settings, step, progress) == pytest.approx(factor)
+
+
 def test_without_warm_up_the_first_step_is_a_full_one() -> None:
     assert learning_rate_factor(ScheduleSettings(warmup_steps=0), 0, 0.0) == 1
 

@@ -98,7 +98,7 @@ def _train(trainer: Trainer, run: Run, settings: Settings) -> int:
         return 0
     monitor = Monitor(run.directory, trainer.step) if world.is_first else Silence()
     try:
-        with Interrupts() as interrupts, _Bar(trainer) as bar:
+        with Interrupts(to_the_end=True) as interrupts, _Bar(trainer) as bar:
             loop = Loop(trainer, run, monitor, interrupts, bar.show)
             loop.train()
             if not loop.stopping and trainer.dev_bits is not None:

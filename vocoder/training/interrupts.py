@@ -15,10 +15,14 @@ class Interrupted(Exception):  # noqa: N818 - it is none
 
 
 class Interrupts:
-    """While active, the first signal is only noted; a second Ctrl-C stops at once, and any other changes nothing."""
+    """While active, the first signal is only noted; a second Ctrl-C stops at once, and any other changes nothing.
 
-    def __init__(self) -> None:
+    With `to_the_end` others change nothing afterwards either: for a process that is about to end.
+    """
+
+    def __init__(self, *, to_the_end: bool = False) -> None:
         self.signal: int | None = None
+        self._to_the_end = to_the_end
         self._previous: dict[int, object] = {}
 
     def __enter__(self) -> "Interrupts":
@@ -30,7 +34,8 @@ class Interrupts:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         for number, handler in self._previous.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]
+            ending = self.signal and self._to_the_end and number != signal.SIGINT
+            signal.signal(number, signal.SIG_IGN if ending else handler)  # type: ignore[arg-type]
 
     @property
     def exit_code(self) -> int:
