@@ -1,5 +1,8 @@
 """The compiled steps between the products are the plain ones, forwards and backwards, whatever the threads."""
 
+import os
+import subprocess
+import sys
 from typing import Any
 
 import numba
@@ -134,3 +137,17 @@ def test_nothing_depends_on_the_number_of_threads() -> None:
     assert len(results) > 1 or numba.config.NUMBA_NUM_THREADS == 1  # type: ignore[attr-defined]
     for other in results[1:]:
         assert all(np.array_equal(a, b) for a, b in zip(results[0], other, strict=True))
+
+
+def test_torch_keeps_its_number_of_threads() -> None:
+    """numba shares their OpenMP runtime; and two trainings of two threads each on two cores take thirty times as long."""
+    program = (
+        "import torch\n"
+        "from vocoder.model import fused\n"
+        "h, out, skips = torch.zeros(1, 2, 1, 9), torch.zeros(1, 4, 1, 8), torch.zeros(1, 2, 1, 8)\n"
+        "fused.residual(h, out, skips)\n"
+        "print(torch.get_num_threads())\n"
+    )
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == "1\n"

@@ -151,5 +151,9 @@ def _arrays(motion: Motion) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _use_torchs_threads() -> None:
+    """As many as torch has. Both share an OpenMP runtime, in which numba sets its own number when it is first used."""
+    threads = torch.get_num_threads()
     most: int = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
-    numba.set_num_threads(min(torch.get_num_threads(), most))
+    numba.set_num_threads(min(threads, most))
+    if torch.get_num_threads() != threads:
+        torch.set_num_threads(threads)

@@ -116,7 +116,10 @@ class Loop:
         if trainer.dev_bits is None and not self.stopping:
             with suppress(Interrupted):
                 bits = trainer.measure_dev(self.interrupts.until)
-                self.monitor.scalars(trainer.step, {f"{trainer.unit}/dev": bits, "minutes": trainer.minutes})
+                self.monitor.scalars(
+                    trainer.step,
+                    {f"{trainer.unit}/dev": bits, "minutes": trainer.minutes} | trainer.describe_outputs(),
+                )
         if self.world.is_first:
             directory = self.run.checkpoint_directory(trainer.step)
             if not directory.exists():

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
-from vocoder.dataset import Batch, SegmentBatches, Shape
+from vocoder.dataset import Batch, SegmentBatches, Shape, segment
 from vocoder.device import keep_freed_memory, pick_precision
 from vocoder.errors import UserError
 from vocoder.likelihood import likelihood
@@ -25,6 +25,7 @@ from vocoder.training.distributed import World
 from vocoder.training.guard import TOO_FAST, Guard
 from vocoder.training.interrupts import Interrupted
 from vocoder.training.objective import Objective
+from vocoder.training.outputs import described
 from vocoder.training.schedule import learning_rate_factor, progress_of, warmed_up_average
 from vocoder.training.settings import TrainingSettings
 
@@ -61,11 +62,12 @@ class Trainer:
         self.world, self.tell = world, tell
         self.model = build_model(config)
         self.model.wavenet.recompute = settings.batch.recompute
+        self.shape = Shape(self.model.history_frames, self.model.context_frames)
         self.data = SegmentBatches(
             store,
             settings.batch.size,
             settings.batch.segment_frames,
-            Shape(self.model.history_frames, self.model.context_frames),
+            self.shape,
             settings.seed,
             settings.batch.sampling,
             share=(world.rank, world.size),
@@ -171,6 +173,18 @@ class Trainer:
             raise UserError(f"step {self.step}: dev bits are {self.dev_bits}; not saved. {TOO_FAST}")
         self.last_dev_bits = self.dev_bits
         return self.dev_bits
+
+    @torch.no_grad()
+    def describe_outputs(self) -> dict[str, float]:
+        """What the averaged weights predict of the first two seconds of dev speech, in numbers to be watched."""
+        entry = self.dev_entries()[0]
+        frames = min(entry.frames, 2 * self.store.spec.sample_rate // self.store.spec.hop_length)
+        model = self.averaged_model().eval()
+        wave, mel = (
+            torch.from_numpy(a)[None].to(self.device) for a in segment(self.store, entry, 0, frames, self.shape)
+        )
+        speaker = model.speaker_index(entry.speaker if model.speaker_embedding is not None else None)
+        return described(model.distribution, model(model.distribution.grid.round(wave), mel, speaker))
 
     def save(self, directory: Path) -> None:
         """Write a checkpoint.
