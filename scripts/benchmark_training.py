@@ -29,7 +29,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from benchmark_synthesis import RATE, describe_machine
+from benchmark_synthesis import describe_machine
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -88,18 +88,18 @@ def ours(*choices: str, precision: str = "float32", mel: str = "hifigan_22k", co
     return Work(BATCH * frames * PRESETS[mel].hop_length, step)
 
 
-def noise_store(folder: Path, mel: str) -> Store:
-    """Ten seconds of noise."""
+def noise_store(folder: Path, mel: str, utterances: int = 1) -> Store:
+    """Ten seconds of noise; in several utterances, every fifth of which is not to be trained on."""
     spec, rng = PRESETS[mel], np.random.default_rng(0)
-    writer, frames = StoreWriter(folder, spec), 10 * RATE // PRESETS[mel].hop_length
-    wave = (3000 * rng.standard_normal(frames * spec.hop_length)).astype(np.int16)
-    shard, start = writer.append(wave, rng.standard_normal((frames, spec.n_mels)).astype(np.float32) - 5)
+    writer, frames, records = StoreWriter(folder, spec), 10 * spec.sample_rate // spec.hop_length // utterances, []
+    for u in range(utterances):
+        wave = (3000 * rng.standard_normal(frames * spec.hop_length)).astype(np.int16)
+        shard, start = writer.append(wave, rng.standard_normal((frames, spec.n_mels)).astype(np.float32) - 5)
+        record = {"id": f"noise-{u}", "status": "kept", "split": "dev" if u % 5 == 4 else "train", "speaker": None}
+        records.append(record | {"shard": shard, "start": start, "frames": frames})
     writer.close()
-    record = {"id": "noise", "status": "kept", "split": "train", "speaker": None}
     statistics = {"mean": [-5.0] * spec.n_mels, "std": [1.0] * spec.n_mels}
-    writer.describe([record | {"shard": shard, "start": start, "frames": frames}], {
-        "speakers": [], "mel_statistics": statistics,
-    })  # fmt: skip
+    writer.describe(records, {"speakers": [], "mel_statistics": statistics})
     return Store(folder)
 
 

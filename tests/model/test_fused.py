@@ -140,7 +140,7 @@ def test_nothing_depends_on_the_number_of_threads() -> None:
 
 
 def test_torch_keeps_its_number_of_threads() -> None:
-    """numba shares their OpenMP runtime; and two trainings of two threads each on two cores take thirty times as long."""
+    """numba shares its OpenMP runtime; two trainings of two threads on two cores take thirty times as long."""
     program = (
         "import torch\n"
         "from vocoder.model import fused\n"
