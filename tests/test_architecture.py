@@ -10,7 +10,7 @@ ROOT = Path(__file__).parent.parent
 ROWS = (  # from the bottom; rooms on one row do not import each other
     ("errors",),
     ("files", "settings", "device"),
-    ("audio", "jobs", "spectral", "functions"),
+    ("audio", "jobs", "spectral", "functions", "index"),
     ("mel", "distributions"),
     ("store", "mel_files"),
     ("model", "corpus", "dataset"),

@@ -113,6 +113,7 @@ def test_a_missing_or_cut_shard_is_refused(make_counting_store: MakeStore, kind:
 )
 def test_a_missing_or_cut_manifest_is_refused(make_counting_store: MakeStore, content: str | None) -> None:
     store = make_counting_store([3])
+    (store.directory / "index.npy").unlink()  # as in a store from before there was one
     path = store.directory / "manifest.jsonl"
     path.unlink() if content is None else path.write_text(content)
     with pytest.raises(UserError, match=r"manifest\.jsonl"):

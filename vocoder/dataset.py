@@ -106,13 +106,13 @@ class SegmentBatches(Dataset[Batch]):
         self.seed = seed
         self.sampling = sampling
         self.share = share
-        self.entries = [entry for entry in entries if entry.frames >= segment_frames]
+        self.entries = entries.where(entries.frames >= segment_frames)
         self.too_short = len(entries) - len(self.entries)
-        if not self.entries:
+        if not len(self.entries):
             raise UserError(
                 f"{store.directory}: no training utterance has {segment_frames} frames; lower batch.segment_frames"
             )
-        self._starts = np.array([entry.frames - segment_frames + 1 for entry in self.entries])
+        self._starts = self.entries.frames - segment_frames + 1
         self._ends = np.cumsum(self._weights())
         self._speaker_index = {name: index for index, name in enumerate(store.speakers)}
 
@@ -141,7 +141,7 @@ class SegmentBatches(Dataset[Batch]):
             return self._starts
         if self.sampling == "utterances":
             return np.ones_like(self._starts)
-        speakers = np.unique([entry.speaker or "" for entry in self.entries], return_inverse=True)[1]
+        speakers = self.entries.speakers + 1  # none is one, too
         return self._starts / np.bincount(speakers, self._starts)[speakers]
 
     def _drawn(self, number: int) -> list[tuple[Entry, int]]:

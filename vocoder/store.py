@@ -2,6 +2,7 @@
 
     store.json       format, mel contract, gain, speakers, totals, mel statistics of the training split
     manifest.jsonl   one line for each input file: kept (and where it lies) or skipped (and why)
+    index.npy        what training has to know of the kept ones (`index.py`); names.bin their names
     wave-00000.npy   int16 [N], whole utterances one after another
     mel-00000.npy    float32 [N / hop_length, n_mels], row f belonging to samples f·hop … (f + 1)·hop
 
@@ -18,24 +19,12 @@ import numpy as np
 
 from vocoder.errors import UserError
 from vocoder.files import read_json
+from vocoder.index import SPLITS, TABLE, Entry, Index
 from vocoder.mel import MelSpec
 from vocoder.settings import from_mapping
 
 FORMAT = 1
-SPLITS = ("train", "dev", "test")
 SHARD_FRAMES = 500_000  # about 200 MB of int16 at hop 200; large enough to map few files
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One kept utterance."""
-
-    id: str  # path of the source below the input folder, without its suffix
-    split: str
-    speaker: str | None
-    shard: int
-    start: int  # first frame in the shard
-    frames: int
 
 
 @dataclass(frozen=True)
@@ -74,8 +63,10 @@ class Store:
         return np.array(statistics["mean"], np.float32), np.array(statistics["std"], np.float32)
 
     @cached_property
-    def entries(self) -> list[Entry]:
-        """All kept utterances, in the order of the manifest."""
+    def entries(self) -> Index:
+        """All kept utterances, in the order of the manifest; out of it, where a store has no index yet."""
+        if (self.directory / TABLE).exists():
+            return Index.open(self.directory, self.speakers)
         kept = []
         path = self.directory / "manifest.jsonl"
         try:
@@ -83,16 +74,16 @@ class Store:
                 for line in lines:
                     record = json.loads(line)
                     if record["status"] == "kept":
-                        kept.append(Entry(**{name: record[name] for name in Entry.__dataclass_fields__}))
+                        kept.append(_entry(record))
+            return Index.of(kept, self.speakers)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(f"{path}: missing or damaged ({error}); preprocess the corpus again") from None
-        return kept
 
-    def split(self, name: str) -> list[Entry]:
+    def split(self, name: str) -> Index:
         """The utterances of one split."""
         if name not in SPLITS:
             raise UserError(f"split={name}: a store has train, dev and test")
-        return [entry for entry in self.entries if entry.split == name]
+        return self.entries.split(name)
 
     def read(self, entry: Entry, start: int = 0, stop: int | None = None) -> Utterance:
         """Frames `start` to `stop` of an utterance; nothing else is read from disk."""
@@ -152,12 +143,18 @@ class StoreWriter:
         self._files = None
 
     def describe(self, records: list[dict[str, Any]], description: dict[str, Any]) -> None:
-        """Write manifest and description; the store can be opened from then on."""
+        """Write manifest, index and description; the store can be opened from then on."""
         with (self.directory / "manifest.jsonl").open("w", encoding="utf-8") as manifest:
             manifest.writelines(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
+        kept = [_entry(record) for record in records if record["status"] == "kept"]
+        Index.of(kept, description["speakers"]).save(self.directory)
         contract = {"format": FORMAT, "mel": asdict(self.spec), "mel_hash": self.spec.hash()}
         text = json.dumps(contract | description, indent=2, ensure_ascii=False) + "\n"
         (self.directory / "store.json").write_text(text, encoding="utf-8")
+
+
+def _entry(record: dict[str, Any]) -> Entry:
+    return Entry(**{name: record[name] for name in Entry.__dataclass_fields__})
 
 
 class _GrowingArray:
