@@ -12,7 +12,7 @@ import soundfile
 import torch
 
 from vocoder.audio import int16_to_waveform, read_audio
-from vocoder.corpus import CorpusSettings, find_audio, preprocess, split_of
+from vocoder.corpus import CorpusSettings, Source, find_audio, preprocess, split_of
 from vocoder.errors import UserError
 from vocoder.mel import MelSpec, log_mel
 from vocoder.store import SPLITS, Store
@@ -182,11 +182,11 @@ def test_trimming_cuts_silence_off_both_ends(tmp_path: Path) -> None:
 
 def test_a_split_is_a_function_of_the_id_alone() -> None:
     ids = [f"speaker/{number}" for number in range(5000)]
-    splits = [split_of(id, AS_IS) for id in ids]
-    assert splits == [split_of(id, AS_IS) for id in ids]
+    splits = [split_of(Source(Path(id), id), AS_IS) for id in ids]
+    assert splits == [split_of(Source(Path(id), id), AS_IS) for id in ids]
     for split, fraction in (("dev", 0.05), ("test", 0.05), ("train", 0.9)):
         assert splits.count(split) / len(ids) == pytest.approx(fraction, abs=0.01)
-    assert split_of("a", replace(AS_IS, dev_fraction=0.5, test_fraction=0.5 - 1e-9)) != "train"
+    assert split_of(Source(Path("a"), "a"), replace(AS_IS, dev_fraction=0.5, test_fraction=0.5 - 1e-9)) != "train"
 
 
 def test_adding_files_to_a_large_corpus_moves_none_to_another_split(tmp_path: Path) -> None:

@@ -46,10 +46,13 @@ class CorpusSettings:
     dev_fraction: float = 0.05
     test_fraction: float = 0.05
     speaker: Literal["none", "folder"] = "none"  # "folder": the first folder below the input names the speaker
+    hold_out: tuple[str, ...] = ()  # speakers all of whose recordings are for testing; no model knows them
 
     def __post_init__(self) -> None:
         if not 0 <= self.dev_fraction + self.test_fraction < 1:
             raise UserError("dev_fraction and test_fraction must leave something to train on (sum below 1)")
+        if self.hold_out and self.speaker == "none":
+            raise UserError(f"hold_out={','.join(self.hold_out)}: speakers have names with speaker=folder only")
         if self.peak is not None and not 0 < self.peak <= 1:
             raise UserError(f"peak={self.peak}: must lie between 0 and 1 (full scale), or be null")
 
@@ -125,7 +128,7 @@ def preprocess(root: Path, output: Path, settings: CorpusSettings, workers: int,
             shard, start = writer.append(result.wave, result.mel)
             records.append(
                 record
-                | {"status": "kept", "split": split_of(source.id, settings), "speaker": _speaker(source, settings)}
+                | {"status": "kept", "split": split_of(source, settings), "speaker": _speaker(source, settings)}
                 | {"shard": shard, "start": start, "frames": len(result.mel)}
                 | {"clipped": result.clipped, "sha256": result.sha256}
             )
@@ -173,9 +176,11 @@ def process(source: Source, settings: CorpusSettings, gain: float) -> Processed:
     return Processed(wave, mel, hashlib.sha256(source.path.read_bytes()).hexdigest(), clipped)
 
 
-def split_of(utterance_id: str, settings: CorpusSettings) -> str:
-    """train, dev or test by a hash of the id: the same whatever else is in the corpus."""
-    position = _hash_position(utterance_id)
+def split_of(source: Source, settings: CorpusSettings) -> str:
+    """train, dev or test by a hash of the id: the same whatever else is in the corpus. Who is held out is for test."""
+    if source.speaker_folder in settings.hold_out:
+        return "test"
+    position = _hash_position(source.id)
     if position < settings.dev_fraction:
         return "dev"
     return "test" if position < settings.dev_fraction + settings.test_fraction else "train"
@@ -201,9 +206,12 @@ def _ensure_splits(records: list[dict[str, Any]], settings: CorpusSettings) -> N
         )
     for needed in (SPLITS if settings.test_fraction else SPLITS[:2])[: len(kept)]:
         if not any(record["split"] == needed for record in kept):
-            counts = {split: sum(r["split"] == split for r in kept) for split in SPLITS}
+            movable = [record for record in kept if record["speaker"] not in settings.hold_out]
+            if not movable:
+                raise UserError(f"hold_out={','.join(settings.hold_out)}: nobody is left to train on")
+            counts = {split: sum(record["split"] == split for record in movable) for split in SPLITS}
             largest = max(SPLITS, key=lambda split: counts[split])
-            next(record for record in kept if record["split"] == largest)["split"] = needed
+            next(record for record in movable if record["split"] == largest)["split"] = needed
 
 
 def _speaker(source: Source, settings: CorpusSettings) -> str | None:
@@ -212,13 +220,17 @@ def _speaker(source: Source, settings: CorpusSettings) -> str | None:
 
 def _describe(directory: Path, records: list[dict[str, Any]], settings: CorpusSettings, gain: float) -> dict[str, Any]:
     kept = [record for record in records if record["status"] == "kept"]
-    speakers = sorted({record["speaker"] for record in kept} - {None})
+    speakers = sorted({record["speaker"] for record in kept} - {None} - set(settings.hold_out))
+    missing = sorted(set(settings.hold_out) - {record["speaker"] for record in kept})
+    if missing:
+        raise UserError(f"hold_out={','.join(missing)}: no such speaker; there are {', '.join(speakers)}")
     if settings.speaker == "folder" and any(record["speaker"] is None for record in kept):
         raise UserError("speaker=folder: some recordings lie directly in the input folder, below no speaker's")
     samples = {s: sum(r["frames"] for r in kept if r["split"] == s) * settings.mel.hop_length for s in SPLITS}
     return {
         "gain": gain,
         "speakers": speakers,
+        "held_out": sorted(settings.hold_out),
         "kept": len(kept),
         "skipped": len(records) - len(kept),
         "clipped_samples": sum(record["clipped"] for record in kept),

@@ -53,7 +53,8 @@ class Store:
         self.spec = from_mapping(MelSpec, self.description["mel"], f"{directory}/store.json: mel")
         if self.spec.hash() != self.description["mel_hash"]:
             raise UserError(f"{directory}/store.json: mel does not match its mel_hash; preprocess the corpus again")
-        self.speakers: tuple[str, ...] = tuple(self.description["speakers"])
+        self.speakers: tuple[str, ...] = tuple(self.description["speakers"])  # without those that are held out
+        self._everybody = _everybody(self.description)
         self._shards: dict[int, tuple[np.ndarray, np.ndarray]] = {}
 
     @property
@@ -66,7 +67,7 @@ class Store:
     def entries(self) -> Index:
         """All kept utterances, in the order of the manifest; out of it, where a store has no index yet."""
         if (self.directory / TABLE).exists():
-            return Index.open(self.directory, self.speakers)
+            return Index.open(self.directory, self._everybody)
         kept = []
         path = self.directory / "manifest.jsonl"
         try:
@@ -75,7 +76,7 @@ class Store:
                     record = json.loads(line)
                     if record["status"] == "kept":
                         kept.append(_entry(record))
-            return Index.of(kept, self.speakers)
+            return Index.of(kept, self._everybody)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(f"{path}: missing or damaged ({error}); preprocess the corpus again") from None
 
@@ -147,10 +148,14 @@ class StoreWriter:
         with (self.directory / "manifest.jsonl").open("w", encoding="utf-8") as manifest:
             manifest.writelines(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
         kept = [_entry(record) for record in records if record["status"] == "kept"]
-        Index.of(kept, description["speakers"]).save(self.directory)
+        Index.of(kept, _everybody(description)).save(self.directory)
         contract = {"format": FORMAT, "mel": asdict(self.spec), "mel_hash": self.spec.hash()}
         text = json.dumps(contract | description, indent=2, ensure_ascii=False) + "\n"
         (self.directory / "store.json").write_text(text, encoding="utf-8")
+
+
+def _everybody(description: dict[str, Any]) -> tuple[str, ...]:
+    return (*description["speakers"], *description.get("held_out", ()))
 
 
 def _entry(record: dict[str, Any]) -> Entry:

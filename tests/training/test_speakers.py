@@ -1,0 +1,122 @@
+"""Two real voices: one model for both, each spoken by name; and one of them held out."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from state import train
+
+from vocoder.corpus import CorpusSettings, preprocess
+from vocoder.dataset import SegmentBatches, Shape
+from vocoder.errors import UserError
+from vocoder.likelihood import likelihood
+from vocoder.mel import PRESETS
+from vocoder.model import VocoderConfig, find_checkpoint, load_model
+from vocoder.store import Store
+from vocoder.synthesis import Vocoder
+from vocoder.training import Trainer
+from vocoder.training.settings import BatchSettings, LengthSettings, TrainingSettings
+
+TESTS = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def voices(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("voices")
+    shutil.copytree(TESTS / "data", folder / "allison", ignore=shutil.ignore_patterns("*.md"))
+    shutil.copytree(TESTS / "voices/june", folder / "june")
+    return folder
+
+
+def stored(voices: Path, directory: Path, **settings: Any) -> Store:
+    chosen = CorpusSettings(PRESETS["speech_16k"], speaker="folder", **settings)
+    preprocess(voices, directory, chosen, 0, lambda items, *_: items)
+    return Store(directory)
+
+
+@pytest.fixture(scope="module")
+def two_voices(voices: Path, tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return stored(voices, tmp_path_factory.mktemp("two") / "store")
+
+
+def test_a_model_of_two_voices_speaks_with_each_by_name(
+    two_voices: Store, config: VocoderConfig, make_trainer: Callable[..., Trainer], tmp_path: Path
+) -> None:
+    assert two_voices.speakers == ("allison", "june")
+    assert {entry.id: entry.speaker for entry in two_voices.entries}["june/hello-world"] == "june"
+    model = replace(config, speakers=two_voices.speakers, model=replace(config.model, speaker_channels=4))
+    settings = replace(make_trainer().settings, length=LengthSettings(steps=80), batch=BatchSettings(4, 8))
+    trainer = Trainer(model, two_voices, settings, torch.device("cpu"))
+    before = trainer.evaluate()
+    begun = trainer.model.speaker_embedding.weight.detach().clone()
+    train(trainer, tmp_path)
+    assert trainer.dev_bits < before
+    moved = (trainer.model.speaker_embedding.weight.detach() - begun).abs().amax(1)
+    assert (moved > 1e-4).all()  # both voices were heard
+
+    loaded = load_model(find_checkpoint(tmp_path))
+    assert loaded.speakers == ("allison", "june")
+    vocoder, entry = Vocoder(loaded), two_voices.entries[0]
+    mel = two_voices.read(entry, 0, 12).mel.T.copy()
+    allison, june = (vocoder.synthesize(mel, speaker=name) for name in ("allison", "june"))
+    assert allison.shape == june.shape == (12 * 200,)
+    assert not np.array_equal(allison, june)
+    with pytest.raises(UserError, match="allison, june"):
+        vocoder.synthesize(mel, speaker="eve")
+    assert np.isfinite(likelihood(loaded, two_voices, two_voices.split("dev")).per_sample)
+
+
+def test_a_held_out_voice_is_for_testing_alone(voices: Path, tmp_path: Path) -> None:
+    store = stored(voices, tmp_path / "store", hold_out=("june",))
+    assert store.speakers == ("allison",)
+    splits = {(entry.speaker, entry.split) for entry in store.entries}
+    assert ("june", "test") in splits
+    assert not splits & {("june", "train"), ("june", "dev")}
+    (store.directory / "index.npy").unlink()
+    assert {(entry.speaker, entry.split) for entry in Store(store.directory).entries} == splits
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"hold_out": ("eve",)}, "hold_out=eve: no such speaker; there are allison, june"),
+        ({"hold_out": ("allison", "june")}, "nobody is left to train on"),
+    ],
+)
+def test_a_voice_that_is_not_there_cannot_be_held_out(
+    voices: Path, tmp_path: Path, settings: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        stored(voices, tmp_path / "store", **settings)
+    assert not (tmp_path / "store").exists()
+
+
+def test_without_names_nobody_can_be_held_out() -> None:
+    with pytest.raises(UserError, match="speaker=folder only"):
+        CorpusSettings(PRESETS["speech_16k"], hold_out=("june",))
+
+
+def test_balanced_speakers_are_heard_equally_often_and_their_segments_are_uniform(
+    make_counting_store: Callable[..., Store],
+) -> None:
+    """Ann has utterances of 10, 30 and 50 frames, bob one of 20 and one of 40 of which he says little."""
+    store = make_counting_store([10, 20, 30, 40, 50], speakers=("ann", "bob"))
+
+    def shares(sampling: Any) -> dict[str, float]:
+        data = SegmentBatches(store, 50, 5, Shape(1, 1), 0, sampling)
+        drawn = [id for n in range(200) for id in data[n].ids]
+        return {f"u{u}": drawn.count(f"u{u}") / len(drawn) for u in range(5)}
+
+    starts = {"u0": 6, "u1": 16, "u2": 26, "u3": 36, "u4": 46}
+    error = 0.03
+    assert shares("lengths") == pytest.approx({u: n / 130 for u, n in starts.items()}, abs=error)
+    assert shares("utterances") == pytest.approx(dict.fromkeys(starts, 0.2), abs=error)
+    of_ann, of_bob = 6 + 26 + 46, 16 + 36
+    balanced = {u: n / (2 * (of_bob if u in ("u1", "u3") else of_ann)) for u, n in starts.items()}
+    assert shares("speakers") == pytest.approx(balanced, abs=error)
+    assert TrainingSettings().batch.sampling == "lengths"
