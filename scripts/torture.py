@@ -74,6 +74,15 @@ class Torture:
         """The exit code of a run that goes to its end."""
         return os.waitstatus_to_exitcode(os.waitpid(self.start(name, *settings), 0)[1])
 
+    def counted(self, work: Callable[[], list[int]]) -> list[int]:
+        """What some work finds in a process of its own."""
+        found = self.folder / "found.json"
+        code = in_child(lambda: found.write_text(json.dumps(work())) * 0)
+        if code:
+            raise RuntimeError(f"the child ended with {code}")
+        numbers: list[int] = json.loads(found.read_text())
+        return numbers
+
     def digest(self, name: str) -> str:
         """Of all that decides how a run goes on, and of its losses."""
         newest = checkpoints_in(self.run(name).directory)[-1]

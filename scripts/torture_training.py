@@ -8,7 +8,6 @@ how often, and how often the promise was broken; the exit code is 1 if one was. 
 
 import argparse
 import errno
-import json
 import os
 import pickle
 import shutil
@@ -36,7 +35,7 @@ from vocoder.mel_files import read_mel
 from vocoder.model.checkpoint import checkpoints_in, open_checkpoint
 from vocoder.settings import from_mapping
 from vocoder.store import Store
-from vocoder.training import Run
+from vocoder.training import Run, Trainer
 
 # Promises. Each yields (what was done, how often, how often the promise was broken).
 
@@ -158,7 +157,7 @@ def starved(torture: Torture) -> Figures:
 
 
 def failing(torture: Torture, call: str, after: int, name: str) -> int:
-    """Train with the after-th call of that name, and all that follow, failing."""
+    """Train, with the after-th call of that name in saves, and all that follow, failing."""
     calls = [0]
     place, _, attribute = call.rpartition(".")
     module: Any = sys.modules[place] if place in sys.modules else getattr(sys.modules["pathlib"], "Path")  # noqa: B009
@@ -170,7 +169,13 @@ def failing(torture: Torture, call: str, after: int, name: str) -> int:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(arguments[0]) if arguments else None)
         return original(*arguments, **options)
 
-    with patch.object(module, attribute, full):
+    save = Trainer.save
+
+    def starving(trainer: Trainer, directory: Path) -> None:
+        with patch.object(module, attribute, full):
+            save(trainer, directory)
+
+    with patch.object(Trainer, "save", starving):
         return cli.reporting("vocoder-train", lambda: train.job(torture.config(name, "training.length.steps=9")))
 
 
@@ -229,10 +234,17 @@ def signalled(torture: Torture) -> Figures:
 
 def poisoned(torture: Torture) -> Figures:
     """NaN and infinity put into data at random places, and into gradients."""
-    config = torture.config("poisoned")
-    trainer = train.trainer_for(from_mapping(train.Settings, config))
+    count = torture.times(200)
+    unnoticed, changed = torture.counted(lambda: poison(torture, count))
+    yield "NaN or infinity in data or a gradient, and the step was taken", count, unnoticed
+    yield "the same, and a weight, an average or the optimiser changed by a bit", count, changed
+
+
+def poison(torture: Torture, count: int) -> list[int]:
+    """(Steps that were taken, steps that changed something)."""
+    trainer = train.trainer_for(from_mapping(train.Settings, torture.config("poisoned")))
     trainer.tell = lambda message: None
-    count, changed, unnoticed = torture.times(200), 0, 0
+    changed = unnoticed = 0
     for turn in range(count):
         if turn % 10 == 0:
             trainer.train_step(trainer.data[turn])
@@ -251,8 +263,7 @@ def poisoned(torture: Torture) -> Figures:
             hook.remove()
         unnoticed += step.applied
         changed += not all(torch.equal(a, b) for a, b in zip(before, state_of(trainer), strict=True))
-    yield "NaN or infinity in data or a gradient, and the step was taken", count, unnoticed
-    yield "the same, and a weight, an average or the optimiser changed by a bit", count, changed
+    return [unnoticed, changed]
 
 
 def state_of(trainer: Any) -> list[torch.Tensor]:
@@ -326,9 +337,8 @@ def planted(torture: Torture) -> Figures:
 def grows(torture: Torture) -> Figures:
     """Resident memory over many steps."""
     steps = torture.times(10_000)
-    measured = torture.folder / "memory"
 
-    def work() -> int:
+    def work() -> list[int]:
         trainer = train.trainer_for(from_mapping(train.Settings, torture.config("memory")))
         batches = trainer.data.batches(0, 0, pin_memory=False)
         sizes = []
@@ -336,11 +346,9 @@ def grows(torture: Torture) -> Figures:
             trainer.train_step(next(batches))
             if step in (steps // 10, steps - 1):
                 sizes.append(resident("VmRSS"))
-        measured.write_text(json.dumps(sizes))
-        return 0
+        return sizes
 
-    in_child(work)
-    early, late = json.loads(measured.read_text())
+    early, late = torture.counted(work)
     growth = late / early - 1
     yield (
         f"{steps} steps, and resident memory grew by more than 5 % after a tenth (by {100 * growth:.2f} %)",

@@ -48,7 +48,12 @@ def _narrow(x, like):
 
 def _loops(sources: int) -> tuple[Callable[..., None], ...]:
     """The loops, kept on disk. numba looks at this file and at the CRC to see whether what it kept is still true."""
-    compiled: Any = njit(nogil=True, error_model="numpy", parallel=True, cache=True)
+
+    def compiled(function: Callable[..., None]) -> Any:
+        try:
+            return njit(nogil=True, error_model="numpy", parallel=True, cache=True)(function)
+        except RuntimeError:  # there is no folder that it could be kept in
+            return njit(nogil=True, error_model="numpy", parallel=True)(function)
 
     @compiled
     def gate(z, knots, left, weights, first, y):

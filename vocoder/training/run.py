@@ -81,6 +81,10 @@ class Run:
 
     def prune(self, keep: int, keep_every: int | None = None) -> None:
         """Delete all but the newest `keep` checkpoints, the best by dev bits, and those of every so many steps."""
+        with write_errors_are_clear(self.checkpoints):
+            self._prune(keep, keep_every)
+
+    def _prune(self, keep: int, keep_every: int | None) -> None:
         directories = checkpoints_in(self.directory)
         best = min(reversed(directories), key=_dev_bits, default=None)
         for directory in directories[:-keep]:
