@@ -69,7 +69,7 @@ class Result:
 # Rows
 
 
-def ours(*choices: str, precision: str = "float32", mel: str = "hifigan_22k", compile: bool = False) -> Work:
+def ours(*choices: str, precision: str = "float32", mel: str = "hifigan_22k") -> Work:
     batch = [f"training.batch.size={BATCH}", f"training.precision={precision}", "training.audition.every=0"]
     frames = SAMPLES // PRESETS[mel].hop_length
     batch.append(f"training.batch.segment_frames={frames}")
@@ -79,8 +79,6 @@ def ours(*choices: str, precision: str = "float32", mel: str = "hifigan_22k", co
     with TemporaryDirectory() as folder:
         trainer = Trainer(model, noise_store(Path(folder), mel), settings, torch.device("cpu"))
         batches = [trainer.data[n] for n in range(4)]
-    if compile:
-        trainer.model.compile()
 
     def step() -> None:
         trainer.train_step(batches[trainer.step % len(batches)])
@@ -198,7 +196,6 @@ ROWS: dict[str, Callable[[], Work]] = QUICK | {
     "bfloat16, no linear prediction": partial(ours, "model=r9y9", NO_PREDICTION, precision="bfloat16"),
     "bfloat16, 30 layers in 3 stacks": partial(ours, *LONG, precision="bfloat16"),
     "bfloat16, small network at 16 kHz": partial(ours, "model=small", precision="bfloat16", mel="speech_16k"),
-    "bfloat16, torch.compile": partial(ours, "model=r9y9", precision="bfloat16", compile=True),
     "layers alone as convolutions, float32": partial(convolutions, "float32"),
     "layers alone as convolutions, bfloat16": partial(convolutions, "bfloat16"),
 }

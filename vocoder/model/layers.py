@@ -24,6 +24,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from vocoder.model.conditioning import Motion
 from vocoder.model.fused import gated_product, residual
@@ -55,11 +56,22 @@ class ResidualLayer(nn.Module):
         """Samples before t that the output at t depends on."""
         return (self.kernel_size - 1) * self.dilation
 
-    def forward(self, h: Tensor, skips: Tensor, knots: Tensor, motion: Motion) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, h: Tensor, skips: Tensor, knots: Tensor, motion: Motion, recompute: bool = False
+    ) -> tuple[Tensor, Tensor]:
         """h [B, R, 1, history + T], the sum of skips before [B, S, 1, N] -> (next h [B, R, 1, T], sum [B, S, 1, N]).
 
-        The last of the T samples is the last of the frames whose conditioning the knots [B, F, J, C] are.
+        The last of the T samples is the last of the frames whose conditioning the knots [B, F, J, C] are. With
+        `recompute` nothing but h is kept for the backward pass.
         """
+        if recompute:
+            out = checkpoint(self._outputs, h, knots, motion, use_reentrant=False)
+        else:
+            out = self._outputs(h, knots, motion)
+        return residual(h, out, skips)
+
+    def _outputs(self, h: Tensor, knots: Tensor, motion: Motion) -> Tensor:
+        """[B, R + S, 1, T]."""
         taps = self.kernel_size * self._split[0]
         weight, conditioning = self.gate.weight.split((taps, self.gate.in_features - taps), 1)
         kernel = weight.unflatten(1, (self.kernel_size, -1)).transpose(1, 2)[:, :, None]  # [G, R, 1, K]
@@ -67,8 +79,7 @@ class ResidualLayer(nn.Module):
         z = F.conv2d(heard, kernel, dilation=(1, self.dilation))
         condition = F.linear(knots, conditioning, self.gate.bias).float()
         first = knots.shape[1] * len(motion.left) - z.shape[3]
-        out = gated_product(z, condition, self.out.weight, self.out.bias, motion, first)
-        return residual(h, out, skips)
+        return gated_product(z, condition, self.out.weight, self.out.bias, motion, first)
 
     def combine(self, h: Tensor, taps: Sequence[Tensor], c: Tensor) -> tuple[Tensor, Tensor]:
         """(next h, skip) of single samples: h[t], the K taps (oldest first) [..., R] and conditioning c[t] [..., C]."""

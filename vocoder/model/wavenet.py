@@ -6,7 +6,6 @@ from typing import cast
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrizations, parametrize
-from torch.utils.checkpoint import checkpoint
 
 from vocoder.device import in_autocast_dtype, without_autocast
 from vocoder.model.conditioning import Motion
@@ -79,8 +78,7 @@ class WaveNet(nn.Module):
         samples, channels = inputs.shape[1] - (self.receptive_field - 1), self.hidden.in_features
         skips = inputs.new_zeros(len(inputs), 1, samples, channels).permute(0, 3, 1, 2)
         for layer in self.residual_layers:
-            arguments = (h, skips, knots, motion)
-            h, skips = checkpoint(layer, *arguments, use_reentrant=False) if self.recompute else layer(*arguments)
+            h, skips = layer(h, skips, knots, motion, self.recompute)
         return self.head(skips[:, :, 0].transpose(1, 2))
 
     def embed(self, inputs: Tensor) -> Tensor:
