@@ -9,13 +9,13 @@ how often, and how often the promise was broken; the exit code is 1 if one was. 
 import argparse
 import errno
 import os
-import pickle
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
@@ -290,26 +290,36 @@ def ordered(torture: Torture) -> Figures:
 EXECUTED = Path(tempfile.gettempdir()) / f"executed-{os.getpid()}"
 
 
-class Evil:
-    """Pickled, it would make a file when it is read."""
+def evil_pickle() -> bytes:
+    """It makes a file when it is read (written out by hand: nothing here handles pickles)."""
+    return f"cos\nsystem\n(S'touch {EXECUTED}'\ntR.".encode()
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return os.system, (f"touch {EXECUTED}",)
+
+def evil_array() -> bytes:
+    """The same as an .npy of objects."""
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "|O", "fortran_order": False, "shape": (1,)})
+    return header.getvalue() + evil_pickle()
+
+
+def write_zip(path: Path, member: str, content: bytes) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(member, content)
 
 
 def planted(torture: Torture) -> Figures:
     """Pickles in the place of every file that is read."""
     torture.trained("planted", "training.length.steps=3")
     newest = checkpoints_in(torture.run("planted").directory)[-1]
-    evil = pickle.dumps(Evil())
+    evil = evil_pickle()
     mels = torture.folder / "mels"
     mels.mkdir()
-    np.save(mels / "object.npy", np.array([Evil()], dtype=object), allow_pickle=True)
-    torch.save(Evil(), mels / "zip.pt")
-    (mels / "plain.pt").write_bytes(evil)
+    (mels / "object.npy").write_bytes(evil_array())
     (mels / "plain.npy").write_bytes(evil)
-    np.savez(mels / "object.npz", mel=np.array([Evil()], dtype=object))
+    (mels / "plain.pt").write_bytes(evil)
     (mels / "evil.safetensors").write_bytes(evil)
+    write_zip(mels / "zip.pt", "archive/data.pkl", evil)
+    write_zip(mels / "object.npz", "mel.npy", evil_array())
     tried = accepted = 0
     for file in sorted(mels.iterdir()):
         tried += 1
