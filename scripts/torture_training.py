@@ -8,6 +8,7 @@ how often, and how often the promise was broken; the exit code is 1 if one was. 
 
 import argparse
 import errno
+import io
 import os
 import shutil
 import signal
