@@ -24,6 +24,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numba
 import numpy as np
@@ -203,13 +204,12 @@ def a_mel(vocoder: Vocoder, frames: int) -> np.ndarray:
 ONE, MANY = "wavenet-vocoder 0.1.1, 1 stream", "the better of"
 
 
-def peers(quick: bool) -> list[Row]:
-    try:
-        from wavenet_vocoder import WaveNet  # type: ignore[import-not-found, unused-ignore]
-    except ImportError:
-        return []
+def peers_network() -> Any:
+    """Of r9y9's size, untrained; ImportError where the peer is not installed."""
+    from wavenet_vocoder import WaveNet  # type: ignore[import-not-found, unused-ignore]
+
     torch.manual_seed(0)
-    model = WaveNet(
+    return WaveNet(
         30,
         layers=24,
         stacks=4,
@@ -220,7 +220,14 @@ def peers(quick: bool) -> list[Row]:
         upsample_conditional_features=True,
         upsample_scales=[4, 4, 4, 4],
         scalar_input=True,
-    ).eval()
+    )
+
+
+def peers(quick: bool) -> list[Row]:
+    try:
+        model = peers_network().eval()
+    except ImportError:
+        return []
     model.make_generation_fast_()
     return [peer(model, size, quick) for size in ((1, 32) if quick else (1, 8, 32))]
 

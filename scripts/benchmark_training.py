@@ -29,7 +29,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from benchmark_synthesis import describe_machine
+from benchmark_synthesis import describe_machine, peers_network
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -102,22 +102,9 @@ def noise_store(folder: Path, mel: str, utterances: int = 1) -> Store:
 
 
 def peer() -> Work:
-    from wavenet_vocoder import WaveNet  # type: ignore[import-not-found, unused-ignore]
     from wavenet_vocoder.mixture import discretized_mix_logistic_loss  # type: ignore[import-not-found, unused-ignore]
 
-    torch.manual_seed(0)
-    model = WaveNet(
-        30,
-        layers=24,
-        stacks=4,
-        residual_channels=128,
-        gate_channels=256,
-        skip_out_channels=128,
-        cin_channels=80,
-        upsample_conditional_features=True,
-        upsample_scales=[4, 4, 4, 4],
-        scalar_input=True,
-    )
+    model = peers_network()
     x, mel = torch.rand(BATCH, 1, SAMPLES) * 2 - 1, torch.rand(BATCH, 80, SAMPLES // 256)
 
     def loss() -> Tensor:

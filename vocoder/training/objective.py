@@ -1,7 +1,8 @@
 """What is minimised: the exact negative log-likelihood, and what may be added to it."""
 
 import hashlib
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -48,23 +49,13 @@ class Objective(nn.Module):
         drawn = distribution.rsample(params, u, self.settings.loss.spectral_temperature)
         return multi_resolution_stft_distance(drawn, target)
 
-    def _dropout_of(self, batch: Batch, number: int) -> Any:
-        """A context whose random numbers are the batch's, and leave no trace outside."""
-        devices = [self.model.device] if self.model.device.type == "cuda" else []
-        fork = torch.random.fork_rng(devices, enabled=self.model.wavenet.dropout > 0)
-        if self.model.wavenet.dropout:
-            return _Seeded(fork, f"{self.settings.seed} {number} {' '.join(batch.ids)}")
-        return fork
-
-
-class _Seeded:
-    def __init__(self, fork: Any, name: str) -> None:
-        self.fork = fork
-        self.seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:7])
-
-    def __enter__(self) -> None:
-        self.fork.__enter__()
-        torch.manual_seed(self.seed)
-
-    def __exit__(self, *error: object) -> None:
-        self.fork.__exit__(*error)
+    @contextmanager
+    def _dropout_of(self, batch: Batch, number: int) -> Iterator[None]:
+        """While active, dropout's random numbers are the batch's; they leave no trace outside."""
+        if not self.model.wavenet.dropout:
+            yield
+            return
+        name = f"{self.settings.seed} {number} {' '.join(batch.ids)}"
+        with torch.random.fork_rng([self.model.device] if self.model.device.type == "cuda" else []):
+            torch.manual_seed(int.from_bytes(hashlib.sha256(name.encode()).digest()[:7]))
+            yield
