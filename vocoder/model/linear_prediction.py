@@ -50,11 +50,6 @@ class Predictor:
     def __getitem__(self, time: slice) -> "Predictor":
         return Predictor(self.weights[:, time], self.log_gain[:, time])
 
-    def unbind(self) -> "list[Predictor]":
-        """The T predictors of one sample each: weights [B, K], log-gain [B, 1]."""
-        parts = zip(self.weights.unbind(1), self.log_gain.unsqueeze(-1).unbind(1), strict=True)
-        return [Predictor(*part) for part in parts]
-
     def predict(self, past: Tensor) -> Tensor:
         """p [...] from the K samples before each: past [..., K], of the shape of the weights."""
         return (past * self.weights).sum(-1)

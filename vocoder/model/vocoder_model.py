@@ -33,11 +33,6 @@ class Conditioning:
     def __getitem__(self, time: slice) -> "Conditioning":
         return Conditioning(self.channels[:, time], self.predictor[time] if self.predictor else None)
 
-    def unbind(self) -> "list[Conditioning]":
-        """The T samples one by one, for stepping: channels [B, C]."""
-        predictors = self.predictor.unbind() if self.predictor else [None] * self.channels.shape[1]
-        return [Conditioning(*parts) for parts in zip(self.channels.unbind(1), predictors, strict=True)]
-
 
 @dataclass
 class FrameConditioning:
