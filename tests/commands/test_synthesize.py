@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from vocoder import products
 from vocoder.engines import cpu
-from vocoder.engines.kernels import products
 from vocoder.store import Store
 
 Command = Callable[..., Any]

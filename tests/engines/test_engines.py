@@ -10,10 +10,10 @@ import torch
 from models import FRAMES, HOP, MODELS, a_mel, a_model, generated, in_parallel, one_by_one, speakers_of, told_of
 from torch import Tensor
 
+from vocoder import products
 from vocoder.distributions import MixtureOfLogistics
 from vocoder.engines import Engine, Noise, ReferenceEngine, pick_engine
 from vocoder.engines.cuda import CudaEngine
-from vocoder.engines.kernels import products
 from vocoder.errors import UserError
 from vocoder.model import LinearPredictionConfig, VocoderModel
 from vocoder.model.linear_prediction import Predictor

@@ -8,8 +8,8 @@ import torch
 from models import HOP, MODELS, a_mel, a_model, generated
 from torch import Tensor
 
+from vocoder import products
 from vocoder.engines import ReferenceEngine, pick_engine
-from vocoder.engines.kernels import products
 from vocoder.model import VocoderModel, extend_edges
 
 UTTERANCES, FRAMES = 64, 40

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from numba import njit, vectorize
 
-from vocoder import functions
-from vocoder.engines.kernels import products
+from vocoder import functions, products
 from vocoder.engines.kernels.step import add_product
 from vocoder.engines.kernels.step import store as overloaded_store
 
@@ -145,7 +144,7 @@ LESSER = """
 import torch
 from models import FRAMES, HOP, a_mel, a_model, in_parallel, one_by_one
 from vocoder.engines import pick_engine
-from vocoder.engines.kernels.products import WIDTH
+from vocoder.products import WIDTH
 from vocoder.errors import UserError
 from vocoder.model import LinearPredictionConfig
 

@@ -9,8 +9,8 @@ from functools import partial
 import numpy as np
 import pytest
 
+from vocoder import products
 from vocoder.engines import Frame
-from vocoder.engines.kernels import products
 from vocoder.errors import UserError
 from vocoder.synthesis import Job, Request, Vocoder, generate
 

@@ -11,8 +11,8 @@ from threading import Timer
 
 import numpy as np
 
+from vocoder import products
 from vocoder.engines.base import Frame
-from vocoder.engines.kernels import products
 from vocoder.engines.kernels.arrays import Draw, Network, State, Timing
 from vocoder.engines.kernels.step import generate_frame
 from vocoder.engines.packing import pack

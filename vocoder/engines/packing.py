@@ -3,7 +3,7 @@
 import numpy as np
 from torch import Tensor, nn
 
-from vocoder.engines.kernels import products
+from vocoder import products
 from vocoder.engines.kernels.arrays import Network
 from vocoder.model import VocoderModel
 

@@ -1,14 +1,13 @@
-"""The two steps of a residual layer between its matrix products, each in one pass, forwards and backwards.
+"""A residual layer in one pass over time, forwards and backwards.
 
-On the CPU in float32 and bfloat16 compiled loops run (`kernels.py`); elsewhere the same equations in torch, which are
-also what the loops are tested against.
-
-Signals are [B, C, 1, T] in channels-last order: in memory [B, T, C], and to torch images that are one pixel high.
-Their convolutions along the width are the fastest products there are, forwards and backwards, with no copy of taps.
+On the CPU in float32, and in bfloat16 where the processor multiplies it, compiled loops run (`kernels.py`); elsewhere
+the same equations in torch, which are also what the loops are tested against. Signals are [B, T, C].
 """
 
 import math
-from typing import Any
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
@@ -16,144 +15,250 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
+from vocoder import products
+from vocoder.device import without_autocast
 from vocoder.model import kernels
 from vocoder.model.conditioning import Motion
+from vocoder.model.filtering import Filtering, filtering
 
 ROOT_HALF = math.sqrt(0.5)
 
 
-def gated_product(z: Tensor, knots: Tensor, weight: Tensor, bias: Tensor, motion: Motion, first: int) -> Tensor:
-    """W tanh(a) sigmoid(o) + b, with a and o the halves of z plus the conditioning (van den Oord et al. 2016, eq. 2).
+@dataclass(frozen=True)
+class Weights:
+    """Of a residual layer, R residual, S skip, G gate channels, K taps, Z = G / 2."""
+
+    taps: Tensor  # [G, K R], oldest first
+    out: Tensor  # [R + S, Z]
+    bias: Tensor  # [R + S]
+
+
+def residual_layer(
+    h: Tensor,
+    heard: Tensor,
+    skips: Tensor,
+    knots: Tensor,
+    weights: Weights,
+    motion: Motion,
+    dilation: int,
+    recompute: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """Gated dilated convolution with residual and skip outputs (van den Oord et al. 2016, sections 2.3 and 2.4).
 
     Args:
-        z: [B, G, 1, T].
-        knots: the conditioning [B, F, J, G], float32, projected already.
-        weight, bias: W [N, G / 2] and b [N].
+        h: [B, history + T, R].
+        heard: the same, or what dropout left of it for the convolution.
+        skips: [B, N, S] float32, sums of the layers before, for the last N samples; may be overwritten.
+        knots: the conditioning [B, F, J, G] between its knots, float32, projected already and with the gate's bias;
+            its last sample is that of h.
         motion: how the conditioning goes between the knots of a frame.
-        first: which sample of frame 0 is that of z's sample 0.
+        recompute: keep nothing but h for the backward pass.
 
     Returns:
-        [B, N, 1, T], in the precision of z.
-    """
-    weight, bias = weight.to(z.dtype)[:, :, None, None], bias.to(z.dtype)
-    if _is_compiled_for(z):
-        return _GatedProduct.apply(z, knots, weight, bias, motion, first)
-    return F.conv2d(gate(z, knots, motion, first), weight, bias)
-
-
-def gate(z: Tensor, knots: Tensor, motion: Motion, first: int) -> Tensor:
-    """tanh(a) sigmoid(o) [B, G / 2, 1, T], as `gated_product`, in torch."""
-    samples, left, weights = z.shape[3], motion.left.to(z.device), motion.weights.to(z.device)
-    following = (left + 1).clamp(max=knots.shape[2] - 1)
-    spread = weights[:, :1] * knots[:, :, left] + weights[:, 1:] * knots[:, :, following]
-    condition = spread.flatten(1, 2)[:, first : first + samples].transpose(1, 2)[:, :, None]  # [B, G, 1, T]
-    filter, opening = (z + condition.to(z.dtype)).chunk(2, 1)
-    return filter.tanh() * opening.sigmoid()
-
-
-def residual(h: Tensor, out: Tensor, skips: Tensor) -> tuple[Tensor, Tensor]:
-    """(what the next layer hears, the sum of skips so far).
-
-    Args:
-        h: [B, R, 1, history + T].
-        out: [B, R + S, 1, T], of this layer.
-        skips: [B, S, 1, N] float32, of the layers before it; the last N of the T samples.
-
-    Returns:
-        [B, R, 1, T] in the precision of h, and [B, S, 1, N].
+        What the next layer hears [B, T, R], in the precision of h, and the sums [B, N, S].
     """
     if _is_compiled_for(h):
-        return _Residual.apply(h, out, skips)
-    return plain_residual(h, out, skips)
+        return _Layer.apply(h, heard, skips, knots, weights.taps, weights.out, weights.bias, motion, dilation, recompute)
+    if recompute:
+        return checkpoint(plain_layer, h, heard, skips, knots, weights, motion, dilation, use_reentrant=False)
+    return plain_layer(h, heard, skips, knots, weights, motion, dilation)
 
 
-def plain_residual(h: Tensor, out: Tensor, skips: Tensor) -> tuple[Tensor, Tensor]:
-    """`residual` in torch."""
-    samples = out.shape[3]
-    added, skip = out.split((h.shape[1], skips.shape[1]), 1)
-    following = (h[..., h.shape[3] - samples :] + added) * ROOT_HALF
-    return following, skips + skip[..., samples - skips.shape[3] :]
+def plain_layer(
+    h: Tensor, heard: Tensor, skips: Tensor, knots: Tensor, weights: Weights, motion: Motion, dilation: int
+) -> tuple[Tensor, Tensor]:
+    """`residual_layer` in torch."""
+    kernel = weights.taps.unflatten(1, (-1, h.shape[2])).transpose(1, 2)[:, :, None]  # [G, R, 1, K]
+    image = heard.transpose(1, 2)[:, :, None]  # one pixel high, and its channels last in memory: no copies
+    z = F.conv2d(image, kernel, dilation=(1, dilation))[:, :, 0].transpose(1, 2)
+    filter, opening = (z + spread(knots, motion, z.shape[1]).to(z.dtype)).chunk(2, 2)
+    out = F.linear(filter.tanh() * opening.sigmoid(), weights.out, weights.bias)
+    added, skip = out.split((h.shape[2], skips.shape[2]), 2)
+    following = (h[:, h.shape[1] - z.shape[1] :] + added) * ROOT_HALF
+    return following, skips + skip[:, skip.shape[1] - skips.shape[1] :]
+
+
+def spread(knots: Tensor, motion: Motion, samples: int) -> Tensor:
+    """Conditioning at each of the last so many samples [B, T, G], of its knots [B, F, J, G]."""
+    left, weights = motion.left.to(knots.device), motion.weights.to(knots.device)
+    following = (left + 1).clamp(max=knots.shape[2] - 1)
+    moving = weights[:, :1] * knots[:, :, left] + weights[:, 1:] * knots[:, :, following]
+    return moving.flatten(1, 2)[:, -samples:]
 
 
 def _is_compiled_for(signal: Tensor) -> bool:
-    return signal.device.type == "cpu" and signal.dtype in (torch.float32, torch.bfloat16)
+    dtypes = (torch.float32, torch.bfloat16) if products.HAS_BF16 else (torch.float32,)
+    return signal.device.type == "cpu" and signal.dtype in dtypes
 
 
-class _GatedProduct(torch.autograd.Function):
-    """Keeps z alone: what the gate lets through is a quarter of a layer's activations, and computed anew in no time."""
-
-    @staticmethod
-    def forward(ctx: Any, z: Tensor, knots: Tensor, weight: Tensor, bias: Tensor, motion: Motion, first: int) -> Tensor:
-        ctx.save_for_backward(z, knots, weight)
-        ctx.motion, ctx.first = motion, first
-        return F.conv2d(_compiled_gate(z, knots, motion, first), weight, bias)
+class _Layer(torch.autograd.Function):
+    """Keeps h and z: what the gate lets through is computed anew in no time."""
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, dout: Tensor) -> tuple[Tensor | None, ...]:
-        z, knots, weight = ctx.saved_tensors
-        y = _compiled_gate(z, knots, ctx.motion, ctx.first)
-        plain = ([weight.shape[0]], [1, 1], [0, 0], [1, 1], False, [0, 0], 1)  # bias, stride, padding, dilation …
-        dy, dweight, dbias = torch.ops.aten.convolution_backward(dout, y, weight, *plain, [True, True, True])
-        del y
-        dz, dknots = _empty(z, z.shape[1], z.shape[3]), torch.zeros_like(knots, memory_format=torch.contiguous_format)
-        _use_torchs_threads()
-        arguments = (_array(z), _knots(knots), *_arrays(ctx.motion), ctx.first)
-        kernels.gate_backward(*arguments, _array(dy), _array(dz), dknots.numpy())
-        return dz, dknots, dweight, dbias, None, None
-
-
-def _compiled_gate(z: Tensor, knots: Tensor, motion: Motion, first: int) -> Tensor:
-    y = _empty(z, z.shape[1] // 2, z.shape[3])
-    _use_torchs_threads()
-    kernels.gate(_array(z), _knots(knots), *_arrays(motion), first, _array(y))
-    return y
-
-
-class _Residual(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, h: Tensor, out: Tensor, skips: Tensor) -> tuple[Tensor, Tensor]:
-        ctx.shape = h.shape
-        following, sums = _empty(h, h.shape[1], out.shape[3]), _empty(skips, skips.shape[1], skips.shape[3])
-        _use_torchs_threads()
-        kernels.residual(_array(h), _array(out), _array(skips), _array(following), _array(sums))
-        return following, sums
+    def forward(
+        ctx: Any,
+        h: Tensor,
+        heard: Tensor,
+        skips: Tensor,
+        knots: Tensor,
+        taps: Tensor,
+        out: Tensor,
+        bias: Tensor,
+        motion: Motion,
+        dilation: int,
+        recompute: bool,
+    ) -> tuple[Tensor, Tensor]:
+        h, heard, skips = h.contiguous(), heard.contiguous(), skips.contiguous()
+        way, (batch, length, residual) = _way(taps.shape[1] // h.shape[2]), h.shape
+        samples, gates = length - (way.kernel_size - 1) * dilation, taps.shape[0]
+        ctx.mark_dirty(skips)
+        following, z = h.new_empty(batch, samples, residual), h.new_empty(batch, 0 if recompute else samples, gates)
+        moving = _Moving.of(motion, knots.shape[1] * len(motion.left) - samples)
+        filter = _packed(way.products(taps), h.dtype)
+        scale = torch.ones_like(bias)
+        scale[:residual] = ROOT_HALF
+        rows = _in_tiles(out * scale[:, None], residual)
+        biases = _in_tiles(bias * scale, residual)
+        arrays = (_array(h), _array(heard), dilation, *way.numbers, filter, _array(knots), *moving)
+        _run(kernels.layer, *arrays, _packed(rows[None], h.dtype), _array(biases), *map(_array, (z, following, skips)))
+        ctx.save_for_backward(h, heard, knots, taps, out, z)
+        ctx.moving, ctx.dilation, ctx.same = moving, dilation, heard is h
+        return following, skips
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, dfollowing: Tensor, dsums: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        dsums = dsums.contiguous(memory_format=torch.channels_last)  # once for all layers: each passes it on
-        dh = _empty(dfollowing, ctx.shape[1], ctx.shape[3])
-        dout = _empty(dfollowing, ctx.shape[1] + dsums.shape[1], dfollowing.shape[3])
-        _use_torchs_threads()
-        kernels.residual_backward(_array(dfollowing), _array(dsums), _array(dh), _array(dout))
-        return dh, dout, dsums
+    def backward(ctx: Any, dfollowing: Tensor, dsums: Tensor) -> tuple[Tensor | None, ...]:
+        h, heard, knots, taps, out, z = ctx.saved_tensors
+        dfollowing, dsums, dilation = dfollowing.contiguous(), dsums.contiguous(), ctx.dilation
+        (batch, samples, residual), gates = dfollowing.shape, taps.shape[0]
+        way, nothing = _way(taps.shape[1] // residual), h.new_empty(batch, 0, residual)
+        if not z.shape[1]:
+            z = h.new_empty(batch, samples, gates)
+            _convolve(z, heard, 0, dilation, way, way.products(taps), nothing)
+        y, dz, dknots = h.new_empty(batch, samples, gates // 2), torch.empty_like(z), torch.zeros_like(knots)
+        arrays = map(_array, (dfollowing, dsums))
+        back = _packed(_backwards(out, residual)[None], h.dtype)
+        _run(kernels.gate_backward, *arrays, back, _array(z), _array(knots), *ctx.moving, *map(_array, (y, dz, dknots)))
+        dtaps = way.gradient(_correlated(dz, heard, 0, dilation, way, len(way.filtering.taps)))
+        single = _way(1)
+        dout = torch.cat(
+            [
+                _correlated(dfollowing, y, 0, 1, single, 1)[0] * ROOT_HALF,
+                _correlated(dsums, y, samples - dsums.shape[1], 1, single, 1)[0],
+            ]
+        )
+        dbias = torch.cat([dfollowing.sum((0, 1), dtype=torch.float32) * ROOT_HALF, dsums.sum((0, 1))])
+        dheard, dh = torch.empty_like(h), None
+        reversed = way.reversed(taps)
+        _convolve(dheard, dz, samples - h.shape[1], dilation, way, reversed, dfollowing if ctx.same else nothing)
+        if not ctx.same:
+            dh = F.pad(dfollowing * ROOT_HALF, (0, 0, h.shape[1] - samples, 0))
+        return (dheard if ctx.same else dh, None if ctx.same else dheard, dsums, dknots, dtaps, dout, dbias, None, None, None)
 
 
-def _empty(like: Tensor, channels: int, samples: int) -> Tensor:
-    """[B, C, 1, T] with channels last in memory."""
-    return like.new_empty(like.shape[0], 1, samples, channels).permute(0, 3, 1, 2)
+def _convolve(result: Tensor, x: Tensor, shift: int, dilation: int, way: "_Way", taps: Tensor, added: Tensor) -> None:
+    filter = _packed(taps, x.dtype)
+    _run(kernels.convolve, _array(x), shift, dilation, *way.numbers, filter, _array(result), _array(added), kernels.ROOT_HALF)
+
+
+def _correlated(left: Tensor, right: Tensor, shift: int, dilation: int, way: "_Way", count: int) -> Tensor:
+    """The products of what came out, left, and what went in, right, summed over time [count, left's channels, right's]."""
+    lanes, width = left.shape[2], right.shape[2]
+    total = torch.zeros(count, lanes, _whole(width, products.TILE))
+    pairs = right.dtype == torch.bfloat16
+    like = np.zeros(kernels.DEPTH // (2 if pairs else 1), np.uint32 if pairs else np.float32)
+    blocks = -(-torch.get_num_threads() // count)
+    _run(kernels.correlate, _array(left), _array(right), shift, dilation, *way.numbers, blocks, like, total.numpy())
+    return total[:, :, :width]
+
+
+@dataclass(frozen=True)
+class _Way:
+    """How taps are applied, and what that makes of their weights."""
+
+    filtering: Filtering
+    numbers: kernels.Way
+
+    @property
+    def kernel_size(self) -> int:
+        return self.filtering.taps.shape[1]
+
+    def products(self, taps: Tensor) -> Tensor:
+        """The weights of the products [P, G, R], of [G, K R]."""
+        with without_autocast(taps.device):
+            each = taps.unflatten(1, (self.kernel_size, -1))
+            return torch.einsum("pk,gkr->pgr", torch.from_numpy(self.filtering.taps), each)
+
+    def reversed(self, taps: Tensor) -> Tensor:
+        """The same for the filter that brings gradients back, [P, R, G]."""
+        with without_autocast(taps.device):
+            each = taps.unflatten(1, (self.kernel_size, -1)).flip(1)
+            return torch.einsum("pk,gkr->prg", torch.from_numpy(self.filtering.taps), each)
+
+    def gradient(self, products: Tensor) -> Tensor:
+        """Of the taps [G, K R], of the weights of the products [P, G, R or more]."""
+        residual = products.shape[2]
+        return torch.einsum("pk,pgr->gkr", torch.from_numpy(self.filtering.taps), products).reshape(-1, self.kernel_size * residual)
+
+
+@cache
+def _way(kernel_size: int) -> _Way:
+    way = filtering(kernel_size)
+    return _Way(way, kernels.Way(way.samples, way.inputs, way.signs, way.outputs))
+
+
+class _Moving(NamedTuple):
+    left: np.ndarray
+    spread: np.ndarray
+    first: int  # which sample of frame 0 is the first
+
+    @classmethod
+    def of(cls, motion: Motion, first: int) -> "_Moving":
+        return cls(motion.left.numpy(), motion.weights.numpy(), first)
+
+
+def _packed(weights: Tensor, dtype: torch.dtype) -> np.ndarray:
+    """Weights [P, rows, k] as the products read them, [P, tile, k, rows of the tile]; in bfloat16 [..., k / 2, ...]."""
+    count, rows, columns = weights.shape
+    tile, height, width = products.TILE, _whole(rows, products.TILE), _whole(columns, 2)
+    filled = weights.detach().new_zeros(count, height, width)
+    filled[:, :rows, :columns] = weights.detach()
+    if dtype == torch.float32:
+        return filled.view(count, -1, tile, width).transpose(2, 3).contiguous().numpy()
+    pairs = filled.to(dtype).view(count, -1, tile, width // 2, 2).transpose(2, 3).contiguous()
+    return pairs.view(torch.int32)[..., 0].numpy().view(np.uint32)
+
+
+def _in_tiles(weights: Tensor, residual: int) -> Tensor:
+    """Rows for residual and skip channels, each filled up to whole tiles."""
+    parts = weights.detach()[:residual], weights.detach()[residual:]
+    pad = (0, 0) * (weights.dim() - 1)
+    return torch.cat([F.pad(part, (*pad, 0, -len(part) % products.TILE)) for part in parts])
+
+
+def _backwards(out: Tensor, residual: int) -> Tensor:
+    """[Z, k], from gradients of residual and skip channels, each filled up to whole pairs, to those of the gate."""
+    parts = out.detach()[:residual] * ROOT_HALF, out.detach()[residual:]
+    return torch.cat([F.pad(part, (0, 0, 0, len(part) % 2)) for part in parts]).t()
+
+
+def _whole(channels: int, unit: int) -> int:
+    return -(-channels // unit) * unit
 
 
 def _array(signal: Tensor) -> np.ndarray:
-    """[B, C, 1, T] as [B, T, C], with no copy where it lies like that."""
-    rows = signal.detach()[:, :, 0].transpose(1, 2).contiguous()
-    return rows.view(torch.uint16).numpy() if rows.dtype == torch.bfloat16 else rows.numpy()
+    signal = signal.detach().contiguous()
+    return signal.view(torch.uint16).numpy() if signal.dtype == torch.bfloat16 else signal.numpy()
 
 
-def _knots(knots: Tensor) -> np.ndarray:
-    return knots.detach().contiguous().numpy()
-
-
-def _arrays(motion: Motion) -> tuple[np.ndarray, np.ndarray]:
-    return motion.left.numpy(), motion.weights.numpy()
-
-
-def _use_torchs_threads() -> None:
-    """As many as torch has. Both share an OpenMP runtime, in which numba sets its own number when it is first used."""
+def _run(loops: Any, *arguments: Any) -> None:
+    """On as many threads as torch has. Both share an OpenMP runtime, in which numba sets its own number when it is first
+    used."""
     threads = torch.get_num_threads()
     most: int = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
     numba.set_num_threads(min(threads, most))
     if torch.get_num_threads() != threads:
         torch.set_num_threads(threads)
+    loops(min(threads, most), arguments)

@@ -12,9 +12,8 @@ B batch, T samples, R residual, G gate, S skip, C conditioning channels, K taps.
                       |          |
        (h[t] + residual) / √2   skip
 
-In training the dilated convolution is one, along the width of an image [B, R, 1, T] that lies in memory as [B, T, R];
-the conditioning is projected at the rate of its frames and joins in the gate. Layers do not pad: they give as many
-samples as have their full history. A step of generation takes the same weights as one linear map of taps and
+In training the conditioning is projected at the rate of its frames and joins in the gate. Layers do not pad: they give
+as many samples as have their full history. A step of generation takes the same weights as one linear map of taps and
 conditioning (`combine`).
 """
 
@@ -24,10 +23,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.checkpoint import checkpoint
 
 from vocoder.model.conditioning import Motion
-from vocoder.model.fused import gated_product, residual
+from vocoder.model.fused import Weights, residual_layer
 
 
 class ResidualLayer(nn.Module):
@@ -59,27 +57,17 @@ class ResidualLayer(nn.Module):
     def forward(
         self, h: Tensor, skips: Tensor, knots: Tensor, motion: Motion, recompute: bool = False
     ) -> tuple[Tensor, Tensor]:
-        """h [B, R, 1, history + T], the sum of skips before [B, S, 1, N] -> (next h [B, R, 1, T], sum [B, S, 1, N]).
+        """h [B, history + T, R], the sum of skips before [B, N, S] -> (next h [B, T, R], sum [B, N, S]).
 
-        The last of the T samples is the last of the frames whose conditioning the knots [B, F, J, C] are. With
-        `recompute` nothing but h is kept for the backward pass.
+        The last of the T samples is the last of the frames whose conditioning the knots [B, F, J, C] are. The sum
+        before may be overwritten. With `recompute` nothing but h is kept for the backward pass.
         """
-        if recompute:
-            out = checkpoint(self._outputs, h, knots, motion, use_reentrant=False)
-        else:
-            out = self._outputs(h, knots, motion)
-        return residual(h, out, skips)
-
-    def _outputs(self, h: Tensor, knots: Tensor, motion: Motion) -> Tensor:
-        """[B, R + S, 1, T]."""
-        taps = self.kernel_size * self._split[0]
-        weight, conditioning = self.gate.weight.split((taps, self.gate.in_features - taps), 1)
-        kernel = weight.unflatten(1, (self.kernel_size, -1)).transpose(1, 2)[:, :, None]  # [G, R, 1, K]
-        heard = F.dropout(h, self.dropout, self.training)
-        z = F.conv2d(heard, kernel, dilation=(1, self.dilation))
+        width = self.kernel_size * self._split[0]
+        taps, conditioning = self.gate.weight.split((width, self.gate.in_features - width), 1)
+        heard = F.dropout(h, self.dropout, self.training) if self.dropout else h
         condition = F.linear(knots, conditioning, self.gate.bias).float()
-        first = knots.shape[1] * len(motion.left) - z.shape[3]
-        return gated_product(z, condition, self.out.weight, self.out.bias, motion, first)
+        weights = Weights(taps, self.out.weight, self.out.bias)
+        return residual_layer(h, heard, skips, condition, weights, motion, self.dilation, recompute)
 
     def combine(self, h: Tensor, taps: Sequence[Tensor], c: Tensor) -> tuple[Tensor, Tensor]:
         """(next h, skip) of single samples: h[t], the K taps (oldest first) [..., R] and conditioning c[t] [..., C]."""

@@ -74,12 +74,12 @@ class WaveNet(nn.Module):
 
         The last sample is the last of the frames whose conditioning the knots [B, F, J, C] are, as `motion` spreads it.
         """
-        h = self.embed(inputs).transpose(1, 2)[:, :, None]  # [B, R, 1, T']: channels last in memory
+        h = self.embed(inputs)
         samples, channels = inputs.shape[1] - (self.receptive_field - 1), self.hidden.in_features
-        skips = inputs.new_zeros(len(inputs), 1, samples, channels).permute(0, 3, 1, 2)
+        skips = inputs.new_zeros(len(inputs), samples, channels)
         for layer in self.residual_layers:
             h, skips = layer(h, skips, knots, motion, self.recompute)
-        return self.head(skips[:, :, 0].transpose(1, 2))
+        return self.head(skips)
 
     def embed(self, inputs: Tensor) -> Tensor:
         """inputs [..., I] -> h [..., R]. The product in float32, since bfloat16 keeps 8 of a sample's 16 bits;

@@ -21,31 +21,11 @@ import numpy as np
 from numba import njit, types
 from numba.extending import overload
 
-from vocoder import functions
-from vocoder.engines.kernels.products import PANELS, TILE, panel
+from vocoder import functions, products
 from vocoder.functions import F, bfloat16, compiled, exp, fma, gated, nearest, tanh
+from vocoder.products import add_product
 
 SQRT_HALF, FAR = F(np.sqrt(0.5)), F(1e30)
-
-_panel_6, _panel_4, _panel_2, _panel_1 = (panel(n) for n in PANELS)
-
-
-@compiled
-def add_product(lanes, y, weights, which, x, slot):
-    """y[lane] += weights[which] x[slot, lane] for so many lanes."""
-    for tile in range(weights.shape[1]):
-        row, lane = tile * TILE, 0
-        while lane + 6 <= lanes:
-            _panel_6(y, (lane, row), weights, (which, tile, 0, 0), x, (slot, lane, 0))
-            lane += 6
-        if lane + 4 <= lanes:
-            _panel_4(y, (lane, row), weights, (which, tile, 0, 0), x, (slot, lane, 0))
-            lane += 4
-        if lane + 2 <= lanes:
-            _panel_2(y, (lane, row), weights, (which, tile, 0, 0), x, (slot, lane, 0))
-            lane += 2
-        if lane < lanes:
-            _panel_1(y, (lane, row), weights, (which, tile, 0, 0), x, (slot, lane, 0))
 
 
 @compiled
@@ -282,5 +262,5 @@ def _kept_on_disk(sources):
         return compiled(generate_frame)
 
 
-SOURCES = (*Path(__file__).parent.glob("*.py"), Path(functions.__file__))
+SOURCES = (*Path(__file__).parent.glob("*.py"), Path(functions.__file__), Path(products.__file__))
 generate_frame = _kept_on_disk(sum(zlib.crc32(path.read_bytes()) for path in SOURCES))

@@ -2,8 +2,12 @@
 
     y[lane, row] += sum over k of weights[k, row] x[lane, k]
 
+In generation lanes are utterances, in training they are the samples of one; and where weights get their gradients, k is
+time, and lanes and rows are what came out and what went in.
+
 A tile of rows is held in vectors, for a few lanes at once: N lanes x V vectors of accumulators stay in registers while
-k runs. Weights are packed as they are read, [tile, k, rows of the tile]; channels lie as they are.
+k runs. Weights are packed as they are read, [tile, k, rows of the tile], channels lie as they are; both may be views
+with strides of their own.
 
             k ->  w[k, tile]   one load of V vectors, used for N lanes
                   x[lane, k]   one number, spread over a vector, used for V vectors
@@ -24,6 +28,8 @@ from numba import types
 from numba.core import cgutils
 from numba.core.registry import cpu_target
 from numba.extending import intrinsic
+
+from vocoder.functions import compiled
 
 
 def features() -> set[str]:
@@ -53,6 +59,7 @@ HAS_BF16 = "avx512bf16" in features()
 
 FLOAT, INT32, INT64 = ir.FloatType(), ir.IntType(32), ir.IntType(64)
 VECTOR = ir.VectorType(FLOAT, WIDTH)
+BYTES = ir.IntType(8).as_pointer()
 
 
 class _BFloat(ir.Type):
@@ -92,11 +99,16 @@ def panel(lanes: int) -> Callable[..., None]:
                 strides = cgutils.unpack_tuple(builder, struct.strides)
                 shape = cgutils.unpack_tuple(builder, struct.shape)
                 places.append((cgutils.get_item_pointer(context, builder, kind, struct, indices), strides, shape))
-            (out, out_strides, _), (w, _, w_shape), (data, x_strides, _) = places
+            (out, out_strides, _), (w, w_strides, w_shape), (data, x_strides, _) = places
+            contiguous = signature.args[2].layout == "C", signature.args[4].layout == "C"
+            steps = (  # from k to k + 1, in bytes
+                ir.Constant(INT64, 4 * TILE) if contiguous[0] else w_strides[-2],
+                ir.Constant(INT64, 4) if contiguous[1] else x_strides[-1],
+            )
             pairs = signature.args[2].dtype == types.uint32
             outs = [_address(builder, out, lane, out_strides[-2]) for lane in range(lanes)]
             inputs = [_address(builder, data, lane, x_strides[-2]) for lane in range(lanes)]
-            _emit(builder, outs, w, inputs, w_shape[-2], _dot_pairs if pairs else _multiply_add)
+            _emit(builder, outs, w, inputs, steps, w_shape[-2], _dot_pairs if pairs else _multiply_add)
             return context.get_dummy_value()
 
         return signature, generate
@@ -104,10 +116,12 @@ def panel(lanes: int) -> Callable[..., None]:
     return product
 
 
-def _emit(builder: Any, outs: list[Any], w: Any, inputs: list[Any], count: Any, term: Callable[..., Any]) -> None:
+def _emit(
+    builder: Any, outs: list[Any], w: Any, inputs: list[Any], steps: Any, count: Any, term: Callable[..., Any]
+) -> None:
     """The loop over k, with all accumulators in registers."""
-    w = builder.bitcast(w, VECTOR.as_pointer())
-    inputs = [builder.bitcast(x, INT32.as_pointer()) for x in inputs]
+    w, x = builder.bitcast(w, BYTES), builder.bitcast(inputs[0], BYTES)
+    apart = [builder.sub(builder.ptrtoint(other, INT64), builder.ptrtoint(x, INT64)) for other in inputs]
     targets = [
         builder.gep(builder.bitcast(out, VECTOR.as_pointer()), [ir.Constant(INT64, v)])
         for out in outs
@@ -124,11 +138,13 @@ def _emit(builder: Any, outs: list[Any], w: Any, inputs: list[Any], count: Any, 
         total = builder.phi(VECTOR)
         total.add_incoming(value, before)
         sums.append(total)
-    first = builder.mul(k, ir.Constant(INT64, VECTORS))
-    rows = [_load(builder, builder.gep(w, [builder.add(first, ir.Constant(INT64, v))])) for v in range(VECTORS)]
+    tile = builder.bitcast(builder.gep(w, [builder.mul(k, steps[0])]), VECTOR.as_pointer())
+    rows = [_load(builder, builder.gep(tile, [ir.Constant(INT64, v)])) for v in range(VECTORS)]
+    numbers = builder.gep(x, [builder.mul(k, steps[1])])
     updated = []
-    for lane, x in enumerate(inputs):
-        spread = _spread(builder, builder.load(builder.gep(x, [k])))
+    for lane, offset in enumerate(apart):
+        number = builder.bitcast(builder.gep(numbers, [offset]), INT32.as_pointer())
+        spread = _spread(builder, builder.load(number))
         updated += [term(builder, row, spread, sums[lane * VECTORS + v]) for v, row in enumerate(rows)]
     next_k = builder.add(k, ir.Constant(INT64, 1))
     k.add_incoming(next_k, loop)
@@ -143,7 +159,7 @@ def _emit(builder: Any, outs: list[Any], w: Any, inputs: list[Any], count: Any, 
 def _address(builder: Any, base: Any, lane: int, stride: Any) -> Any:
     """Where a lane's part begins, strides being in bytes."""
     offset = builder.mul(stride, ir.Constant(INT64, lane))
-    return builder.inttoptr(builder.add(builder.ptrtoint(base, INT64), offset), ir.IntType(8).as_pointer())
+    return builder.inttoptr(builder.add(builder.ptrtoint(base, INT64), offset), BYTES)
 
 
 def _load(builder: Any, pointer: Any) -> Any:
@@ -174,6 +190,27 @@ def _declared(builder: Any, name: str, arguments: list[ir.Type]) -> Any:
     """An LLVM intrinsic that gives a vector of floats."""
     kind = ir.FunctionType(VECTOR, arguments)
     return builder.module.globals.get(name) or ir.Function(builder.module, kind, name)
+
+
+_panel_6, _panel_4, _panel_2, _panel_1 = (panel(n) for n in PANELS)
+
+
+@compiled
+def add_product(lanes, y, weights, which, x, slot):
+    """y[lane] += weights[which] x[slot, lane] for so many lanes."""
+    for tile in range(weights.shape[1]):
+        row, lane = tile * TILE, 0
+        while lane + 6 <= lanes:
+            _panel_6(y, (lane, row), weights, (which, tile, 0, 0), x, (slot, lane, 0))
+            lane += 6
+        if lane + 4 <= lanes:
+            _panel_4(y, (lane, row), weights, (which, tile, 0, 0), x, (slot, lane, 0))
+            lane += 4
+        if lane + 2 <= lanes:
+            _panel_2(y, (lane, row), weights, (which, tile, 0, 0), x, (slot, lane, 0))
+            lane += 2
+        if lane < lanes:
+            _panel_1(y, (lane, row), weights, (which, tile, 0, 0), x, (slot, lane, 0))
 
 
 def packed(weights: np.ndarray, rows: int, columns: int) -> np.ndarray:
