@@ -31,10 +31,10 @@ import numpy as np
 import torch
 from timing import in_turn
 
+from vocoder import products
 from vocoder.commands import cli
 from vocoder.distributions import MixtureOfLogistics
 from vocoder.engines import pick_engine
-from vocoder.engines.kernels import products
 from vocoder.mel import PRESETS
 from vocoder.model import ModelConfig, VocoderConfig, VocoderModel, build_model
 from vocoder.settings import from_mapping

@@ -15,11 +15,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from vocoder import load
+from vocoder import load, products
 from vocoder.audio import int16_to_grid, waveform_to_int16
 from vocoder.commands import cli
 from vocoder.engines import Engine, Noise, pick_engine
-from vocoder.engines.kernels import products
 from vocoder.likelihood import NATS_PER_BIT
 from vocoder.model import VocoderModel, extend_edges
 from vocoder.store import Store

@@ -16,6 +16,19 @@ F = np.float32
 compiled = njit(nogil=True, error_model="numpy")  # several threads at once; a division by zero gives infinity
 
 
+class BFloat(ir.Type):
+    """LLVM's bfloat, which llvmlite does not have."""
+
+    def _to_string(self) -> str:
+        return "bfloat"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, BFloat)
+
+    def __hash__(self) -> int:
+        return hash(BFloat)
+
+
 @intrinsic
 def fma(typing_context: Any, a: Any, b: Any, c: Any) -> Any:
     """a b + c, rounded once."""
@@ -65,6 +78,16 @@ def of_bits(typing_context: Any, b: Any) -> Any:
         return builder.bitcast(arguments[0], ir.FloatType())
 
     return types.float32(types.uint32), generate
+
+
+@intrinsic
+def half_bits(typing_context: Any, x: Any) -> Any:
+    """The 16 bits of the nearest bfloat16 (the even one of two), by the processor's own instruction."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.bitcast(builder.fptrunc(arguments[0], BFloat()), ir.IntType(16))
+
+    return types.uint16(types.float32), generate
 
 
 def _exp2_coefficients() -> tuple[np.float32, ...]:

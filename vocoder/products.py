@@ -19,6 +19,7 @@ In bfloat16, k goes in pairs: a vector of float32 takes up the products of two c
 AVX512-BF16).
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -29,7 +30,7 @@ from numba.core import cgutils
 from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 
-from vocoder.functions import compiled
+from vocoder.functions import BFloat, compiled
 
 
 def features() -> set[str]:
@@ -62,20 +63,7 @@ VECTOR = ir.VectorType(FLOAT, WIDTH)
 BYTES = ir.IntType(8).as_pointer()
 
 
-class _BFloat(ir.Type):
-    """LLVM's bfloat, which llvmlite does not have."""
-
-    def _to_string(self) -> str:
-        return "bfloat"
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _BFloat)
-
-    def __hash__(self) -> int:
-        return hash(_BFloat)
-
-
-BF16_PAIRS = ir.VectorType(_BFloat(), 2 * WIDTH)
+BF16_PAIRS = ir.VectorType(BFloat(), 2 * WIDTH)
 
 
 def panel(lanes: int) -> Callable[..., None]:
@@ -232,8 +220,13 @@ def packed_pairs(weights: np.ndarray, rows: int, columns: int) -> np.ndarray:
 
 def aligned(array: np.ndarray) -> np.ndarray:
     """A contiguous copy that begins on a cache line."""
-    memory = np.zeros(array.nbytes + 64, np.uint8)
-    start = -memory.ctypes.data % 64
-    copy = memory[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
+    copy = aligned_zeros(array.shape, array.dtype)
     copy[...] = array
     return copy
+
+
+def aligned_zeros(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    memory = np.zeros(size + 64, np.uint8)
+    start = -memory.ctypes.data % 64
+    return memory[start : start + size].view(dtype).reshape(shape)

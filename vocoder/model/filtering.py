@@ -15,6 +15,7 @@ the plain ones by roundings; in bfloat16 sums of inputs and of weights are round
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -23,32 +24,36 @@ import numpy as np
 class Filtering:
     """How K taps are applied: `samples` outputs come out of P products.
 
-    Product p multiplies the weights `taps[p]` @ w with a sum of two inputs; output j is `outputs[:, j]` @ m.
+    Product p multiplies the weights `taps[p]` @ w with a sum of two inputs. The first `shared` of them are in both
+    outputs, the second of these with its sign changed in one; the others are each in its `target` alone.
     """
 
     samples: int
     taps: np.ndarray  # [P, K]
     inputs: np.ndarray  # [P, 2], which of them
     signs: np.ndarray  # [P, 2], and their factors
-    outputs: np.ndarray  # [P, 2]; only so many columns count as there are samples
+    shared: int
+    target: np.ndarray  # [P], output 0 or 1; of a shared one, which of two places for it
+
+    @property
+    def outputs(self) -> np.ndarray:
+        """[P, 2]: how often product p is in outputs 0 and 1."""
+        alone = np.eye(2, dtype=np.float32)[self.target]
+        alone[: self.shared] = np.array([[1, 1], [1, -1]])[: self.shared]
+        return alone
 
 
 def filtering(kernel_size: int) -> Filtering:
     """The fewest products for two or three taps; a product for each where there are more of them, or one."""
     if kernel_size == 3:
-        half = [[0.5, 0.5, 0.5], [0.5, -0.5, 0.5]]
-        return _of(2, [[1, 0, 0], *half, [0, 0, 1]], [(0, 2), (1, 2), (2, 1), (3, 1)], "-+--", "10 11 1- 01")
+        taps = [[0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [1, 0, 0], [0, 0, 1]]
+        return _filtering(2, taps, [(1, 2), (2, 1), (0, 2), (3, 1)], [1, -1, -1, -1], 2, [0, 1, 0, 1])
     if kernel_size == 2:
-        return _of(2, [[1, 0], [1, 1], [0, 1]], [(0, 1), (1, 1), (2, 1)], "-0-", "10 11 01")
-    return _of(1, np.eye(kernel_size), [(k, k) for k in range(kernel_size)], "0" * kernel_size, "10 " * kernel_size)
+        return _filtering(2, [[1, 1], [1, 0], [0, 1]], [(1, 1), (0, 1), (2, 1)], [0, -1, -1], 1, [0, 0, 1])
+    each = range(kernel_size)
+    return _filtering(1, np.eye(kernel_size), [(k, k) for k in each], [0 for _ in each], 0, [0 for _ in each])
 
 
-def _of(samples: int, taps: object, inputs: object, second: str, outputs: str) -> Filtering:
-    factor = {"0": 0, "+": 1, "1": 1, "-": -1}
-    return Filtering(
-        samples,
-        np.array(taps, np.float32),
-        np.array(inputs),
-        np.array([(1, factor[sign]) for sign in second], np.float32),
-        np.array([[factor[sign] for sign in signs] for signs in outputs.split()], np.float32),
-    )
+def _filtering(samples: int, taps: Any, inputs: Any, second: list[int], shared: int, target: list[int]) -> Filtering:
+    signs = np.array([(1, sign) for sign in second], np.float32)
+    return Filtering(samples, np.array(taps, np.float32), np.array(inputs), signs, shared, np.array(target))

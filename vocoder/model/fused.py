@@ -18,12 +18,13 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from vocoder import products
-from vocoder.device import without_autocast
 from vocoder.model import kernels
 from vocoder.model.conditioning import Motion
 from vocoder.model.filtering import Filtering, filtering
+from vocoder.products import TILE
 
 ROOT_HALF = math.sqrt(0.5)
+ONE = np.ones((1, 1), np.float32)  # the only product there is
 
 
 @dataclass(frozen=True)
@@ -116,13 +117,10 @@ class _Layer(torch.autograd.Function):
         ctx.mark_dirty(skips)
         following, z = h.new_empty(batch, samples, residual), h.new_empty(batch, 0 if recompute else samples, gates)
         moving = _Moving.of(motion, knots.shape[1] * len(motion.left) - samples)
-        filter = _packed(way.products(taps), h.dtype)
-        scale = torch.ones_like(bias)
-        scale[:residual] = ROOT_HALF
-        rows = _in_tiles(out * scale[:, None], residual)
-        biases = _in_tiles(bias * scale, residual)
-        arrays = (_array(h), _array(heard), dilation, *way.numbers, filter, _array(knots), *moving)
-        _run(kernels.layer, *arrays, _packed(rows[None], h.dtype), _array(biases), *map(_array, (z, following, skips)))
+        arrays = (_array(h), _array(heard), dilation, *way.numbers, way.packed(taps, h.dtype), _array(knots), *moving)
+        rows, biases = (_in_tiles(part, residual) for part in (out, bias))
+        single = _packed(rows.t().contiguous()[None], ONE, h.dtype)
+        _run(kernels.layer, *arrays, single, _array(biases), *map(_array, (z, following, skips)))
         ctx.save_for_backward(h, heard, knots, taps, out, z)
         ctx.moving, ctx.dilation, ctx.same = moving, dilation, heard is h
         return following, skips
@@ -136,42 +134,50 @@ class _Layer(torch.autograd.Function):
         way, nothing = _way(taps.shape[1] // residual), h.new_empty(batch, 0, residual)
         if not z.shape[1]:
             z = h.new_empty(batch, samples, gates)
-            _convolve(z, heard, 0, dilation, way, way.products(taps), nothing)
+            _convolve(z, heard, 0, dilation, way, way.packed(taps, h.dtype), nothing)
         y, dz, dknots = h.new_empty(batch, samples, gates // 2), torch.empty_like(z), torch.zeros_like(knots)
-        arrays = map(_array, (dfollowing, dsums))
-        back = _packed(_backwards(out, residual)[None], h.dtype)
-        _run(kernels.gate_backward, *arrays, back, _array(z), _array(knots), *ctx.moving, *map(_array, (y, dz, dknots)))
-        dtaps = way.gradient(_correlated(dz, heard, 0, dilation, way, len(way.filtering.taps)))
-        single = _way(1)
-        dout = torch.cat(
-            [
-                _correlated(dfollowing, y, 0, 1, single, 1)[0] * ROOT_HALF,
-                _correlated(dsums, y, samples - dsums.shape[1], 1, single, 1)[0],
-            ]
-        )
-        dbias = torch.cat([dfollowing.sum((0, 1), dtype=torch.float32) * ROOT_HALF, dsums.sum((0, 1))])
+        dbias = torch.zeros(batch, knots.shape[1], residual)
+        back = _packed(_by_pairs(out, residual)[None], ONE, h.dtype)
+        arrays = (*map(_array, (dfollowing, dsums)), back, *map(_array, (z, knots)), *ctx.moving)
+        _run(kernels.gate_backward, *arrays, *map(_array, (y, dz, dknots, dbias)))
+        dtaps = _gradient_of_filter(dz, heard, dilation, way)
+        dout = _gradient_of_out(dfollowing, dsums, y)
+        dbias = torch.cat([dbias.sum((0, 1)) * ROOT_HALF, dsums.sum((0, 1))])
         dheard, dh = torch.empty_like(h), None
-        reversed = way.reversed(taps)
-        _convolve(dheard, dz, samples - h.shape[1], dilation, way, reversed, dfollowing if ctx.same else nothing)
+        reversed, added = way.reversed(taps, h.dtype), dfollowing if ctx.same else nothing
+        _convolve(dheard, dz, samples - h.shape[1], dilation, way, reversed, added)
         if not ctx.same:
             dh = F.pad(dfollowing * ROOT_HALF, (0, 0, h.shape[1] - samples, 0))
         return (dheard if ctx.same else dh, None if ctx.same else dheard, dsums, dknots, dtaps, dout, dbias, None, None, None)
 
 
-def _convolve(result: Tensor, x: Tensor, shift: int, dilation: int, way: "_Way", taps: Tensor, added: Tensor) -> None:
-    filter = _packed(taps, x.dtype)
-    _run(kernels.convolve, _array(x), shift, dilation, *way.numbers, filter, _array(result), _array(added), kernels.ROOT_HALF)
+def _convolve(
+    result: Tensor, x: Tensor, shift: int, dilation: int, way: "_Way", filter: np.ndarray, added: Tensor
+) -> None:
+    arrays = (*way.numbers, filter, _array(result), _array(added))
+    _run(kernels.convolve, _array(x), shift, dilation, *arrays, kernels.ROOT_HALF)
 
 
-def _correlated(left: Tensor, right: Tensor, shift: int, dilation: int, way: "_Way", count: int) -> Tensor:
-    """The products of what came out, left, and what went in, right, summed over time [count, left's channels, right's]."""
-    lanes, width = left.shape[2], right.shape[2]
-    total = torch.zeros(count, lanes, _whole(width, products.TILE))
-    pairs = right.dtype == torch.bfloat16
-    like = np.zeros(kernels.DEPTH // (2 if pairs else 1), np.uint32 if pairs else np.float32)
-    blocks = -(-torch.get_num_threads() // count)
-    _run(kernels.correlate, _array(left), _array(right), shift, dilation, *way.numbers, blocks, like, total.numpy())
-    return total[:, :, :width]
+def _gradient_of_filter(dz: Tensor, x: Tensor, dilation: int, way: "_Way") -> Tensor:
+    products = len(way.filtering.taps)
+    total = torch.zeros(products, dz.shape[2], _whole(x.shape[2], TILE))
+    blocks = -(-torch.get_num_threads() // products)
+    _run(kernels.filter_gradient, _array(dz), _array(x), dilation, *way.numbers, blocks, _like(x), total.numpy())
+    return way.gradient(total[..., : x.shape[2]])
+
+
+def _gradient_of_out(dfollowing: Tensor, dsums: Tensor, y: Tensor) -> Tensor:
+    totals = [torch.zeros(x.shape[2], _whole(y.shape[2], TILE)) for x in (dfollowing, dsums)]
+    blocks = -(-torch.get_num_threads() // 2)
+    _run(kernels.out_gradient, *map(_array, (dfollowing, dsums, y)), blocks, _like(y), *map(_array, totals))
+    return torch.cat([totals[0] * ROOT_HALF, totals[1]])[:, : y.shape[2]]
+
+
+def _like(x: Tensor) -> np.ndarray:
+    """Says how many groups, and in what, a sum over time takes at once."""
+    if x.dtype == torch.bfloat16:
+        return np.zeros(kernels.DEPTH // 2, np.uint32)
+    return np.zeros(kernels.DEPTH, np.float32)
 
 
 @dataclass(frozen=True)
@@ -185,17 +191,15 @@ class _Way:
     def kernel_size(self) -> int:
         return self.filtering.taps.shape[1]
 
-    def products(self, taps: Tensor) -> Tensor:
-        """The weights of the products [P, G, R], of [G, K R]."""
-        with without_autocast(taps.device):
-            each = taps.unflatten(1, (self.kernel_size, -1))
-            return torch.einsum("pk,gkr->pgr", torch.from_numpy(self.filtering.taps), each)
+    def packed(self, taps: Tensor, dtype: torch.dtype) -> np.ndarray:
+        """The weights [G, K R] of the taps as those of the products."""
+        each = taps.detach().t().contiguous().unflatten(0, (self.kernel_size, -1))
+        return _packed(each, self.filtering.taps, dtype)
 
-    def reversed(self, taps: Tensor) -> Tensor:
-        """The same for the filter that brings gradients back, [P, R, G]."""
-        with without_autocast(taps.device):
-            each = taps.unflatten(1, (self.kernel_size, -1)).flip(1)
-            return torch.einsum("pk,gkr->prg", torch.from_numpy(self.filtering.taps), each)
+    def reversed(self, taps: Tensor, dtype: torch.dtype) -> np.ndarray:
+        """The same for the filter that brings gradients back: later taps first, from G channels to R."""
+        each = taps.detach().contiguous().unflatten(1, (self.kernel_size, -1)).transpose(0, 1)
+        return _packed(each, np.ascontiguousarray(self.filtering.taps[:, ::-1]), dtype)
 
     def gradient(self, products: Tensor) -> Tensor:
         """Of the taps [G, K R], of the weights of the products [P, G, R or more]."""
@@ -206,7 +210,7 @@ class _Way:
 @cache
 def _way(kernel_size: int) -> _Way:
     way = filtering(kernel_size)
-    return _Way(way, kernels.Way(way.samples, way.inputs, way.signs, way.outputs))
+    return _Way(way, kernels.Way(way.samples, way.inputs, way.signs, way.outputs, way.shared, way.target))
 
 
 class _Moving(NamedTuple):
@@ -219,29 +223,27 @@ class _Moving(NamedTuple):
         return cls(motion.left.numpy(), motion.weights.numpy(), first)
 
 
-def _packed(weights: Tensor, dtype: torch.dtype) -> np.ndarray:
-    """Weights [P, rows, k] as the products read them, [P, tile, k, rows of the tile]; in bfloat16 [..., k / 2, ...]."""
-    count, rows, columns = weights.shape
-    tile, height, width = products.TILE, _whole(rows, products.TILE), _whole(columns, 2)
-    filled = weights.detach().new_zeros(count, height, width)
-    filled[:, :rows, :columns] = weights.detach()
-    if dtype == torch.float32:
-        return filled.view(count, -1, tile, width).transpose(2, 3).contiguous().numpy()
-    pairs = filled.to(dtype).view(count, -1, tile, width // 2, 2).transpose(2, 3).contiguous()
-    return pairs.view(torch.int32)[..., 0].numpy().view(np.uint32)
+def _packed(weights: Tensor, taps: np.ndarray, dtype: torch.dtype) -> np.ndarray:
+    """taps [P, K] @ weights [K, k, rows] as the products read them, [P, tile, k, rows of the tile]; in bfloat16 by
+    pairs of k."""
+    shape, pairs = (len(taps), _whole(weights.shape[2], TILE) // TILE), dtype == torch.bfloat16
+    depth = -(-weights.shape[1] // 2) if pairs else weights.shape[1]
+    packed = products.aligned_zeros((*shape, depth, TILE), np.uint32 if pairs else np.float32)
+    _run(kernels.pack, weights.numpy(), taps, packed)
+    return packed
 
 
 def _in_tiles(weights: Tensor, residual: int) -> Tensor:
-    """Rows for residual and skip channels, each filled up to whole tiles."""
-    parts = weights.detach()[:residual], weights.detach()[residual:]
+    """Rows for residual channels, which are halved in power, and for skips, each filled up to whole tiles."""
+    parts = weights.detach()[:residual] * ROOT_HALF, weights.detach()[residual:]
     pad = (0, 0) * (weights.dim() - 1)
-    return torch.cat([F.pad(part, (*pad, 0, -len(part) % products.TILE)) for part in parts])
+    return torch.cat([F.pad(part, (*pad, 0, -len(part) % TILE)) for part in parts])
 
 
-def _backwards(out: Tensor, residual: int) -> Tensor:
-    """[Z, k], from gradients of residual and skip channels, each filled up to whole pairs, to those of the gate."""
+def _by_pairs(out: Tensor, residual: int) -> Tensor:
+    """The same, each filled up to whole pairs."""
     parts = out.detach()[:residual] * ROOT_HALF, out.detach()[residual:]
-    return torch.cat([F.pad(part, (0, 0, 0, len(part) % 2)) for part in parts]).t()
+    return torch.cat([F.pad(part, (0, 0, 0, len(part) % 2)) for part in parts])
 
 
 def _whole(channels: int, unit: int) -> int:

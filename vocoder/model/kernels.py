@@ -23,13 +23,14 @@ from numba import njit, prange, types
 from numba.extending import overload
 
 from vocoder import functions, products
-from vocoder.functions import LOG2_E, bfloat16, compiled, exp2, gated, of_bits
+from vocoder.functions import LOG2_E, bfloat16, compiled, exp2, gated, half_bits, of_bits
 from vocoder.products import TILE, add_product
 
 F = np.float32
 ROOT_HALF = F(math.sqrt(0.5))
+inlined = njit(nogil=True, error_model="numpy", inline="always")  # what is done for single rows
 STRETCH = 96  # groups, or samples, that are done at once: their sums lie in the second cache, and a product's in the first
-DEPTH = 128  # groups that a gradient of weights is summed over at once; even
+DEPTH = 64  # groups that a gradient of weights is summed over at once; even
 
 
 def wide(x):
@@ -37,7 +38,11 @@ def wide(x):
 
 
 def narrow(x, like):
-    """The other way round, for an array of such; in uint32 the upper half is left for another."""
+    """The other way round, for an array of such."""
+
+
+def half(x):
+    """The bits of a bfloat16, or of the nearest one to a float32."""
 
 
 def halves(array):
@@ -54,8 +59,15 @@ def _wide(x):
 @overload(narrow, inline="always")
 def _narrow(x, like):
     if like.dtype == types.uint16:
-        return lambda x, like: np.uint16(bfloat16(x) >> np.uint32(16))
+        return lambda x, like: half_bits(x)
     return lambda x, like: x
+
+
+@overload(half, inline="always")
+def _half(x):
+    if x == types.uint16:
+        return lambda x: x
+    return lambda x: half_bits(x)
 
 
 @overload(halves)
@@ -85,6 +97,8 @@ class Way(NamedTuple):
     inputs: np.ndarray
     signs: np.ndarray
     outputs: np.ndarray
+    shared: int
+    target: np.ndarray
 
 
 @compiled
@@ -107,33 +121,80 @@ def _placed(t, samples, factor):
 @compiled
 def _combine(target, x, b, q, n, shift, count, dilation, inputs, signs):
     """target[i] = two of the inputs of group q + i with their signs, for n groups; inputs are x[b, shift ...]."""
-    samples, width = x.shape[1:]
+    samples = x.shape[1]
     for i in range(n):
         t = _beginning(q + i, count, dilation) + shift
         one, a = _placed(t + inputs[0] * dilation, samples, signs[0])
         two, c = _placed(t + inputs[1] * dilation, samples, signs[1])
-        for j in range(width):
-            target[i, j] = narrow(a * wide(x[b, one, j]) + c * wide(x[b, two, j]), target)
+        _add(target[i], x[b, one], a, x[b, two], c)
+
+
+@inlined
+def _add(target, one, a, two, c):
+    for j in range(len(one)):
+        target[j] = narrow(a * wide(one[j]) + c * wide(two[j]), target)
 
 
 @compiled
 def _filter(sums, combined, x, b, q, n, shift, weights, dilation, way):
     """sums [P, n, rows]: the products of n groups from q on."""
+    sums[:, :n] = F(0)
     for p in range(len(weights)):
+        if p == way.shared:
+            _share(sums, n, p)
         _combine(halves(combined[0]), x, b, q, n, shift, way.samples, dilation, way.inputs[p], way.signs[p])
-        sums[p, :n] = F(0)
-        add_product(n, sums[p], weights, p, combined, 0)
+        add_product(n, sums[way.target[p]], weights, p, combined, 0)
 
 
 @compiled
-def _collect(row, sums, i, outputs, j):
-    """row = output j of group i."""
-    row[:] = F(0)
-    for p in range(len(sums)):
-        factor = outputs[p, j]
-        if factor != F(0):
-            for k in range(len(row)):
-                row[k] += factor * sums[p, i, k]
+def _share(sums, n, shared):
+    """The products so far are in both outputs, the second with its sign changed in one of them."""
+    for i in range(n if shared else 0):
+        for k in range(sums.shape[2]):
+            one, two = sums[0, i, k], sums[1, i, k]
+            sums[0, i, k] = one + two
+            sums[1, i, k] = one - two
+
+
+@inlined
+def _add_times(row, other, factor):
+    for k in range(len(other)):
+        row[k] += factor * wide(other[k])
+
+
+# Weights as the products read them
+
+
+@compiled
+def _pack(worker, workers, weights, taps, packed):
+    """packed [P, tile, k, rows of the tile] = taps [P, K] @ weights [K, k, rows], in float32 or in pairs of bfloat16."""
+    for part in range(worker, packed.shape[0] * packed.shape[1], workers):
+        p, tile = part // packed.shape[1], part % packed.shape[1]
+        pack_tile(packed[p, tile], weights[:, :, tile * TILE : (tile + 1) * TILE], taps[p])
+
+
+def pack_tile(target, weights, taps):
+    pass
+
+
+@overload(pack_tile, jit_options={"nogil": True, "error_model": "numpy"})
+def _pack_tile(target, weights, taps):
+    def as_they_are(target, weights, taps):
+        for k in range(weights.shape[1]):
+            target[k] = F(0)
+            for c in range(len(taps)):
+                _add_times(target[k], weights[c, k], taps[c])
+
+    def in_pairs(target, weights, taps):
+        pair = np.zeros((2, TILE), F)
+        for k in range(0, weights.shape[1], 2):
+            pair[:] = F(0)
+            for c in range(len(taps)):
+                for i in range(min(2, weights.shape[1] - k)):
+                    _add_times(pair[i], weights[c, k + i], taps[c])
+            _add_pairs(target[k // 2], pair[0], F(1), pair[0], F(0), pair[1], F(1), pair[1], F(0))
+
+    return in_pairs if target.dtype == types.uint32 else as_they_are
 
 
 # A layer, forwards
@@ -141,15 +202,15 @@ def _collect(row, sums, i, outputs, j):
 
 @compiled
 def _layer(
-    worker, workers, h, heard, dilation, count, inputs, signs, outputs, filter,
+    worker, workers, h, heard, dilation, count, inputs, signs, outputs, shared, target, filter,
     knots, left, spread, first, out, bias, z, following, skips,
 ):  # fmt: skip
-    way, motion = Way(count, inputs, signs, outputs), (left, spread, first)
+    way, motion = Way(count, inputs, signs, outputs, shared, target), (left, spread, first)
     samples, residual, skip_channels = following.shape[1], following.shape[2], skips.shape[2]
     history, before, first_skip = h.shape[1] - samples, samples - skips.shape[1], _padded(residual)
-    combined, sums = scratch(filter, STRETCH), np.empty((len(filter), STRETCH, filter.shape[1] * TILE), F)
+    combined, sums = scratch(filter, STRETCH), np.empty((2, STRETCH, filter.shape[1] * TILE), F)
     y, outs = scratch(out, 2 * STRETCH), np.empty((2 * STRETCH, out.shape[1] * TILE), F)
-    row, times = np.empty(sums.shape[2], F), np.empty(2 * STRETCH, np.int64)
+    times = np.empty(2 * STRETCH, np.int64)
     groups = _groups(samples, way.samples, dilation)
     stretches = -(-groups // STRETCH)
     for stretch in range(worker, len(h) * stretches, workers):
@@ -160,28 +221,24 @@ def _layer(
             for j in range(way.samples):
                 t = _beginning(q + i, way.samples, dilation) + j * dilation
                 if t < samples:
-                    _collect(row, sums, i, way.outputs, j)
-                    _keep(z, b, t, row)
-                    _gate(row, knots, motion, b, t, halves(y[0])[found])
+                    if z.shape[1]:  # there is room for it
+                        _keep(z[b, t], sums[j, i])
+                    _gate(sums[j, i], knots, motion, b, t, halves(y[0])[found])
                     outs[found] = bias
                     times[found] = t
                     found += 1
         add_product(found, outs, out, 0, y, 0)
         for i in range(found):
             t = times[i]
-            for j in range(residual):
-                following[b, t, j] = narrow(wide(h[b, history + t, j]) * ROOT_HALF + outs[i, j], following)
+            _add(following[b, t], h[b, history + t], ROOT_HALF, outs[i], F(1))
             if t >= before:
-                for j in range(skip_channels):
-                    skips[b, t - before, j] += outs[i, first_skip + j]
+                _add_times(skips[b, t - before], outs[i, first_skip : first_skip + skip_channels], F(1))
 
 
-@compiled
-def _keep(z, b, t, row):
-    """Where there is room for it."""
-    if z.shape[1]:
-        for j in range(z.shape[2]):
-            z[b, t, j] = narrow(row[j], z)
+@inlined
+def _keep(target, row):
+    for j in range(len(target)):
+        target[j] = narrow(row[j], target)
 
 
 @compiled
@@ -191,9 +248,10 @@ def _gate(z, knots, motion, b, t, y):
     f, s, half = (first + t) // len(left), (first + t) % len(left), knots.shape[3] // 2
     p, r = knots[b, f, left[s]], knots[b, f, min(left[s] + 1, knots.shape[2] - 1)]
     v, w = spread[s, 0], spread[s, 1]
+    z_open, p_open, r_open = z[half:], p[half:], r[half:]  # slices, so that no index can be negative
     for j in range(half):
         a = z[j] + v * p[j] + w * r[j]
-        o = z[half + j] + v * p[half + j] + w * r[half + j]
+        o = z_open[j] + v * p_open[j] + w * r_open[j]
         y[j] = narrow(gated(a, o), y)
 
 
@@ -201,11 +259,10 @@ def _gate(z, knots, motion, b, t, y):
 
 
 @compiled
-def _convolve(worker, workers, x, shift, dilation, count, inputs, signs, outputs, filter, result, added, factor):
-    way = Way(count, inputs, signs, outputs)
+def _convolve(worker, workers, x, shift, dilation, count, inputs, signs, outputs, shared, target, filter, result, added, factor):
+    way = Way(count, inputs, signs, outputs, shared, target)
     samples, width, lag = result.shape[1], result.shape[2], result.shape[1] - added.shape[1]
-    combined, sums = scratch(filter, STRETCH), np.empty((len(filter), STRETCH, filter.shape[1] * TILE), F)
-    row = np.empty(sums.shape[2], F)
+    combined, sums = scratch(filter, STRETCH), np.empty((2, STRETCH, filter.shape[1] * TILE), F)
     groups = _groups(samples, way.samples, dilation)
     stretches = -(-groups // STRETCH)
     for stretch in range(worker, len(x) * stretches, workers):
@@ -216,15 +273,13 @@ def _convolve(worker, workers, x, shift, dilation, count, inputs, signs, outputs
             for j in range(way.samples):
                 t = _beginning(q + i, way.samples, dilation) + j * dilation
                 if t < samples:
-                    _collect(row, sums, i, way.outputs, j)
                     if t >= lag:
-                        for k in range(width):
-                            row[k] += factor * wide(added[b, t - lag, k])
-                    _keep(result, b, t, row)
+                        _add_times(sums[j, i], added[b, t - lag], factor)
+                    _keep(result[b, t], sums[j, i])
 
 
 @compiled
-def _gate_backward(worker, workers, dfollowing, dsums, out, z, knots, left, spread, first, y, dz, dknots):
+def _gate_backward(worker, workers, dfollowing, dsums, out, z, knots, left, spread, first, y, dz, dknots, dbias):
     samples, residual, skip_channels = dfollowing.shape[1], dfollowing.shape[2], dsums.shape[2]
     frames, hop, before, first_skip = knots.shape[1], len(left), samples - dsums.shape[1], _even(residual)
     douts, dy = scratch(out, STRETCH), np.empty((STRETCH, out.shape[1] * TILE), F)
@@ -235,10 +290,10 @@ def _gate_backward(worker, workers, dfollowing, dsums, out, z, knots, left, spre
             n = min(STRETCH, end - begin)
             for i in range(n):
                 t, dout = begin + i, halves(douts[0])[i]
-                for j in range(residual):
-                    dout[j] = narrow(wide(dfollowing[b, t, j]), dout)
-                for j in range(skip_channels):
-                    dout[first_skip + j] = narrow(dsums[b, t - before, j] if t >= before else F(0), dout)
+                _add(dout, dfollowing[b, t], F(1), dfollowing[b, t], F(0))
+                _add_times(dbias[b, f], dfollowing[b, t], F(1))
+                skipped = dsums[b, max(t - before, 0)]
+                _add(dout[first_skip:], skipped, F(t >= before), skipped, F(0))
             dy[:n] = F(0)
             add_product(n, dy, out, 0, douts, 0)
             for i in range(n):
@@ -254,10 +309,10 @@ def _gate_backward(worker, workers, dfollowing, dsums, out, z, knots, left, spre
 def _gate_step(z, p, r, spread, dy, y, dz, dp, dr):
     """What the gate lets through of a sample, and the gradients of z and of the two knots around."""
     half, v, w = len(z) // 2, spread[0], spread[1]
+    z_open, p_open, r_open, dz_open, dp_open, dr_open = z[half:], p[half:], r[half:], dz[half:], dp[half:], dr[half:]
     for j in range(half):
-        k = half + j
         a = wide(z[j]) + v * p[j] + w * r[j]
-        o = wide(z[k]) + v * p[k] + w * r[k]
+        o = wide(z_open[j]) + v * p_open[j] + w * r_open[j]
         ea = exp2(min(max(a * (F(-2) * LOG2_E), F(-60)), F(60)))
         eo = exp2(min(max(o * -LOG2_E, F(-60)), F(60)))
         quotient = F(1) / ((F(1) + ea) * (F(1) + eo))
@@ -267,12 +322,12 @@ def _gate_step(z, p, r, spread, dy, y, dz, dp, dr):
         do = g * tanh * (F(1) - sigmoid)
         y[j] = narrow(tanh * sigmoid, y)
         dz[j] = narrow(da, dz)
-        dz[k] = narrow(do, dz)
+        dz_open[j] = narrow(do, dz)
         dp[j] += v * da
-        dp[k] += v * do
+        dp_open[j] += v * do
         if w != F(0):
             dr[j] += w * da
-            dr[k] += w * do
+            dr_open[j] += w * do
 
 
 def gather(target, x, b, q, shift, count, dilation, inputs, signs, begin, end):
@@ -288,8 +343,10 @@ def _gather(target, x, b, q, shift, count, dilation, inputs, signs, begin, end):
             t = _beginning(q + i, count, dilation) + shift
             one, a = _placed(t + inputs[0] * dilation, samples, signs[0])
             two, c = _placed(t + inputs[1] * dilation, samples, signs[1])
-            for j in range(begin, end):
-                target[i, j - begin] = a * wide(x[b, one, j]) + c * wide(x[b, two, j])
+            for tile in range(len(target)):
+                start = begin + tile * target.shape[2]
+                stop = min(start + target.shape[2], end)
+                _add(target[tile, i], x[b, one, start:stop], a, x[b, two, start:stop], c)
 
     def in_pairs(target, x, b, q, shift, count, dilation, inputs, signs, begin, end):
         samples = x.shape[1]
@@ -300,32 +357,70 @@ def _gather(target, x, b, q, shift, count, dilation, inputs, signs, begin, end):
             two, c = _placed(t + inputs[1] * dilation, samples, signs[1])
             three, d = _placed(u + inputs[0] * dilation, samples, signs[0])
             four, e = _placed(u + inputs[1] * dilation, samples, signs[1])
-            for j in range(begin, end):
-                low = a * wide(x[b, one, j]) + c * wide(x[b, two, j])
-                high = d * wide(x[b, three, j]) + e * wide(x[b, four, j])
-                target[i, j - begin] = (bfloat16(low) >> np.uint32(16)) | (bfloat16(high) & np.uint32(0xFFFF0000))
+            for tile in range(len(target)):
+                start = begin + tile * target.shape[2]
+                stop = min(start + target.shape[2], end)
+                first, second = x[b, one, start:stop], x[b, two, start:stop]
+                _add_pairs(target[tile, i], first, a, second, c, x[b, three, start:stop], d, x[b, four, start:stop], e)
 
     return in_pairs if target.dtype == types.uint32 else as_they_are
 
 
+@inlined
+def _add_pairs(target, one, a, two, c, three, d, four, e):
+    if a == F(1) and d == F(1) and c == F(0) and e == F(0):
+        for j in range(len(one)):
+            target[j] = np.uint32(half(one[j])) | np.uint32(half(three[j])) << np.uint32(16)
+    else:
+        for j in range(len(one)):
+            low, high = a * wide(one[j]) + c * wide(two[j]), d * wide(three[j]) + e * wide(four[j])
+            target[j] = bfloat16(low) >> np.uint32(16) | bfloat16(high) & np.uint32(0xFFFF0000)
+
+
 @compiled
-def _correlate(worker, workers, left, right, shift, dilation, count, inputs, signs, outputs, blocks, like, total):
-    way = Way(count, inputs, signs, outputs)
-    products, lanes, width = total.shape
-    rows = -(-lanes // blocks)
-    deep = len(like)
-    l, r = np.zeros((1, deep, rows), like.dtype), np.zeros((1, deep, width), like.dtype)  # noqa: E741
-    tiles = r.reshape(1, deep, width // TILE, TILE).transpose(0, 2, 1, 3)
-    groups = _groups(left.shape[1], way.samples, dilation)
-    ends = np.array([0, 1])
-    for part in range(worker, products * blocks, workers):
-        p, begin = part // blocks, part % blocks * rows
-        end = min(lanes, begin + rows)
-        for b in range(len(left)):
-            for q in range(0, groups, DEPTH):
-                gather(l[0], left, b, q, 0, way.samples, dilation, ends, way.outputs[p], begin, end)
-                gather(r[0], right, b, q, shift, way.samples, dilation, way.inputs[p], way.signs[p], 0, right.shape[2])
-                add_product(end - begin, total[p, begin:end], tiles, 0, l.transpose(0, 2, 1), 0)
+def _filter_gradient(
+    worker, workers, dz, x, dilation, count, inputs, signs, outputs, shared, target, blocks, like, total
+):  # fmt: skip
+    products, gates = total.shape[:2]
+    rows, groups, ends = -(-gates // blocks), _groups(dz.shape[1], count, dilation), np.array([0, 1])
+    left, right = _sides(like, rows, total.shape[2])
+    for b in range(len(dz)):
+        for q in range(0, groups, DEPTH):
+            for part in range(worker, products * blocks, workers):
+                p, begin = part // blocks, part % blocks * rows
+                end = min(gates, begin + rows)
+                gather(left, dz, b, q, 0, count, dilation, ends, outputs[p], begin, end)
+                gather(right[0], x, b, q, 0, count, dilation, inputs[p], signs[p], 0, x.shape[2])
+                add_product(end - begin, total[p, begin:end], right, 0, left.transpose(0, 2, 1), 0)
+
+
+@compiled
+def _out_gradient(worker, workers, dfollowing, dsums, y, blocks, like, dfollowing_total, dsums_total):
+    for part in range(worker, 2 * blocks, workers):
+        if part % 2:
+            _outer(dsums, y, y.shape[1] - dsums.shape[1], part // 2, blocks, like, dsums_total)
+        else:
+            _outer(dfollowing, y, 0, part // 2, blocks, like, dfollowing_total)
+
+
+@compiled
+def _outer(x, y, shift, block, blocks, like, total):
+    rows, ends, alone = -(-x.shape[2] // blocks), np.array([0, 0]), np.array([1, 0], F)
+    begin = block * rows
+    end = min(x.shape[2], begin + rows)
+    left, right = _sides(like, rows, total.shape[1])
+    for b in range(len(x)):
+        for t in range(0, x.shape[1], DEPTH):
+            gather(left, x, b, t, 0, 1, 1, ends, alone, begin, end)
+            gather(right[0], y, b, t, shift, 1, 1, ends, alone, 0, y.shape[2])
+            add_product(end - begin, total[begin:end], right, 0, left.transpose(0, 2, 1), 0)
+
+
+@compiled
+def _sides(like, lanes, width):
+    """Room for DEPTH groups of lanes and of rows; lanes of different groups are kept from sharing a set of the cache."""
+    left = np.zeros((1, len(like), lanes + 16), like.dtype)
+    return left, np.zeros((1, width // TILE, len(like), TILE), like.dtype)
 
 
 @compiled
@@ -357,6 +452,6 @@ def _shared(part: Callable[..., None], sources: int) -> Callable[..., None]:
 
 FILES = (Path(__file__), Path(functions.__file__), Path(products.__file__))
 SOURCES = sum(zlib.crc32(file.read_bytes()) for file in FILES)
-layer, convolve, gate_backward, correlate = (
-    _shared(part, SOURCES) for part in (_layer, _convolve, _gate_backward, _correlate)
+pack, layer, convolve, gate_backward, filter_gradient, out_gradient = (
+    _shared(part, SOURCES) for part in (_pack, _layer, _convolve, _gate_backward, _filter_gradient, _out_gradient)
 )
