@@ -90,6 +90,42 @@ def half_bits(typing_context: Any, x: Any) -> Any:
     return types.uint16(types.float32), generate
 
 
+@intrinsic
+def paired(typing_context: Any, low: Any, high: Any) -> Any:
+    """16 bits each, as 32; numba's own shifts go by 64."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        low, high = (builder.zext(argument, ir.IntType(32)) for argument in arguments)
+        return builder.or_(low, builder.shl(high, ir.Constant(ir.IntType(32), 16)))
+
+    return types.uint32(types.uint16, types.uint16), generate
+
+
+@intrinsic
+def upper_halves(typing_context: Any, low: Any, high: Any) -> Any:
+    """The upper 16 bits of each of two, as 32."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        int32 = ir.IntType(32)
+        low = builder.lshr(arguments[0], ir.Constant(int32, 16))
+        return builder.or_(low, builder.and_(arguments[1], ir.Constant(int32, 0xFFFF0000)))
+
+    return types.uint32(types.uint32, types.uint32), generate
+
+
+@intrinsic
+def rounded_up(typing_context: Any, x: Any) -> Any:
+    """A float32's bits with the nearest bfloat16 (the even one of two) in the upper half; the lower half is not cleared."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        int32 = ir.IntType(32)
+        b = builder.bitcast(arguments[0], int32)
+        odd = builder.and_(builder.lshr(b, ir.Constant(int32, 16)), ir.Constant(int32, 1))
+        return builder.add(builder.add(b, ir.Constant(int32, 0x7FFF)), odd)
+
+    return types.uint32(types.float32), generate
+
+
 def _exp2_coefficients() -> tuple[np.float32, ...]:
     """Of the polynomial of degree 6 that meets 2^f best on |f| <= 1/2 (at Chebyshev's points), highest power first."""
     fitted = np.polynomial.Chebyshev.interpolate(lambda f: 2.0 ** (f / 2), 6).convert(kind=np.polynomial.Polynomial)

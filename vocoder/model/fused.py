@@ -136,13 +136,11 @@ class _Layer(torch.autograd.Function):
             z = h.new_empty(batch, samples, gates)
             _convolve(z, heard, 0, dilation, way, way.packed(taps, h.dtype), nothing)
         y, dz, dknots = h.new_empty(batch, samples, gates // 2), torch.empty_like(z), torch.zeros_like(knots)
-        dbias = torch.zeros(batch, knots.shape[1], residual)
         back = _packed(_by_pairs(out, residual)[None], ONE, h.dtype)
         arrays = (*map(_array, (dfollowing, dsums)), back, *map(_array, (z, knots)), *ctx.moving)
-        _run(kernels.gate_backward, *arrays, *map(_array, (y, dz, dknots, dbias)))
+        _run(kernels.gate_backward, *arrays, *map(_array, (y, dz, dknots)))
         dtaps = _gradient_of_filter(dz, heard, dilation, way)
-        dout = _gradient_of_out(dfollowing, dsums, y)
-        dbias = torch.cat([dbias.sum((0, 1)) * ROOT_HALF, dsums.sum((0, 1))])
+        dout, dbias = _gradient_of_out(dfollowing, dsums, y)
         dheard, dh = torch.empty_like(h), None
         reversed, added = way.reversed(taps, h.dtype), dfollowing if ctx.same else nothing
         _convolve(dheard, dz, samples - h.shape[1], dilation, way, reversed, added)
@@ -166,11 +164,16 @@ def _gradient_of_filter(dz: Tensor, x: Tensor, dilation: int, way: "_Way") -> Te
     return way.gradient(total[..., : x.shape[2]])
 
 
-def _gradient_of_out(dfollowing: Tensor, dsums: Tensor, y: Tensor) -> Tensor:
+def _gradient_of_out(dfollowing: Tensor, dsums: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    residual = dfollowing.shape[2]
+    dbias = torch.zeros(residual + dsums.shape[2])
     totals = [torch.zeros(x.shape[2], _whole(y.shape[2], TILE)) for x in (dfollowing, dsums)]
     blocks = -(-torch.get_num_threads() // 2)
-    _run(kernels.out_gradient, *map(_array, (dfollowing, dsums, y)), blocks, _like(y), *map(_array, totals))
-    return torch.cat([totals[0] * ROOT_HALF, totals[1]])[:, : y.shape[2]]
+    _run(kernels.out_gradient, *map(_array, (dfollowing, dsums, y)), blocks, _like(y), *map(_array, (*totals, dbias)))
+    dout = torch.cat(totals)[:, : y.shape[2]]
+    for gradient in (dout, dbias):
+        gradient[:residual] *= ROOT_HALF
+    return dout, dbias
 
 
 def _like(x: Tensor) -> np.ndarray:
@@ -263,4 +266,4 @@ def _run(loops: Any, *arguments: Any) -> None:
     numba.set_num_threads(min(threads, most))
     if torch.get_num_threads() != threads:
         torch.set_num_threads(threads)
-    loops(min(threads, most), arguments)
+    loops(min(threads, most), *arguments)

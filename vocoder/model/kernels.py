@@ -23,14 +23,15 @@ from numba import njit, prange, types
 from numba.extending import overload
 
 from vocoder import functions, products
-from vocoder.functions import LOG2_E, bfloat16, compiled, exp2, gated, half_bits, of_bits
+from vocoder.functions import LOG2_E, compiled, exp2, fma, gated, half_bits, of_bits, paired, rounded_up, upper_halves
 from vocoder.products import TILE, add_product
 
 F = np.float32
 ROOT_HALF = F(math.sqrt(0.5))
+ONLY_PRANGE = dict.fromkeys(("comprehension", "reduction", "inplace_binop", "setitem", "numpy", "stencil", "fusion"), False) | {"prange": True}
 inlined = njit(nogil=True, error_model="numpy", inline="always")  # what is done for single rows
 STRETCH = 96  # groups, or samples, that are done at once: their sums lie in the second cache, and a product's in the first
-DEPTH = 64  # groups that a gradient of weights is summed over at once; even
+DEPTH = 128  # groups that a gradient of weights is summed over at once; even
 
 
 def wide(x):
@@ -132,10 +133,10 @@ def _combine(target, x, b, q, n, shift, count, dilation, inputs, signs):
 @inlined
 def _add(target, one, a, two, c):
     for j in range(len(one)):
-        target[j] = narrow(a * wide(one[j]) + c * wide(two[j]), target)
+        target[j] = narrow(fma(c, wide(two[j]), a * wide(one[j])), target)
 
 
-@compiled
+@inlined
 def _filter(sums, combined, x, b, q, n, shift, weights, dilation, way):
     """sums [P, n, rows]: the products of n groups from q on."""
     sums[:, :n] = F(0)
@@ -165,7 +166,7 @@ def _add_times(row, other, factor):
 # Weights as the products read them
 
 
-@compiled
+@inlined
 def _pack(worker, workers, weights, taps, packed):
     """packed [P, tile, k, rows of the tile] = taps [P, K] @ weights [K, k, rows], in float32 or in pairs of bfloat16."""
     for part in range(worker, packed.shape[0] * packed.shape[1], workers):
@@ -200,7 +201,7 @@ def _pack_tile(target, weights, taps):
 # A layer, forwards
 
 
-@compiled
+@inlined
 def _layer(
     worker, workers, h, heard, dilation, count, inputs, signs, outputs, shared, target, filter,
     knots, left, spread, first, out, bias, z, following, skips,
@@ -224,7 +225,7 @@ def _layer(
                     if z.shape[1]:  # there is room for it
                         _keep(z[b, t], sums[j, i])
                     _gate(sums[j, i], knots, motion, b, t, halves(y[0])[found])
-                    outs[found] = bias
+                    _keep(outs[found], bias)
                     times[found] = t
                     found += 1
         add_product(found, outs, out, 0, y, 0)
@@ -258,7 +259,7 @@ def _gate(z, knots, motion, b, t, y):
 # Backwards
 
 
-@compiled
+@inlined
 def _convolve(worker, workers, x, shift, dilation, count, inputs, signs, outputs, shared, target, filter, result, added, factor):
     way = Way(count, inputs, signs, outputs, shared, target)
     samples, width, lag = result.shape[1], result.shape[2], result.shape[1] - added.shape[1]
@@ -278,8 +279,8 @@ def _convolve(worker, workers, x, shift, dilation, count, inputs, signs, outputs
                     _keep(result[b, t], sums[j, i])
 
 
-@compiled
-def _gate_backward(worker, workers, dfollowing, dsums, out, z, knots, left, spread, first, y, dz, dknots, dbias):
+@inlined
+def _gate_backward(worker, workers, dfollowing, dsums, out, z, knots, left, spread, first, y, dz, dknots):
     samples, residual, skip_channels = dfollowing.shape[1], dfollowing.shape[2], dsums.shape[2]
     frames, hop, before, first_skip = knots.shape[1], len(left), samples - dsums.shape[1], _even(residual)
     douts, dy = scratch(out, STRETCH), np.empty((STRETCH, out.shape[1] * TILE), F)
@@ -291,7 +292,6 @@ def _gate_backward(worker, workers, dfollowing, dsums, out, z, knots, left, spre
             for i in range(n):
                 t, dout = begin + i, halves(douts[0])[i]
                 _add(dout, dfollowing[b, t], F(1), dfollowing[b, t], F(0))
-                _add_times(dbias[b, f], dfollowing[b, t], F(1))
                 skipped = dsums[b, max(t - before, 0)]
                 _add(dout[first_skip:], skipped, F(t >= before), skipped, F(0))
             dy[:n] = F(0)
@@ -370,14 +370,14 @@ def _gather(target, x, b, q, shift, count, dilation, inputs, signs, begin, end):
 def _add_pairs(target, one, a, two, c, three, d, four, e):
     if a == F(1) and d == F(1) and c == F(0) and e == F(0):
         for j in range(len(one)):
-            target[j] = np.uint32(half(one[j])) | np.uint32(half(three[j])) << np.uint32(16)
+            target[j] = paired(half(one[j]), half(three[j]))
     else:
         for j in range(len(one)):
-            low, high = a * wide(one[j]) + c * wide(two[j]), d * wide(three[j]) + e * wide(four[j])
-            target[j] = bfloat16(low) >> np.uint32(16) | bfloat16(high) & np.uint32(0xFFFF0000)
+            low, high = fma(c, wide(two[j]), a * wide(one[j])), fma(e, wide(four[j]), d * wide(three[j]))
+            target[j] = upper_halves(rounded_up(low), rounded_up(high))
 
 
-@compiled
+@inlined
 def _filter_gradient(
     worker, workers, dz, x, dilation, count, inputs, signs, outputs, shared, target, blocks, like, total
 ):  # fmt: skip
@@ -394,23 +394,28 @@ def _filter_gradient(
                 add_product(end - begin, total[p, begin:end], right, 0, left.transpose(0, 2, 1), 0)
 
 
-@compiled
-def _out_gradient(worker, workers, dfollowing, dsums, y, blocks, like, dfollowing_total, dsums_total):
+@inlined
+def _out_gradient(worker, workers, dfollowing, dsums, y, blocks, like, dfollowing_total, dsums_total, dbias):
     for part in range(worker, 2 * blocks, workers):
         if part % 2:
-            _outer(dsums, y, y.shape[1] - dsums.shape[1], part // 2, blocks, like, dsums_total)
+            _outer(dsums, y, y.shape[1] - dsums.shape[1], part // 2, blocks, like, dsums_total, dbias[dfollowing.shape[2] :])
         else:
-            _outer(dfollowing, y, 0, part // 2, blocks, like, dfollowing_total)
+            _outer(dfollowing, y, 0, part // 2, blocks, like, dfollowing_total, dbias[: dfollowing.shape[2]])
 
 
 @compiled
-def _outer(x, y, shift, block, blocks, like, total):
+def _outer(x, y, shift, block, blocks, like, total, sums):
     rows, ends, alone = -(-x.shape[2] // blocks), np.array([0, 0]), np.array([1, 0], F)
     begin = block * rows
     end = min(x.shape[2], begin + rows)
     left, right = _sides(like, rows, total.shape[1])
+    part = np.zeros(end - begin, F)  # sums over DEPTH samples: adding all of them up one by one would round more
     for b in range(len(x)):
         for t in range(0, x.shape[1], DEPTH):
+            part[:] = F(0)
+            for u in range(t, min(t + DEPTH, x.shape[1])):
+                _add_times(part, x[b, u, begin:end], F(1))
+            _add_times(sums[begin:end], part, F(1))
             gather(left, x, b, t, 0, 1, 1, ends, alone, begin, end)
             gather(right[0], y, b, t, shift, 1, 1, ends, alone, 0, y.shape[2])
             add_product(end - begin, total[begin:end], right, 0, left.transpose(0, 2, 1), 0)
@@ -435,23 +440,56 @@ def _even(channels):
     return channels + channels % 2
 
 
-def _shared(part: Callable[..., None], sources: int) -> Callable[..., None]:
-    """The loops that share out a part's work, kept on disk. numba looks at this file and at what they close over, that
-    is at the CRC, to see whether what it kept is still true."""
+def _kept(sources: int) -> tuple[Callable[..., None], ...]:
+    """The loops that share out the work, kept on disk. numba looks at this file and at what they close over, that is at
+    the CRC, to see whether what it kept is still true."""
 
-    def shared(workers, arguments):
-        workers = workers if sources else 0
-        for worker in prange(workers):
-            part(worker, workers, *arguments)
+    def loop(function):
+        try:
+            return njit(nogil=True, error_model="numpy", parallel=True, cache=True)(function)
+        except RuntimeError:  # there is no folder that they could be kept in
+            return njit(nogil=True, error_model="numpy", parallel=True)(function)
 
-    try:
-        return njit(nogil=True, error_model="numpy", parallel=True, cache=True)(shared)
-    except RuntimeError:  # there is no folder that they could be kept in
-        return njit(nogil=True, error_model="numpy", parallel=True)(shared)
+    @loop
+    def pack(workers, weights, taps, packed):
+        some = workers if sources else 0
+        for worker in prange(some):
+            _pack(worker, workers, weights, taps, packed)
+
+    @loop
+    def layer(workers, h, heard, dilation, count, inputs, signs, outputs, shared, target, filter, knots, left, spread, first, out, bias, z, following, skips):
+        some = workers if sources else 0
+        for worker in prange(some):
+            _layer(worker, workers, h, heard, dilation, count, inputs, signs, outputs, shared, target, filter, knots, left, spread, first, out, bias, z, following, skips)
+
+    @loop
+    def convolve(workers, x, shift, dilation, count, inputs, signs, outputs, shared, target, filter, result, added, factor):
+        some = workers if sources else 0
+        for worker in prange(some):
+            _convolve(worker, workers, x, shift, dilation, count, inputs, signs, outputs, shared, target, filter, result, added, factor)
+
+    @loop
+    def gate_backward(workers, dfollowing, dsums, out, z, knots, left, spread, first, y, dz, dknots):
+        some = workers if sources else 0
+        for worker in prange(some):
+            _gate_backward(worker, workers, dfollowing, dsums, out, z, knots, left, spread, first, y, dz, dknots)
+
+    @loop
+    def filter_gradient(workers, dz, x, dilation, count, inputs, signs, outputs, shared, target, blocks, like, total):
+        some = workers if sources else 0
+        for worker in prange(some):
+            _filter_gradient(worker, workers, dz, x, dilation, count, inputs, signs, outputs, shared, target, blocks, like, total)
+
+    @loop
+    def out_gradient(workers, dfollowing, dsums, y, blocks, like, dfollowing_total, dsums_total, dbias):
+        some = workers if sources else 0
+        for worker in prange(some):
+            _out_gradient(worker, workers, dfollowing, dsums, y, blocks, like, dfollowing_total, dsums_total, dbias)
+
+    return pack, layer, convolve, gate_backward, filter_gradient, out_gradient
 
 
 FILES = (Path(__file__), Path(functions.__file__), Path(products.__file__))
-SOURCES = sum(zlib.crc32(file.read_bytes()) for file in FILES)
-pack, layer, convolve, gate_backward, filter_gradient, out_gradient = (
-    _shared(part, SOURCES) for part in (_pack, _layer, _convolve, _gate_backward, _filter_gradient, _out_gradient)
+pack, layer, convolve, gate_backward, filter_gradient, out_gradient = _kept(
+    sum(zlib.crc32(file.read_bytes()) for file in FILES)
 )
