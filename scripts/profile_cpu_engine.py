@@ -19,8 +19,9 @@ import numpy as np
 from benchmark_synthesis import a_mel, network
 from numba import njit
 
+from vocoder import products
 from vocoder.engines.cpu import CpuEngine
-from vocoder.engines.kernels import products, step
+from vocoder.engines.kernels import step
 from vocoder.model import VocoderModel
 from vocoder.synthesis import Sound, Vocoder, find_sources, synthesize_into
 

@@ -5,6 +5,11 @@ and sums are fused where `fma` says so and nowhere else.
 """
 
 import math
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from threading import Timer
 from typing import Any
 
 import numpy as np
@@ -61,16 +66,6 @@ def power_of_two(typing_context: Any, n: Any) -> Any:
 
 
 @intrinsic
-def bits(typing_context: Any, x: Any) -> Any:
-    """The 32 bits of a float32."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.bitcast(arguments[0], ir.IntType(32))
-
-    return types.uint32(types.float32), generate
-
-
-@intrinsic
 def of_bits(typing_context: Any, b: Any) -> Any:
     """The float32 that 32 bits are."""
 
@@ -115,7 +110,7 @@ def upper_halves(typing_context: Any, low: Any, high: Any) -> Any:
 
 @intrinsic
 def rounded_up(typing_context: Any, x: Any) -> Any:
-    """A float32's bits with the nearest bfloat16 (the even one of two) in the upper half; the lower half is not cleared."""
+    """32 bits of which the upper half are the nearest bfloat16 (the even one of two); the lower half is not cleared."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         int32 = ir.IntType(32)
@@ -166,11 +161,21 @@ def _two_to(f):
     return fma(p, f, C0)
 
 
-@compiled
-def bfloat16(x):
-    """The nearest bfloat16 (the even one of two) in the upper half of 32 bits; the lower half is not cleared."""
-    b = bits(x)
-    return b + np.uint32(0x7FFF) + ((b >> np.uint32(16)) & np.uint32(1))
+@contextmanager
+def said_if_slow(notice: str) -> Iterator[None]:
+    """Print the notice, once, if what is done in here takes a second, as compiling does where nothing was kept."""
+    timer = Timer(1.0, _say_once, [notice])
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()
+
+
+@cache
+def _say_once(notice: str) -> None:
+    print(notice, file=sys.stderr)
 
 
 @compiled

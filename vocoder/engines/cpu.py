@@ -4,10 +4,8 @@
 """
 
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
-from threading import Timer
 
 import numpy as np
 
@@ -17,6 +15,7 @@ from vocoder.engines.kernels.arrays import Draw, Network, State, Timing
 from vocoder.engines.kernels.step import generate_frame
 from vocoder.engines.packing import pack
 from vocoder.errors import UserError
+from vocoder.functions import said_if_slow
 from vocoder.model import VocoderModel
 
 F = np.float32
@@ -51,17 +50,12 @@ class CpuEngine:
 
     def _compile(self) -> None:
         """Have the loops compiled, or fetched from where they are kept, and say so where it takes long."""
-        notice = Timer(1.0, print, [COMPILING], {"file": sys.stderr})
-        notice.start()
-        try:
+        with said_if_slow(COMPILING):
             lane = self.lanes(1)
             none = np.zeros((0, 1, 1), F)
             nothing = np.zeros((1, 0), F)
             given = np.zeros(1, bool)
             generate_frame(self.network, lane.state, self.timing, lane.draw, 0, none, none, none, given, nothing, none)
-        finally:
-            notice.cancel()
-            notice.join()
 
     def lanes(self, capacity: int, temperature: float = 1.0) -> "CpuLanes":
         return CpuLanes(self, capacity, temperature)

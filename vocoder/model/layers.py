@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vocoder.model.conditioning import Motion
-from vocoder.model.fused import Weights, residual_layer
+from vocoder.model.residual import Weights, residual_layer
 
 
 class ResidualLayer(nn.Module):

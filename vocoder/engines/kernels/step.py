@@ -22,7 +22,7 @@ from numba import njit, types
 from numba.extending import overload
 
 from vocoder import functions, products
-from vocoder.functions import F, bfloat16, compiled, exp, fma, gated, nearest, tanh
+from vocoder.functions import F, compiled, exp, fma, gated, nearest, rounded_up, tanh, upper_halves
 from vocoder.products import add_product
 
 SQRT_HALF, FAR = F(np.sqrt(0.5)), F(1e30)
@@ -117,7 +117,7 @@ def _store_gated(lanes, target, z):
 @compiled
 def _pair(low, high):
     """Two channels in bfloat16, half of all channels apart, as `packed_pairs` has them."""
-    return (bfloat16(low) >> np.uint32(16)) | (bfloat16(high) & np.uint32(0xFFFF0000))
+    return upper_halves(rounded_up(low), rounded_up(high))
 
 
 @compiled

@@ -1,0 +1,272 @@
+"""The compiled residual layer is the plain one, forwards and backwards, whatever the sizes and the threads."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numba
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from vocoder import products
+from vocoder.device import in_precision
+from vocoder.model import compiled, residual
+from vocoder.model.conditioning import LinearUpsample, Motion, NoConditioning, StagedUpsample
+from vocoder.model.filtering import filtering
+from vocoder.model.residual import Weights, plain_layer, residual_layer, spread
+
+MOTIONS = {
+    "linear": (LinearUpsample(8).motion, 3),
+    "linear, from the first sample": (LinearUpsample(8, 0.0).motion, 3),
+    "every sample": (StagedUpsample((2, 4)).motion, 8),
+    "still": (NoConditioning(8).motion, 1),
+}
+NAMES = ["following", "sums", "dh", "dheard", "dskips", "dknots", "dtaps", "dout", "dbias"]
+CPU = torch.device("cpu")
+in_both = pytest.mark.parametrize(
+    "dtype",
+    [
+        torch.float32,
+        pytest.param(
+            torch.bfloat16,
+            marks=pytest.mark.skipif(not products.HAS_BF16, reason="this processor does not multiply bfloat16"),
+        ),
+    ],
+)
+
+
+def layer_inputs(
+    residual: int = 12, skip: int = 10, gates: int = 14, taps: int = 3, dilation: int = 2, samples: int = 37,
+    kept: int | None = None, dtype: torch.dtype = torch.float32, knots: int = 3, dropped: bool = False,
+) -> list[Tensor]:  # fmt: skip
+    """h, heard, skips, knots, and the weights of taps, of the product after the gate and of its bias."""
+    torch.manual_seed(0)
+    h = torch.randn(2, samples + (taps - 1) * dilation, residual).to(dtype)
+    heard = torch.nn.functional.dropout(h, 0.3) if dropped else h
+    skips = torch.randn(2, samples - 3 if kept is None else kept, skip)
+    condition = torch.randn(2, -(-samples // 8) + 1, knots, gates)
+    weights = [torch.randn(gates, taps * residual) / (taps * residual) ** 0.5]
+    weights += [torch.randn(residual + skip, gates // 2) / gates**0.5, torch.randn(residual + skip)]
+    return [h, heard, skips, condition, *weights]
+
+
+def outcome(step, inputs: list[Tensor], motion: Motion, dilation: int) -> dict[str, Tensor]:  # type: ignore[no-untyped-def]
+    """Outputs and gradients, in float64."""
+    h, heard, skips, knots, *weights = (tensor.clone().requires_grad_() for tensor in inputs)
+    heard = h if torch.equal(inputs[0], inputs[1]) else heard
+    with in_precision(torch.bfloat16 if h.dtype == torch.bfloat16 else torch.float32, CPU):
+        outputs = step(h, heard, skips.clone(), knots, Weights(*weights), motion, dilation)
+    generator = torch.Generator().manual_seed(5)
+    loss = sum((o.double() * torch.randn(o.shape, generator=generator)).sum() for o in outputs)
+    of = [h, heard, skips, knots, *weights]
+    gradients = torch.autograd.grad(loss, of, allow_unused=True)
+    return {
+        name: found.detach().double()
+        for name, found in zip(NAMES, (*outputs, *gradients), strict=True)
+        if found is not None
+    }
+
+
+def in_float64(inputs: list[Tensor], motion: Motion, dilation: int) -> dict[str, Tensor]:
+    exact = Motion(motion.left, motion.weights.double())
+    return outcome(plain_layer, [tensor.double() for tensor in inputs], exact, dilation)
+
+
+def assert_close(found: dict[str, Tensor], exact: dict[str, Tensor], tolerance: float) -> None:
+    assert set(found) == set(exact)
+    for name, expected in exact.items():
+        error = float((found[name] - expected).norm() / expected.norm())
+        assert error < tolerance, f"{name}: {error}"
+
+
+TOLERANCE = {torch.float32: 2e-6, torch.bfloat16: 8e-3}
+SIZES = {
+    "a tile of each": {"residual": 64, "skip": 64, "gates": 128},
+    "less than a tile": {},
+    "odd": {"residual": 13, "skip": 9, "gates": 22, "taps": 2, "dilation": 1, "samples": 50},
+    "one tap": {"taps": 1, "dilation": 1},
+    "two taps": {"taps": 2, "dilation": 4},
+    "five taps": {"residual": 70, "skip": 30, "gates": 50, "taps": 5, "dilation": 3, "samples": 90},
+    "dilated by more than there is": {"dilation": 64},
+    "several stretches": {"samples": 700, "dilation": 8, "residual": 16},
+    "skips of all samples": {"kept": 37},
+    "one sample": {"samples": 1, "kept": 1},
+}
+
+
+@pytest.mark.parametrize("sizes", SIZES.values(), ids=SIZES)
+@in_both
+def test_a_layer_is_what_the_paper_says_in_float64(sizes: dict[str, int], dtype: torch.dtype) -> None:
+    """Errors are of the size of the plain layer's, or of a few roundings of single precision."""
+    inputs, motion, dilation = layer_inputs(**sizes, dtype=dtype), LinearUpsample(8).motion, sizes.get("dilation", 2)
+    exact = in_float64(inputs, motion, dilation)
+    found = outcome(residual_layer, inputs, motion, dilation)
+    assert_close(found, exact, TOLERANCE[dtype])
+    assert_close(outcome(plain_layer, inputs, motion, dilation), exact, TOLERANCE[dtype])
+    assert not torch.equal(found["sums"], outcome(plain_layer, inputs, motion, dilation)["sums"])  # there are two
+
+
+@pytest.mark.parametrize(("motion", "knots"), MOTIONS.values(), ids=MOTIONS)
+@pytest.mark.parametrize("samples", [32, 33, 37, 40])
+def test_conditioning_moves_as_in_the_plain_layer(motion: Motion, knots: int, samples: int) -> None:
+    inputs = layer_inputs(samples=samples, knots=knots)
+    assert_close(outcome(residual_layer, inputs, motion, 2), in_float64(inputs, motion, 2), 2e-6)
+
+
+@in_both
+def test_what_dropout_left_is_heard_and_the_rest_goes_on(dtype: torch.dtype) -> None:
+    inputs, motion = layer_inputs(dropped=True, dtype=dtype), LinearUpsample(8).motion
+    found, exact = outcome(residual_layer, inputs, motion, 2), in_float64(inputs, motion, 2)
+    assert_close(found, exact, TOLERANCE[dtype])
+    assert found["dheard"].abs().max() > 0
+    assert "dheard" in found
+
+
+@in_both
+def test_recomputing_changes_no_bit(dtype: torch.dtype) -> None:
+    def recomputed(*arguments: object) -> tuple[Tensor, Tensor]:
+        return residual_layer(*arguments, recompute=True)  # type: ignore[arg-type]
+
+    inputs, motion = layer_inputs(samples=200, dtype=dtype), LinearUpsample(8).motion
+    kept, anew = outcome(residual_layer, inputs, motion, 2), outcome(recomputed, inputs, motion, 2)
+    assert all(torch.equal(kept[name], anew[name]) for name in NAMES if name in kept)
+
+
+@in_both
+def test_nothing_depends_on_the_number_of_threads(dtype: torch.dtype) -> None:
+    results, before, motion = [], torch.get_num_threads(), LinearUpsample(8).motion
+    most: int = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
+    inputs = layer_inputs(samples=900, residual=20, dtype=dtype)
+    try:
+        for threads in range(1, most + 1):
+            torch.set_num_threads(threads)
+            results.append(outcome(residual_layer, inputs, motion, 2))
+    finally:
+        torch.set_num_threads(before)
+    assert len(results) == most
+    assert all(torch.equal(results[0][name], other[name]) for other in results for name in results[0])
+
+
+def test_gradients_of_weights_do_not_depend_on_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many processors would share them out, and more than there are rows."""
+    inputs, motion = layer_inputs(samples=300), LinearUpsample(8).motion
+    expected = outcome(residual_layer, inputs, motion, 2)
+    threads = torch.get_num_threads()
+    for pretended in (3, 7, 64, 500):
+        monkeypatch.setattr(compiled, "_threads", lambda pretended=pretended: pretended)
+        found = outcome(residual_layer, inputs, motion, 2)
+        assert all(torch.equal(found[name], expected[name]) for name in expected)
+    assert torch.get_num_threads() == threads
+
+
+def test_gradients_are_those_of_differences() -> None:
+    """Of the compiled layer, in float32: along random directions."""
+    inputs, motion = layer_inputs(), LinearUpsample(8).motion
+    inputs.pop(1)
+
+    def value(*arguments: Tensor) -> Tensor:
+        h, skips, knots, *weights = arguments
+        following, sums = residual_layer(h, h, skips.clone(), knots, Weights(*weights), motion, 2)
+        return (following.double() ** 2).sum() + (sums.double() ** 3).sum()
+
+    leaves = [tensor.requires_grad_() for tensor in inputs]
+    for i, gradient in enumerate(torch.autograd.grad(value(*leaves), leaves)):
+        direction = torch.randn_like(leaves[i])
+        step = 1e-2 / direction.norm().item()
+        ends = [
+            value(*(t + sign * step * direction if j == i else t for j, t in enumerate(leaves))) for sign in (1, -1)
+        ]
+        difference = (ends[0] - ends[1]).item() / (2 * step)
+        assert (gradient.double() * direction).sum().item() == pytest.approx(difference, rel=0.02)
+
+
+def test_elsewhere_torch_recomputes() -> None:
+    inputs, motion = layer_inputs(), LinearUpsample(8).motion
+
+    def step(recompute: bool):  # type: ignore[no-untyped-def]
+        def of(*arguments: object) -> tuple[Tensor, Tensor]:
+            return residual_layer(*arguments, recompute=recompute)  # type: ignore[arg-type]
+
+        return of
+
+    doubles, exact = [tensor.double() for tensor in inputs], Motion(motion.left, motion.weights.double())
+    kept, anew = (outcome(step(recompute), doubles, exact, 2) for recompute in (False, True))
+    assert all(torch.equal(kept[name], anew[name]) for name in kept)
+    assert not residual._is_compiled_for(doubles[0])
+
+
+@pytest.mark.parametrize("kernel_size", [1, 2, 3, 4, 7])
+def test_filters_take_few_products_and_are_exact_in_whole_numbers(kernel_size: int) -> None:
+    way, rng = filtering(kernel_size), np.random.default_rng(kernel_size)
+    w, h = rng.integers(-9, 9, kernel_size), rng.integers(-9, 9, way.samples + kernel_size - 1)
+    products = [
+        (taps @ w) * (a * h[i] + c * h[k]) for taps, (i, k), (a, c) in zip(way.taps, way.inputs, way.signs, strict=True)
+    ]
+    expected = np.convolve(h, w[::-1], "valid")
+    assert np.array_equal((way.outputs.T @ products)[: way.samples], expected)
+    assert len(products) == {2: 3, 3: 4}.get(kernel_size, kernel_size)
+
+
+def test_conditioning_is_spread_between_its_knots() -> None:
+    knots = torch.tensor([[[[0.0], [8.0], [0.0]]]])  # one frame, its neighbours silent
+    heard = spread(knots, LinearUpsample(8).motion, 8)[0, :, 0]
+    assert heard.tolist() == [4.5, 5.5, 6.5, 7.5, 7.5, 6.5, 5.5, 4.5]
+
+
+TINY = """
+import torch
+from vocoder.model.conditioning import LinearUpsample
+from vocoder.model.residual import Weights, residual_layer
+h, skips, knots = torch.ones(1, 10, 2), torch.zeros(1, 8, 2), torch.zeros(1, 1, 3, 4)
+weights = Weights(torch.ones(4, 6), torch.ones(4, 2), torch.zeros(4))
+following, sums = residual_layer(h, h, skips, knots, weights, LinearUpsample(8).motion, 1)
+"""
+
+
+def test_torch_keeps_its_number_of_threads() -> None:
+    """numba shares its OpenMP runtime; two trainings of two threads on two cores take thirty times as long."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    program = TINY + "print(torch.get_num_threads())"
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == "1\n"
+
+
+LESSER = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {folder!r})
+import torch
+from test_residual import LinearUpsample, assert_close, in_float64, layer_inputs, outcome, residual, residual_layer
+from vocoder.products import WIDTH
+inputs, motion = layer_inputs(samples=120), LinearUpsample(8).motion
+assert_close(outcome(residual_layer, inputs, motion, 2), in_float64(inputs, motion, 2), 2e-6)
+print(WIDTH, residual._is_compiled_for(torch.zeros(1)), residual._is_compiled_for(torch.zeros(1).bfloat16()))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("avx512f" not in products.features(), reason="this processor has nothing to be held back")
+def test_the_same_source_runs_on_lesser_processors(tmp_path: Path) -> None:
+    environment = {
+        **os.environ,
+        "NUMBA_CPU_NAME": "haswell",
+        "NUMBA_CPU_FEATURES": "+avx2,+fma,+avx,+sse4.2,+bmi,+bmi2,+f16c,+popcnt",
+        "NUMBA_CACHE_DIR": str(tmp_path),
+    }
+    program = LESSER.format(folder=str(Path(__file__).parent))
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["8", "True", "False"]
+
+
+def test_a_first_compilation_is_announced(tmp_path: Path) -> None:
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    said = [
+        subprocess.run([sys.executable, "-c", TINY], env=environment, capture_output=True, text=True, check=True).stderr
+        for _ in range(2)
+    ]
+    assert said[0] == compiled.COMPILING + "\n"
+    assert said[1] == ""
