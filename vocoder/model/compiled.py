@@ -39,7 +39,10 @@ def compiled_layer(
     recompute: bool,
 ) -> tuple[Tensor, Tensor]:
     """As `residual_layer`; skips are overwritten."""
-    outputs = _Layer.apply(h, heard, skips, knots, taps, out, bias, motion, dilation, recompute)
+    keep = torch.is_grad_enabled() and not recompute
+    inputs = h.contiguous(), skips.contiguous(), knots.contiguous()  # as are all that loops write to
+    heard = inputs[0] if heard is h else heard
+    outputs = _Layer.apply(heard, *inputs, taps, out, bias, motion, dilation, keep)
     return cast(tuple[Tensor, Tensor], outputs)
 
 
@@ -49,8 +52,8 @@ class _Layer(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,
-        h: Tensor,
         heard: Tensor,
+        h: Tensor,
         skips: Tensor,
         knots: Tensor,
         taps: Tensor,
@@ -58,13 +61,13 @@ class _Layer(torch.autograd.Function):
         bias: Tensor,
         motion: Motion,
         dilation: int,
-        recompute: bool,
+        keep: bool,
     ) -> tuple[Tensor, Tensor]:
         ctx.mark_dirty(skips)
         (batch, length, residual), gates = h.shape, taps.shape[0]
         filter = _filter(taps.shape[1] // residual)
         samples = length - (filter.kernel_size - 1) * dilation
-        following, z = h.new_empty(batch, samples, residual), h.new_empty(batch, 0 if recompute else samples, gates)
+        following, z = h.new_empty(batch, samples, residual), h.new_empty(batch, samples if keep else 0, gates)
         first = knots.shape[1] * len(motion.left) - samples  # which sample of frame 0 is the layer's first
         moving = (*_arrays(motion.left, motion.weights), first)
         rows, biases = (_in_tiles(part, residual) for part in (out, bias))
@@ -96,7 +99,7 @@ class _Layer(torch.autograd.Function):
         dheard, added = torch.empty_like(h), None if ctx.dropped else dfollowing
         _convolve(dheard, dz, samples - h.shape[1], dilation, filter, filter.reversed(taps, h.dtype), added)
         dh = F.pad(dfollowing * ROOT_HALF, (0, 0, h.shape[1] - samples, 0)) if ctx.dropped else dheard
-        return dh, dheard if ctx.dropped else None, dsums, dknots, dtaps, dout, dbias, None, None, None
+        return dheard if ctx.dropped else None, dh, dsums, dknots, dtaps, dout, dbias, None, None, None
 
 
 def _convolve(

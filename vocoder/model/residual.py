@@ -50,7 +50,7 @@ def residual_layer(
     Returns:
         What the next layer hears [B, T, R], in the precision of h, and the sums [B, N, S].
     """
-    if _is_compiled_for(h):
+    if is_compiled_for(h):
         return compiled_layer(
             h, heard, skips, knots, weights.taps, weights.out, weights.bias, motion, dilation, recompute
         )
@@ -84,6 +84,7 @@ def spread(knots: Tensor, motion: Motion, samples: int) -> Tensor:
     return moving[:, moving.shape[1] - samples :]
 
 
-def _is_compiled_for(signal: Tensor) -> bool:
+def is_compiled_for(signal: Tensor) -> bool:
+    """Whether there are loops for its device and precision."""
     dtypes = (torch.float32, torch.bfloat16) if HAS_BF16 else (torch.float32,)
     return signal.device.type == "cpu" and signal.dtype in dtypes
