@@ -11,7 +11,7 @@ ROWS = (  # from the bottom; rooms on one row do not import each other
     ("errors",),
     ("files", "settings", "device"),
     ("audio", "jobs", "spectral", "functions", "index"),
-    ("mel", "distributions"),
+    ("mel", "distributions", "products"),
     ("store", "mel_files"),
     ("model", "corpus", "dataset"),
     ("engines",),

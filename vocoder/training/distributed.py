@@ -10,15 +10,23 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
+from time import monotonic, sleep
 from typing import TypeVar, cast
+from uuid import uuid4
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
+
+from vocoder.errors import UserError
 
 Value = TypeVar("Value")
 PATIENCE = timedelta(minutes=30)  # for one that is evaluating, synthesising or saving while the others wait
+POLL = 0.02  # seconds
+# How gloo and NCCL put it that a peer is out of reach; torch has no exception of its own for it.
+LOST = ("gloo/transport/tcp/pair.cc", "gloo/transport/tcp/unbound_buffer.cc", "ncclRemoteError")
 
 
 @dataclass(frozen=True)
@@ -88,15 +96,71 @@ def local_device(name: str) -> str:
 
 @contextmanager
 def joined(device: torch.device) -> Iterator[World]:
-    """The processes that torchrun started, told by the environment; this one alone where it did not."""
+    """The processes that torchrun started, told by the environment; this one alone where it did not.
+
+    Raises:
+        UserError: another of them is gone, or out of reach.
+    """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
         yield World()
         return
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    with _lost_peers_are_clear():
+        store, rank, size = next(rendezvous("env://", timeout=PATIENCE))
+        own = dist.PrefixStore(agreed_name(store, rank, size), store)
+        dist.init_process_group(backend, store=own, rank=rank, world_size=size, timeout=PATIENCE)
+        try:
+            yield World(rank, size)
+        finally:
+            dist.destroy_process_group()
+
+
+def agreed_name(store: dist.Store, rank: int, size: int) -> str:
+    """A name that processes which start together agree upon, and that was never in the store before.
+
+    torchrun gives the processes it restarts the store of those that died, whose addresses are still in it: one that
+    is quicker than its peer would take a dead one's for the peer's, and be refused (pytorch/pytorch#167288). Torch's
+    count of restarts is no name, since each machine counts its own. So each process asks under a name made up now;
+    the first answers whatever it finds asked, by the dead too, until each has written that it knows the first's name.
+    """
+    return _name_for_all(store, size) if rank == 0 else _name_of_the_first(store, rank)
+
+
+def _name_of_the_first(store: dist.Store, rank: int) -> str:
+    own = uuid4().hex
+    store.set(f"ask/{rank}", own)
+    agreed = store.get(f"answer/{own}").decode()
+    store.set(f"{agreed}/{rank}", "has it")
+    return agreed
+
+
+def _name_for_all(store: dist.Store, size: int) -> str:
+    name, missing = uuid4().hex, set(range(1, size))
+    deadline = monotonic() + PATIENCE.total_seconds()
+    while missing:
+        if monotonic() > deadline:
+            raise UserError(f"process {min(missing)} of {size} is missing for {PATIENCE}; see what it said")
+        for rank in missing:
+            if store.check([f"ask/{rank}"]):
+                store.set(f"answer/{store.get(f'ask/{rank}').decode()}", name)
+        sleep(POLL)
+        missing = {rank for rank in missing if not store.check([f"{name}/{rank}"])}
+    return name
+
+
+@contextmanager
+def _lost_peers_are_clear() -> Iterator[None]:
     try:
-        yield World(dist.get_rank(), size)
-    finally:
-        dist.destroy_process_group()
+        yield
+    except RuntimeError as error:
+        known = isinstance(error, dist.DistNetworkError | dist.DistStoreError)
+        if not known and not any(sign in str(error) for sign in LOST):
+            raise
+        said = str(error).splitlines()[0].rsplit("] ", 1)[-1]  # without the place in gloo's source
+        raise UserError(
+            f"another process of this run is gone ({said}); torchrun starts all again if --max-restarts lets it, "
+            "otherwise the same command does: the run goes on from its last checkpoint"
+        ) from None
