@@ -39,22 +39,21 @@ def features() -> set[str]:
     return {name[1:] for name in named if name.startswith("+")}
 
 
-def shape_of_block() -> tuple[int, int, tuple[int, ...]]:
-    """Floats in a vector, vectors in a tile, and numbers of lanes that are done at once, largest first.
+def shape_of_block() -> tuple[int, int]:
+    """Floats in a vector, and vectors in a tile.
 
-    As many accumulators as registers hold beside a tile of weights and one number of a lane: 24 of 32, or 12 of 16.
+    With six lanes they are as many accumulators as registers hold beside a tile of weights and one number of a lane: 24 of 32, or 12 of 16.
     """
-    panels = (6, 4, 2, 1)
     if "avx512f" in features():
-        return 16, 4, panels
+        return 16, 4
     if "avx" in features():
-        return 8, 2, panels
+        return 8, 2
     if "neon" in features():
-        return 4, 4, panels
-    return 4, 2, panels
+        return 4, 4
+    return 4, 2
 
 
-WIDTH, VECTORS, PANELS = shape_of_block()
+WIDTH, VECTORS = shape_of_block()
 TILE = WIDTH * VECTORS  # rows
 HAS_BF16 = "avx512bf16" in features()
 
@@ -71,7 +70,7 @@ def panel(lanes: int) -> Callable[..., None]:
 
     panel(y, at, weights, tile, x, source): `at`, `tile` and `source` index the first element of each array's part.
     y [..., lane, row] float32; weights [..., tile, k, row] and x [..., lane, k] float32, or, for bfloat16, uint32 that
-    hold pairs of neighbouring k.
+    hold pairs of neighbouring k. There is at least one k.
     """
 
     @intrinsic
@@ -180,7 +179,7 @@ def _declared(builder: Any, name: str, arguments: list[ir.Type]) -> Any:
     return builder.module.globals.get(name) or ir.Function(builder.module, kind, name)
 
 
-_panel_6, _panel_4, _panel_2, _panel_1 = (panel(n) for n in PANELS)
+_panel_6, _panel_4, _panel_2, _panel_1 = (panel(lanes) for lanes in (6, 4, 2, 1))
 
 
 @compiled

@@ -188,6 +188,19 @@ def test_a_dead_process_brings_the_others_down(speech_store: Store, tmp_path: Pa
     assert not any(Path(f"/proc/{pid}").exists() for pid in rest)
 
 
+def test_sigterm_to_torchrun_has_all_save(speech_store: Store, tmp_path: Path) -> None:
+    process = start(speech_store, tmp_path, "name=ended", "training.length.steps=100000", launcher=torchrun(2))
+    run = tmp_path / "runs/ended"
+    wait_for(lambda: (run / "log.jsonl").exists() and len(losses(run)) > 5)
+    rest = children(process)
+    os.kill(process.pid, signal.SIGTERM)
+    code, said = finished(process, timeout=60)
+    assert code != 0
+    assert "stopped by a signal" in said
+    assert checkpoints_in(run)[-1].name == f"step-{losses(run)[-1][0]:08d}"
+    assert not any(Path(f"/proc/{pid}").exists() for pid in rest)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
 def test_a_signal_to_one_has_all_stop_at_the_same_step_and_save(
     speech_store: Store, tmp_path: Path, number: signal.Signals

@@ -4,6 +4,7 @@ import math
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cache
+from threading import Lock
 from typing import Any, cast
 
 import numba
@@ -38,12 +39,47 @@ def compiled_layer(
     dilation: int,
     recompute: bool,
 ) -> tuple[Tensor, Tensor]:
-    """As `residual_layer`; skips are overwritten."""
+    """As `residual_layer`; skips are overwritten.
+
+    Raises:
+        ValueError: shapes or precisions do not fit together; loops do not look at that.
+    """
+    _check(h, heard, skips, knots, taps, out, bias, motion, dilation)
     keep = torch.is_grad_enabled() and not recompute
     inputs = h.contiguous(), skips.contiguous(), knots.contiguous()  # as are all that loops write to
     heard = inputs[0] if heard is h else heard
     outputs = _Layer.apply(heard, *inputs, taps, out, bias, motion, dilation, keep)
     return cast(tuple[Tensor, Tensor], outputs)
+
+
+def _check(
+    h: Tensor,
+    heard: Tensor,
+    skips: Tensor,
+    knots: Tensor,
+    taps: Tensor,
+    out: Tensor,
+    bias: Tensor,
+    motion: Motion,
+    dilation: int,
+) -> None:
+    (batch, length, residual), gates, skip = h.shape, knots.shape[3], skips.shape[2]
+    samples = length - (taps.shape[1] // residual - 1) * dilation
+    fits = (
+        heard.shape == h.shape
+        and heard.dtype == h.dtype
+        and len(skips) == len(knots) == batch
+        and 0 < skips.shape[1] <= samples <= knots.shape[1] * len(motion.left)
+        and knots.shape[2] > int(motion.left.max())
+        and taps.shape == (gates, taps.shape[1] // residual * residual)
+        and out.shape == (residual + skip, gates // 2)
+        and bias.shape == (residual + skip,)
+        and all(tensor.dtype == torch.float32 for tensor in (skips, knots, taps, out, bias))
+    )
+    if not fits:
+        named = {"h": h, "heard": heard, "skips": skips, "knots": knots, "taps": taps, "out": out, "bias": bias}
+        shapes = ", ".join(f"{name} {list(tensor.shape)} {tensor.dtype}" for name, tensor in named.items())
+        raise ValueError(f"a residual layer of dilation {dilation} cannot take {shapes}")
 
 
 class _Layer(torch.autograd.Function):
@@ -230,10 +266,12 @@ def _run(loops: Any, *arguments: Any) -> None:
     numba.set_num_threads(workers)
     if torch.get_num_threads() != threads:
         torch.set_num_threads(threads)
-    kinds = (loops, *(argument.dtype for argument in arguments if isinstance(argument, np.ndarray)))
-    with nullcontext() if kinds in _called else said_if_slow(COMPILING):
+    arrays = [argument for argument in arguments if isinstance(argument, np.ndarray)]
+    kinds = (loops, *((array.dtype, array.flags.c_contiguous) for array in arrays))
+    with _one_at_a_time, nullcontext() if kinds in _called else said_if_slow(COMPILING):
         loops(workers, *arguments)
     _called.add(kinds)
 
 
+_one_at_a_time = Lock()  # where numba has no OpenMP, it shares out work for one thread of Python at a time
 _called: set[tuple[Any, ...]] = set()  # loops and what they took; others are yet to be compiled, or fetched

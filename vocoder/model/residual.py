@@ -41,7 +41,8 @@ def residual_layer(
     Args:
         h: [B, history + T, R].
         heard: the same, or what dropout left of it for the convolution.
-        skips: [B, N, S] float32, sums of the layers before, for the last N samples; may be overwritten.
+        skips: [B, N, S] float32, sums of the layers before, for the last N samples; may be overwritten, so no
+            leaf that wants gradients.
         knots: the conditioning [B, F, J, G] between its knots, float32, projected already and with the gate's bias;
             its last sample is that of h.
         motion: how the conditioning goes between the knots of a frame.
@@ -50,7 +51,7 @@ def residual_layer(
     Returns:
         What the next layer hears [B, T, R], in the precision of h, and the sums [B, N, S].
     """
-    if is_compiled_for(h):
+    if is_compiled_for(h) and weights.taps.dtype == torch.float32:
         return compiled_layer(
             h, heard, skips, knots, weights.taps, weights.out, weights.bias, motion, dilation, recompute
         )

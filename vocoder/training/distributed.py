@@ -108,8 +108,14 @@ def joined(device: torch.device) -> Iterator[World]:
     if device.type == "cuda":
         torch.cuda.set_device(device)
     backend = "nccl" if device.type == "cuda" else "gloo"
-    with _lost_peers_are_clear():
+    try:
         store, rank, size = next(rendezvous("env://", timeout=PATIENCE))
+    except (dist.DistNetworkError, dist.DistStoreError) as error:
+        where = ":".join(os.environ.get(name, "?") for name in ("MASTER_ADDR", "MASTER_PORT"))
+        raise UserError(
+            f"the other processes cannot be reached at {where} ({str(error).partition(chr(10))[0]})"
+        ) from None
+    with _lost_peers_are_clear():
         own = dist.PrefixStore(agreed_name(store, rank, size), store)
         dist.init_process_group(backend, store=own, rank=rank, world_size=size, timeout=PATIENCE)
         try:
@@ -159,7 +165,7 @@ def _lost_peers_are_clear() -> Iterator[None]:
         known = isinstance(error, dist.DistNetworkError | dist.DistStoreError)
         if not known and not any(sign in str(error) for sign in LOST):
             raise
-        said = str(error).splitlines()[0].rsplit("] ", 1)[-1]  # without the place in gloo's source
+        said = str(error).partition("\n")[0].rsplit("] ", 1)[-1]  # without the place in gloo's source
         raise UserError(
             f"another process of this run is gone ({said}); torchrun starts all again if --max-restarts lets it, "
             "otherwise the same command does: the run goes on from its last checkpoint"

@@ -111,7 +111,7 @@ class Trainer:
     def train_step(self, batch: Batch) -> Step:
         """One update of weights and their average from this process's share of a batch.
 
-        None where loss or gradient is no number; the step is over all the same.
+        Nothing is changed where loss or gradient is no number; the step is over all the same.
         """
         self.model.train()
         self._set_learning_rate()
