@@ -42,7 +42,8 @@ def features() -> set[str]:
 def shape_of_block() -> tuple[int, int]:
     """Floats in a vector, and vectors in a tile.
 
-    With six lanes they are as many accumulators as registers hold beside a tile of weights and one number of a lane: 24 of 32, or 12 of 16.
+    With six lanes they are as many accumulators as registers hold beside a tile of weights and one number of a lane:
+    24 of 32, or 12 of 16.
     """
     if "avx512f" in features():
         return 16, 4

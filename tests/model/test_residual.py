@@ -183,10 +183,14 @@ def test_single_outputs_and_single_gradients(wanted: int, used: int) -> None:
 def test_what_is_no_number_comes_through(at: int) -> None:
     inputs = layer_inputs(dropped=True)
     broken = inputs[at].clone()
-    broken.view(-1)[len(broken.view(-1)) // 2] = torch.nan
+    broken.view(-1)[3 * len(broken.view(-1)) // 4] = torch.nan
     h, heard, skips, knots, *weights = changed(inputs, at, broken)
-    outputs = residual_layer(h, heard, skips.clone(), knots, Weights(*weights), LinearUpsample(8).motion, 2)
-    assert any(output.isnan().any() for output in outputs)
+    found, plain = (
+        step(h, heard, skips.clone(), knots, Weights(*weights), LinearUpsample(8).motion, 2)
+        for step in (residual_layer, plain_layer)
+    )
+    assert any(output.isnan().any() for output in found)
+    assert all((output.isnan() >= other.isnan()).all() for output, other in zip(found, plain, strict=True))
 
 
 def test_several_threads_and_inference() -> None:
