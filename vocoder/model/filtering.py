@@ -11,8 +11,8 @@ Written out, these are six products of a weight with an input. Four do:
 Here w are matrices and h vectors of channels: a third of all multiplications falls away, and sums of vectors take their
 place. It is bilinear in w and h, so that gradients come from the same four products: those of h from filtering with
 the taps reversed and transposed, those of w from m's own, one outer product each. In float32 the results differ from
-the plain ones by roundings, and an infinity comes out as no number; in bfloat16 sums of inputs and of weights are rounded
-where inputs and weights were.
+the plain ones by roundings, and an infinity comes out as no number; in bfloat16 sums of inputs and of weights are
+rounded where inputs and weights were.
 """
 
 from dataclasses import dataclass

@@ -112,9 +112,8 @@ def joined(device: torch.device) -> Iterator[World]:
         store, rank, size = next(rendezvous("env://", timeout=PATIENCE))
     except (dist.DistNetworkError, dist.DistStoreError) as error:
         where = ":".join(os.environ.get(name, "?") for name in ("MASTER_ADDR", "MASTER_PORT"))
-        raise UserError(
-            f"the other processes cannot be reached at {where} ({str(error).partition(chr(10))[0]})"
-        ) from None
+        said = str(error).partition("\n")[0]
+        raise UserError(f"the other processes cannot be reached at {where} ({said})") from None
     with _lost_peers_are_clear():
         own = dist.PrefixStore(agreed_name(store, rank, size), store)
         dist.init_process_group(backend, store=own, rank=rank, world_size=size, timeout=PATIENCE)
