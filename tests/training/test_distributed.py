@@ -132,14 +132,15 @@ def test_a_killed_process_is_restarted_and_the_run_ends_as_an_undisturbed_one(
     assert losses(run) == losses(tmp_path / "runs/undisturbed")
 
 
-# One of two dies, and after the restart one of them is late: what its peer finds of it meanwhile is the dead one's.
+# One of four dies, and after the restart one of them is late: what the others find of it meanwhile is the dead one's.
+# (Two processes get away with that too often for a test: gloo compares ports to decide which of them connects.)
 LATE = """
 import os, signal, time, torch
 from vocoder.training import joined
 
 restarted, rank = os.environ["TORCHELASTIC_RESTART_COUNT"] == "1", os.environ["RANK"]
 if restarted and rank == os.environ["LATE"]:
-    time.sleep(2)
+    time.sleep(3)
 with joined(torch.device("cpu")) as world:
     world.wait()
     if not restarted and rank == "1":
@@ -148,15 +149,15 @@ with joined(torch.device("cpu")) as world:
 """
 
 
-@pytest.mark.parametrize("late", ["0", "1"])
-def test_a_restarted_process_waits_for_its_peer_and_not_for_the_dead_one(tmp_path: Path, late: str) -> None:
+@pytest.mark.parametrize("late", ["0", "3"])
+def test_restarted_processes_wait_for_the_late_one_and_not_for_the_dead(tmp_path: Path, late: str) -> None:
     script = tmp_path / "late.py"
     script.write_text(LATE)
-    command = [BIN / "torchrun", "--standalone", "--nproc-per-node=2", "--max-restarts=1", script]
+    command = [BIN / "torchrun", "--standalone", "--nproc-per-node=4", "--max-restarts=1", script]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "LATE": late}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("[3.0]") == 2
+    assert done.stdout.count("[10.0]") == 4
 
 
 @pytest.mark.parametrize("late", range(3))
