@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 ROWS = (  # from the bottom; rooms on one row do not import each other
     ("errors",),
-    ("files", "settings", "device"),
+    ("files", "settings", "device", "compiling"),
     ("audio", "jobs", "spectral", "functions", "index"),
     ("mel", "distributions", "products"),
     ("store", "mel_files"),

@@ -5,11 +5,6 @@ and sums are fused where `fma` says so and nowhere else.
 """
 
 import math
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import cache
-from threading import Timer
 from typing import Any
 
 import numpy as np
@@ -159,23 +154,6 @@ def _two_to(f):
     p = fma(p, f, C2)
     p = fma(p, f, C1)
     return fma(p, f, C0)
-
-
-@contextmanager
-def said_if_slow(notice: str) -> Iterator[None]:
-    """Print the notice, once, if what is done in here takes a second, as compiling does where nothing was kept."""
-    timer = Timer(1.0, _say_once, [notice])
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-        timer.join()
-
-
-@cache
-def _say_once(notice: str) -> None:
-    print(notice, file=sys.stderr)
 
 
 @compiled

@@ -201,6 +201,11 @@ def add_product(lanes, y, weights, which, x, slot):
             _panel_1(y, (lane, row), weights, (which, tile, 0, 0), x, (slot, lane, 0))
 
 
+def whole(channels: int, unit: int = TILE) -> int:
+    """Up to whole tiles, or other units."""
+    return -(-channels // unit) * unit
+
+
 def packed(weights: np.ndarray, rows: int, columns: int) -> np.ndarray:
     """Weights [..., rows, k], filled up with zeros to so many of both, as tiles [..., tile, k, rows of the tile]."""
     *outer, height, width = weights.shape

@@ -16,9 +16,10 @@ from torch import Tensor
 from vocoder import products
 from vocoder.device import in_precision
 from vocoder.model import compiled, residual
+from vocoder.model.compiled import Weights
 from vocoder.model.conditioning import LinearUpsample, Motion, NoConditioning, StagedUpsample
 from vocoder.model.filtering import filtering
-from vocoder.model.residual import Weights, plain_layer, residual_layer, spread
+from vocoder.model.residual import plain_layer, residual_layer, spread
 
 MOTIONS = {
     "linear": (LinearUpsample(8).motion, 3),
@@ -302,7 +303,8 @@ def test_conditioning_is_spread_between_its_knots() -> None:
 TINY = """
 import torch
 from vocoder.model.conditioning import LinearUpsample
-from vocoder.model.residual import Weights, residual_layer
+from vocoder.model.compiled import Weights
+from vocoder.model.residual import residual_layer
 h, skips, knots = torch.ones(1, 10, 2), torch.zeros(1, 8, 2), torch.zeros(1, 1, 3, 4)
 weights = Weights(torch.ones(4, 6), torch.ones(4, 2), torch.zeros(4))
 following, sums = residual_layer(h, h, skips, knots, weights, LinearUpsample(8).motion, 1)

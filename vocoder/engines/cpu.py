@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from vocoder import products
+from vocoder.compiling import said_if_slow
 from vocoder.engines.base import Frame
 from vocoder.engines.kernels.arrays import Draw, Network, State, Timing
 from vocoder.engines.kernels.step import generate_frame
 from vocoder.engines.packing import pack
 from vocoder.errors import UserError
-from vocoder.functions import said_if_slow
 from vocoder.model import VocoderModel
 
 F = np.float32

@@ -17,7 +17,7 @@ def pack(model: VocoderModel, precision: str) -> Network:
     residual, skip = wavenet.input.out_features, wavenet.hidden.in_features
     half = layers[0].out.in_features
     channels = layers[0].gate.in_features - layers[0].kernel_size * residual
-    R, S, Z, P = (padded(n) for n in (residual, skip, half, wavenet.output.out_features))
+    R, S, Z, P = (products.whole(n) for n in (residual, skip, half, wavenet.output.out_features))
     in_precision = products.packed_pairs if precision == "bfloat16" else products.packed
     gates, biases, conditionings, outs, out_biases = [], [], [], [], []
     skip_bias = np.zeros(skip)
@@ -51,11 +51,6 @@ def pack(model: VocoderModel, precision: str) -> Network:
         np.array([layer.dilation for layer in layers]),
         np.cumsum([0] + [layer.history + 1 for layer in layers]),
     )
-
-
-def padded(channels: int) -> int:
-    """Up to whole tiles."""
-    return -(-channels // products.TILE) * products.TILE
 
 
 def arrays(linear: nn.Linear) -> tuple[np.ndarray, np.ndarray]:

@@ -15,7 +15,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from vocoder import products
-from vocoder.functions import said_if_slow
+from vocoder.compiling import said_if_slow
 from vocoder.model.conditioning import Motion
 from vocoder.model.filtering import Filtering, filtering
 from vocoder.model.kernels import shared as kernels
@@ -27,14 +27,21 @@ ONE = np.ones((1, 1), np.float32)  # of a single product
 COMPILING = "compiling the network for this processor, half a minute in all; it is kept for next time"
 
 
+@dataclass(frozen=True)
+class Weights:
+    """Of a residual layer with R residual, S skip and G gate channels, K taps, and Z = G / 2."""
+
+    taps: Tensor  # [G, K R], oldest first
+    out: Tensor  # [R + S, Z]
+    bias: Tensor  # [R + S]
+
+
 def compiled_layer(
     h: Tensor,
     heard: Tensor,
     skips: Tensor,
     knots: Tensor,
-    taps: Tensor,
-    out: Tensor,
-    bias: Tensor,
+    weights: Weights,
     motion: Motion,
     dilation: int,
     recompute: bool,
@@ -44,7 +51,11 @@ def compiled_layer(
     Raises:
         ValueError: shapes or precisions do not fit together; loops do not look at that.
     """
-    _check(h, heard, skips, knots, taps, out, bias, motion, dilation)
+    taps, out, bias = weights.taps, weights.out, weights.bias
+    if not _fit(h, heard, skips, knots, weights, motion, dilation):
+        named = {"h": h, "heard": heard, "skips": skips, "knots": knots, "taps": taps, "out": out, "bias": bias}
+        shapes = ", ".join(f"{name} {list(tensor.shape)} {tensor.dtype}" for name, tensor in named.items())
+        raise ValueError(f"a residual layer of dilation {dilation} cannot take {shapes}")
     keep = torch.is_grad_enabled() and not recompute
     inputs = h.contiguous(), skips.contiguous(), knots.contiguous()  # as are all that loops write to
     heard = inputs[0] if heard is h else heard
@@ -52,20 +63,13 @@ def compiled_layer(
     return cast(tuple[Tensor, Tensor], outputs)
 
 
-def _check(
-    h: Tensor,
-    heard: Tensor,
-    skips: Tensor,
-    knots: Tensor,
-    taps: Tensor,
-    out: Tensor,
-    bias: Tensor,
-    motion: Motion,
-    dilation: int,
-) -> None:
+def _fit(
+    h: Tensor, heard: Tensor, skips: Tensor, knots: Tensor, weights: Weights, motion: Motion, dilation: int
+) -> bool:
     (batch, length, residual), gates, skip = h.shape, knots.shape[3], skips.shape[2]
+    taps, out, bias = weights.taps, weights.out, weights.bias
     samples = length - (taps.shape[1] // residual - 1) * dilation
-    fits = (
+    return (
         heard.shape == h.shape
         and heard.dtype == h.dtype
         and len(skips) == len(knots) == batch
@@ -76,10 +80,6 @@ def _check(
         and bias.shape == (residual + skip,)
         and all(tensor.dtype == torch.float32 for tensor in (skips, knots, taps, out, bias))
     )
-    if not fits:
-        named = {"h": h, "heard": heard, "skips": skips, "knots": knots, "taps": taps, "out": out, "bias": bias}
-        shapes = ", ".join(f"{name} {list(tensor.shape)} {tensor.dtype}" for name, tensor in named.items())
-        raise ValueError(f"a residual layer of dilation {dilation} cannot take {shapes}")
 
 
 class _Layer(torch.autograd.Function):
@@ -156,7 +156,7 @@ def _convolve(
 def _gradient_of_filter(dz: Tensor, x: Tensor, dilation: int, filter: "_Filter") -> Tensor:
     """[G, K R]."""
     count = len(filter.way.taps)
-    total = torch.zeros(count, dz.shape[2], _whole(x.shape[2], TILE))
+    total = torch.zeros(count, dz.shape[2], products.whole(x.shape[2]))
     blocks = -(-_threads() // count)
     _run(kernels.filter_gradient, *_arrays(dz, x), dilation, *filter.numbers, blocks, _like(x), *_arrays(total))
     return filter.gradient(total[..., : x.shape[2]])
@@ -165,7 +165,7 @@ def _gradient_of_filter(dz: Tensor, x: Tensor, dilation: int, filter: "_Filter")
 def _gradient_of_out(dfollowing: Tensor, dsums: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """Of the weights [R + S, Z] and of the bias [R + S]."""
     residual, blocks = dfollowing.shape[2], -(-_threads() // 2)
-    totals = [torch.zeros(x.shape[2], _whole(y.shape[2], TILE)) for x in (dfollowing, dsums)]
+    totals = [torch.zeros(x.shape[2], products.whole(y.shape[2])) for x in (dfollowing, dsums)]
     dbias = torch.zeros(residual + dsums.shape[2])
     _run(kernels.out_gradient, *_arrays(dfollowing, dsums, y), blocks, _like(y), *_arrays(*totals, dbias))
     dout = torch.cat(totals)[:, : y.shape[2]]
@@ -222,7 +222,7 @@ def _filter(kernel_size: int) -> _Filter:
 def _packed(weights: Tensor, taps: np.ndarray, dtype: torch.dtype) -> np.ndarray:
     """taps [P, K] @ weights [K, k, rows] as the products read them, [P, tile, k, rows of the tile]; in bfloat16 by
     pairs of k."""
-    count, pairs = _whole(weights.shape[2], TILE) // TILE, dtype == torch.bfloat16
+    count, pairs = products.whole(weights.shape[2]) // TILE, dtype == torch.bfloat16
     depth = -(-weights.shape[1] // 2) if pairs else weights.shape[1]
     packed = products.aligned_zeros((len(taps), count, depth, TILE), np.uint32 if pairs else np.float32)
     _run(kernels.pack, weights.numpy(), taps, packed)
@@ -245,10 +245,6 @@ def _scaled(weights: Tensor, residual: int) -> tuple[Tensor, Tensor]:
 
 def _filled(rows: Tensor, unit: int) -> Tensor:
     return F.pad(rows, (*(0, 0) * (rows.dim() - 1), 0, -len(rows) % unit))
-
-
-def _whole(channels: int, unit: int) -> int:
-    return -(-channels // unit) * unit
 
 
 # Loops

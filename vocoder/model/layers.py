@@ -24,8 +24,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vocoder.model.compiled import Weights
 from vocoder.model.conditioning import Motion
-from vocoder.model.residual import Weights, residual_layer
+from vocoder.model.residual import residual_layer
 
 
 class ResidualLayer(nn.Module):

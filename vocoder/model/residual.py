@@ -5,25 +5,15 @@ equations run in torch, which are also what the compiled ones are tested against
 """
 
 import math
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from vocoder.model.compiled import compiled_layer
+from vocoder.model.compiled import Weights, compiled_layer
 from vocoder.model.conditioning import Motion
 from vocoder.products import HAS_BF16
-
-
-@dataclass(frozen=True)
-class Weights:
-    """Of a residual layer with R residual, S skip and G gate channels, K taps, and Z = G / 2."""
-
-    taps: Tensor  # [G, K R], oldest first
-    out: Tensor  # [R + S, Z]
-    bias: Tensor  # [R + S]
 
 
 def residual_layer(
@@ -52,9 +42,7 @@ def residual_layer(
         What the next layer hears [B, T, R], in the precision of h, and the sums [B, N, S].
     """
     if is_compiled_for(h) and weights.taps.dtype == torch.float32:
-        return compiled_layer(
-            h, heard, skips, knots, weights.taps, weights.out, weights.bias, motion, dilation, recompute
-        )
+        return compiled_layer(h, heard, skips, knots, weights, motion, dilation, recompute)
     if recompute:
         outputs: tuple[Tensor, Tensor] = checkpoint(
             plain_layer, h, heard, skips, knots, weights, motion, dilation, use_reentrant=False

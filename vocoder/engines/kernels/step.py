@@ -14,14 +14,14 @@ conditioning channels, P parameters, K order of the linear prediction, all chann
 V c is computed once for each knot and interpolated between two of them.
 """
 
-import zlib
 from pathlib import Path
 
 import numpy as np
-from numba import njit, types
+from numba import types
 from numba.extending import overload
 
 from vocoder import functions, products
+from vocoder.compiling import checksum, kept_on_disk
 from vocoder.functions import F, compiled, exp, fma, gated, nearest, rounded_up, tanh, upper_halves
 from vocoder.products import add_product
 
@@ -248,19 +248,13 @@ def _level(location, offset, levels):
     return min(max(level, -half), half) / half
 
 
-def _kept_on_disk(sources):
-    """`_generate_frame`, compiled once for a processor. numba looks at this file alone to see whether what it kept is
-    still true; what the function closes over, it looks at too, and that are here the other files."""
-
+def _kept(sources):
     def generate_frame(network, state, timing, draw, time, knots, filters, noise, given, samples, recorded):
         if sources is not None:
             _generate_frame(network, state, timing, draw, time, knots, filters, noise, given, samples, recorded)
 
-    try:
-        return njit(nogil=True, error_model="numpy", cache=True)(generate_frame)
-    except RuntimeError:  # there is no folder that it could be kept in
-        return compiled(generate_frame)
+    return kept_on_disk(generate_frame)
 
 
-SOURCES = (*Path(__file__).parent.glob("*.py"), Path(functions.__file__), Path(products.__file__))
-generate_frame = _kept_on_disk(sum(zlib.crc32(path.read_bytes()) for path in SOURCES))
+FILES = (*Path(__file__).parent.glob("*.py"), Path(functions.__file__), Path(products.__file__))
+generate_frame = _kept(checksum(FILES))
