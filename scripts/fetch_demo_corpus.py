@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from vocoder.audio import write_wav
 from vocoder.errors import UserError
+from vocoder.features.audio import write_wav
 from vocoder.files import directory_written_aside
 
 CREDITS = {  # as each package's copyright file has them

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from vocoder.corpus import CorpusSettings, preprocess
+from vocoder.data.preprocess import CorpusSettings, preprocess
+from vocoder.data.store import Store, StoreWriter
 from vocoder.distributions import MixtureOfLogistics
-from vocoder.mel import PRESETS, MelSpec
+from vocoder.features.mel import PRESETS, MelSpec
 from vocoder.model import ConditioningConfig, ModelConfig, VocoderConfig, WaveNetConfig
-from vocoder.store import Store, StoreWriter
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -19,12 +19,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip("there is no GPU")
 
 
-SPEECH = Path(__file__).parent / "data"
+SPEECH = Path(__file__).parent / "speech/allison"
 
 
 @pytest.fixture(scope="session")
 def speech_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    """The six recordings in tests/data, preprocessed; read only."""
+    """The six recordings in tests/speech/allison, preprocessed; read only."""
     directory = tmp_path_factory.mktemp("speech") / "store"
     preprocess(SPEECH, directory, CorpusSettings(PRESETS["speech_16k"]), 0, lambda items, *_: items)
     return Store(directory)

@@ -14,9 +14,9 @@ from vocoder.commands import cli
 from vocoder.commands.preprocess import register_mel_presets
 from vocoder.commands.synthesize import Settings as SynthesizeSettings
 from vocoder.commands.train import Settings as TrainSettings
-from vocoder.corpus import CorpusSettings
+from vocoder.data.preprocess import CorpusSettings
 from vocoder.errors import UserError
-from vocoder.mel import PRESETS, MelSpec
+from vocoder.features.mel import PRESETS, MelSpec
 from vocoder.model import VocoderConfig, VocoderModel, build_model
 from vocoder.model.config import distribution_from_mapping
 from vocoder.settings import from_mapping

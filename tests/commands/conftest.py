@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from vocoder.store import Store
+from vocoder.data.store import Store
 
 TINY = [
     "model.wavenet.layers=4",

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 import soundfile
 
-from vocoder import corpus, files
-from vocoder.corpus import CorpusSettings, preprocess
-from vocoder.mel import PRESETS
-from vocoder.store import Store
+from vocoder import files
+from vocoder.data import preprocess as corpus
+from vocoder.data.preprocess import CorpusSettings, preprocess
+from vocoder.data.store import Store
+from vocoder.features.mel import PRESETS
 
-SPEECH = Path(__file__).parent.parent / "data"
+SPEECH = Path(__file__).parent.parent / "speech/allison"
 Command = Callable[..., Any]
 
 

@@ -10,9 +10,9 @@ import pytest
 import soundfile
 
 import vocoder
-from vocoder.store import Store
+from vocoder.data.store import Store
 
-SPEECH = Path(__file__).parent.parent / "data"
+SPEECH = Path(__file__).parent.parent / "speech/allison"
 Script = Callable[..., Any]
 pytestmark = pytest.mark.slow
 

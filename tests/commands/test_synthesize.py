@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from vocoder import products
+from vocoder.data.store import Store
 from vocoder.engines import cpu
-from vocoder.store import Store
+from vocoder.kernels import matmul
 
 Command = Callable[..., Any]
 FRAMES = 100
@@ -73,7 +73,7 @@ def test_the_engine_and_the_reason_for_it_are_said(command: Command, tmp_path: P
     assert written(tmp_path / "a") == written(tmp_path / "b")
 
 
-@pytest.mark.skipif(not products.HAS_BF16, reason="this processor does not multiply bfloat16")
+@pytest.mark.skipif(not matmul.HAS_BF16, reason="this processor does not multiply bfloat16")
 def test_bfloat16_is_another_sound_and_not_mixed_in(
     command: Command, tmp_path: Path, mels: Path, trained: Path
 ) -> None:
@@ -88,7 +88,7 @@ def test_bfloat16_is_another_sound_and_not_mixed_in(
 def test_a_processor_without_bfloat16_is_told_so(
     command: Command, tmp_path: Path, mels: Path, trained: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(products, "HAS_BF16", False)
+    monkeypatch.setattr(matmul, "HAS_BF16", False)
     given = [f"model={trained}", f"input={mels}", f"output={tmp_path}/wavs", "device=cpu", "precision=bfloat16"]
     refused = command("synthesize", *given)
     assert refused.code == 2

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from vocoder import likelihood
+from vocoder.data.store import Store
+from vocoder.evaluation import likelihood
 from vocoder.model.checkpoint import checkpoints_in, find_checkpoint, open_checkpoint
-from vocoder.store import Store
 
 Command = Callable[..., Any]
 

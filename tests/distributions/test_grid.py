@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from vocoder.audio import grid_to_int16, int16_to_grid
 from vocoder.distributions import Grid
+from vocoder.features.audio import grid_to_int16, int16_to_grid
 
 SAMPLES = np.arange(-32768, 32768).astype(np.int16)
 LEVELS = torch.from_numpy(int16_to_grid(SAMPLES))

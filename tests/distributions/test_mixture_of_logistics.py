@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from vocoder.distributions import Distribution, MixtureOfLogistics
-from vocoder.distributions.laws import log1mexp
+from vocoder.distributions.standard import log1mexp
 from vocoder.errors import UserError
 
 ALL_LEVELS = torch.arange(65536, dtype=torch.float64) * 2 / 65535 - 1

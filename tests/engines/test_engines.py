@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from models import FRAMES, HOP, MODELS, a_mel, a_model, generated, in_parallel, one_by_one, speakers_of, told_of
+from support.models import FRAMES, HOP, MODELS, a_mel, a_model, generated, in_parallel, one_by_one, speakers_of, told_of
 from torch import Tensor
 
-from vocoder import products
 from vocoder.distributions import MixtureOfLogistics
 from vocoder.engines import Engine, Noise, ReferenceEngine, pick_engine
 from vocoder.engines.cuda import CudaEngine
 from vocoder.errors import UserError
+from vocoder.kernels import matmul
 from vocoder.model import LinearPredictionConfig, VocoderModel
 from vocoder.model.linear_prediction import Predictor
 
@@ -38,7 +38,7 @@ def test_an_engine_predicts_what_the_model_predicts(engine: Callable[[VocoderMod
     torch.testing.assert_close(one_by_one(engine(model), waves, mel, speaker), expected, rtol=0, atol=1e-4)
 
 
-@pytest.mark.skipif(not products.HAS_BF16, reason="this processor does not multiply bfloat16")
+@pytest.mark.skipif(not matmul.HAS_BF16, reason="this processor does not multiply bfloat16")
 @every_model
 def test_bfloat16_predicts_what_the_model_predicts_but_for_its_digits(options: Any) -> None:
     model = a_model(**options)

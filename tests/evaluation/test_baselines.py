@@ -7,11 +7,11 @@ import pytest
 import scipy.signal
 import torch
 
+from vocoder.data.store import Store
 from vocoder.evaluation import filtered_noise, griffin_lim, log_mel_distance
 from vocoder.evaluation.baselines import all_pole
-from vocoder.mel import PRESETS, log_mel
+from vocoder.features.mel import PRESETS, log_mel
 from vocoder.model.linear_prediction import LinearPrediction
-from vocoder.store import Store
 
 SPEC = PRESETS["speech_16k"]
 

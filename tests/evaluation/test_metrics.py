@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from vocoder.evaluation import level_in_pauses, log_mel_distance
-from vocoder.mel import PRESETS, log_mel
+from vocoder.features.mel import PRESETS, log_mel
 
 SPEC = PRESETS["speech_16k"]
 

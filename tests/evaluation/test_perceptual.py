@@ -5,10 +5,10 @@ import sys
 import numpy as np
 import pytest
 
-from vocoder.audio import int16_to_waveform
+from vocoder.data.store import Store
 from vocoder.errors import UserError
 from vocoder.evaluation import pesq, stoi
-from vocoder.store import Store
+from vocoder.features.audio import int16_to_waveform
 
 
 def speech(store: Store) -> np.ndarray:

@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from torch import Tensor
 
-from vocoder.audio import int16_to_grid
+from vocoder.data.store import Store
 from vocoder.distributions import MixtureOfLogistics
 from vocoder.errors import UserError
-from vocoder.mel import PRESETS, MelSpec, log_mel, mel_filterbank
+from vocoder.features.audio import int16_to_grid
+from vocoder.features.mel import PRESETS, MelSpec, log_mel, mel_filterbank
 from vocoder.model import (
     ConditioningConfig,
     LinearPredictionConfig,
@@ -38,7 +39,6 @@ from vocoder.model.linear_prediction import (
     levinson,
     step_up,
 )
-from vocoder.store import Store
 
 SPEC = PRESETS["speech_16k"]
 SPECS = {**PRESETS, "log10": replace(SPEC, log_base="10"), "narrow": replace(SPEC, fmin=90.0, fmax=3800.0)}

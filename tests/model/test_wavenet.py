@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vocoder.audio import int16_to_grid
 from vocoder.distributions import MixtureOfLogistics
 from vocoder.errors import UserError
-from vocoder.mel import MelSpec
+from vocoder.features.audio import int16_to_grid
+from vocoder.features.mel import MelSpec
 from vocoder.model.conditioning import LinearUpsample, MelConditioning, Motion, StagedUpsample
 from vocoder.model.config import (
     ConditioningConfig,

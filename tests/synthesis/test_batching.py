@@ -9,9 +9,9 @@ from functools import partial
 import numpy as np
 import pytest
 
-from vocoder import products
 from vocoder.engines import Frame
 from vocoder.errors import UserError
+from vocoder.kernels import matmul
 from vocoder.synthesis import Job, Request, Vocoder, generate
 
 MakeVocoder = Callable[..., Vocoder]
@@ -42,7 +42,7 @@ def test_a_wave_does_not_depend_on_company_lanes_or_threads(
     assert alone[2].std() > 0.003
 
 
-@pytest.mark.skipif(not products.HAS_BF16, reason="this processor does not multiply bfloat16")
+@pytest.mark.skipif(not matmul.HAS_BF16, reason="this processor does not multiply bfloat16")
 def test_nor_in_bfloat16(make_vocoder: MakeVocoder, requests: list[Request], alone: list[np.ndarray]) -> None:
     single, many = (make_vocoder(2, width, "bfloat16") for width in (1, 7))
     waves = many.synthesize_batch(requests)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from vocoder.engines import Noise
-from vocoder.evaluation.seams import seams
+from vocoder.evaluation.joins import seams
 from vocoder.model import VocoderModel
 from vocoder.synthesis import Job, Request, Vocoder, generate
 from vocoder.synthesis.folding import FADE, LONG_ENOUGH, MOST, Piece, crossfaded, frames_of_piece, joined, pieces_of

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from vocoder.errors import UserError
-from vocoder.mel import log_mel
+from vocoder.features.mel import log_mel
 from vocoder.model import VocoderConfig, build_model, save_checkpoint
 from vocoder.synthesis import Request, Vocoder, load
 

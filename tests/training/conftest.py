@@ -1,4 +1,4 @@
-"""A trainer small enough to take many steps: a tiny model on the recordings in tests/data."""
+"""A trainer small enough to take many steps: a tiny model on the recordings in tests/speech/allison."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 import torch
 
+from vocoder.data.store import Store
 from vocoder.model import VocoderConfig
-from vocoder.store import Store
 from vocoder.training import Trainer, TrainingSettings
-from vocoder.training.settings import (
+from vocoder.training.config import (
     AuditionSettings,
     BatchSettings,
     CheckpointSettings,

@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 import safetensors.torch
 import torch.distributed as dist
-from state import losses
+from support.training_state import losses
 from torch import Tensor
 
+from vocoder.data.store import Store
 from vocoder.model.checkpoint import checkpoints_in
-from vocoder.store import Store
 from vocoder.training.distributed import agreed_name
 
 pytestmark = pytest.mark.slow

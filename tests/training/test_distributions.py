@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 import torch
 
+from vocoder.data.store import Store
 from vocoder.distributions import Categorical, Gaussian, MixtureOfGaussians, MixtureOfLogistics
-from vocoder.likelihood import likelihood
+from vocoder.evaluation.likelihood import likelihood
 from vocoder.model import LinearPredictionConfig, VocoderConfig, find_checkpoint, load_model
-from vocoder.store import Store
 from vocoder.synthesis import Request, Vocoder
 from vocoder.training import Loop, Monitor, Run, Trainer
+from vocoder.training.config import LengthSettings
 from vocoder.training.interrupts import Interrupts
-from vocoder.training.settings import LengthSettings
 
 DISTRIBUTIONS: dict[str, Any] = {
     "logistics": MixtureOfLogistics(4),

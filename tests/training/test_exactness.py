@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 import torch
-from state import digest, everything, losses, resumed, train
+from support.training_state import digest, everything, losses, resumed, train
 
-from vocoder.dataset import Batch, SegmentBatches, Shape
+from vocoder.data.dataset import Batch, SegmentBatches, Shape
+from vocoder.data.store import Store
 from vocoder.model import VocoderConfig, load_model
 from vocoder.model.checkpoint import checkpoints_in, open_checkpoint
-from vocoder.store import Store
 from vocoder.training import Trainer
-from vocoder.training.settings import BatchSettings, LengthSettings, LossSettings
+from vocoder.training.config import BatchSettings, LengthSettings, LossSettings
 from vocoder.training.trainer import Step
 
 MakeTrainer = Callable[..., Trainer]

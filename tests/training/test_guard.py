@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 import torch
-from state import digest, losses, resumed, train
+from support.training_state import digest, losses, resumed, train
 
-from vocoder.dataset import Batch
+from vocoder.data.dataset import Batch
 from vocoder.errors import UserError
 from vocoder.model.checkpoint import checkpoints_in
 from vocoder.training import Trainer
+from vocoder.training.config import BatchSettings, CheckpointSettings, GuardSettings, LengthSettings
 from vocoder.training.guard import SETTLED, Guard, Verdict
-from vocoder.training.settings import BatchSettings, CheckpointSettings, GuardSettings, LengthSettings
 
 MakeTrainer = Callable[..., Trainer]
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from vocoder.errors import UserError
-from vocoder.spectral import multi_resolution_stft_distance
+from vocoder.evaluation.spectral import multi_resolution_stft_distance
 from vocoder.training import Trainer, TrainingSettings
-from vocoder.training.settings import BatchSettings, LossSettings
+from vocoder.training.config import BatchSettings, LossSettings
 
 MakeTrainer = Callable[..., Trainer]
 BATCH = BatchSettings(size=2, segment_frames=12)  # 2400 samples: the longest window needs more than 1024

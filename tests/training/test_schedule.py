@@ -4,14 +4,14 @@ import pytest
 import torch
 
 from vocoder.errors import UserError
-from vocoder.training.schedule import learning_rate_factor, progress_of, warmed_up_average
-from vocoder.training.settings import (
+from vocoder.training.config import (
     BatchSettings,
     LengthSettings,
     OptimizerSettings,
     ScheduleSettings,
     TrainingSettings,
 )
+from vocoder.training.schedule import learning_rate_factor, progress_of, warmed_up_average
 
 SCHEDULE = ScheduleSettings(warmup_steps=10, decay_start=0.5, final=0.01)
 

@@ -9,18 +9,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from state import train
+from support.training_state import train
 
-from vocoder.corpus import CorpusSettings, preprocess
-from vocoder.dataset import SegmentBatches, Shape
+from vocoder.data.dataset import SegmentBatches, Shape
+from vocoder.data.preprocess import CorpusSettings, preprocess
+from vocoder.data.store import Store
 from vocoder.errors import UserError
-from vocoder.likelihood import likelihood
-from vocoder.mel import PRESETS
+from vocoder.evaluation.likelihood import likelihood
+from vocoder.features.mel import PRESETS
 from vocoder.model import VocoderConfig, find_checkpoint, load_model
-from vocoder.store import Store
 from vocoder.synthesis import Vocoder
 from vocoder.training import Trainer
-from vocoder.training.settings import BatchSettings, LengthSettings, TrainingSettings
+from vocoder.training.config import BatchSettings, LengthSettings, TrainingSettings
 
 TESTS = Path(__file__).parent.parent
 
@@ -28,7 +28,7 @@ TESTS = Path(__file__).parent.parent
 @pytest.fixture(scope="module")
 def voices(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("voices")
-    shutil.copytree(TESTS / "data", folder / "allison", ignore=shutil.ignore_patterns("*.md"))
+    shutil.copytree(TESTS / "speech/allison", folder / "allison", ignore=shutil.ignore_patterns("*.md"))
     shutil.copytree(TESTS / "voices/june", folder / "june")
     return folder
 

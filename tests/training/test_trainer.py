@@ -11,25 +11,25 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from state import everything, ignore, train
+from support.training_state import everything, ignore, train
 from torch import Tensor
 
-from vocoder.audio import int16_to_grid
+from vocoder.data.store import Store
 from vocoder.distributions import MixtureOfLogistics
 from vocoder.errors import UserError
-from vocoder.mel import PRESETS
+from vocoder.features.audio import int16_to_grid
+from vocoder.features.mel import PRESETS
 from vocoder.model import LinearPredictionConfig, VocoderConfig, extend_edges, find_checkpoint
 from vocoder.model.checkpoint import checkpoints_in, open_checkpoint
-from vocoder.store import Store
 from vocoder.training import Run, Trainer
-from vocoder.training.interrupts import Interrupts
-from vocoder.training.settings import (
+from vocoder.training.config import (
     AuditionSettings,
     BatchSettings,
     CheckpointSettings,
     LengthSettings,
     OptimizerSettings,
 )
+from vocoder.training.interrupts import Interrupts
 
 MakeTrainer = Callable[..., Trainer]
 
@@ -179,7 +179,7 @@ def test_dev_bits_are_those_of_whole_utterances(
     trainer.settings = replace(trainer.settings, checkpoint=replace(trainer.settings.checkpoint, dev_seconds=1e6))
     expected = -float(log_prob_of_whole_utterances(trainer, "dev").double().mean()) / math.log(2)
     for frames in (7, 100_000):
-        monkeypatch.setattr("vocoder.likelihood.PIECE_FRAMES", frames)
+        monkeypatch.setattr("vocoder.evaluation.likelihood.PIECE_FRAMES", frames)
         assert trainer.evaluate() == pytest.approx(expected, abs=1e-5)
 
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from state import train
+from support.training_state import train
 
 from vocoder.errors import UserError
 from vocoder.model import VocoderConfig, build_model, find_checkpoint, load_model, save_checkpoint
 from vocoder.model.checkpoint import open_checkpoint
 from vocoder.training import Trainer
-from vocoder.training.settings import LengthSettings
+from vocoder.training.config import LengthSettings
 from vocoder.training.transfer import changes, start_from
 
 MakeTrainer = Callable[..., Trainer]

@@ -8,9 +8,9 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 
 from vocoder.commands import cli
-from vocoder.corpus import CorpusSettings, preprocess
+from vocoder.data.preprocess import CorpusSettings, preprocess
 from vocoder.errors import UserError
-from vocoder.mel import PRESETS, preset_name
+from vocoder.features.mel import PRESETS, preset_name
 from vocoder.settings import from_mapping
 
 
@@ -30,7 +30,7 @@ def main() -> None:
 
 
 def register_mel_presets() -> None:
-    """Make every preset of `vocoder.mel` an option of the config group `mel`."""
+    """Make every preset of `vocoder.features.mel` an option of the config group `mel`."""
     for name, spec in PRESETS.items():
         ConfigStore.instance().store(group="mel", name=name, node=asdict(spec))
 

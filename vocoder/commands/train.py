@@ -8,15 +8,15 @@ from typing import Any
 from tqdm import tqdm
 
 from vocoder.commands import cli
+from vocoder.data.store import Store
 from vocoder.device import pick_device
 from vocoder.errors import UserError
+from vocoder.evaluation.likelihood import NATS_PER_BIT
 from vocoder.files import written_aside
-from vocoder.likelihood import NATS_PER_BIT
 from vocoder.model import ModelConfig, VocoderConfig, find_checkpoint
 from vocoder.model.checkpoint import checkpoints_in
 from vocoder.model.config import distribution_from_mapping
 from vocoder.settings import flattened, from_mapping
-from vocoder.store import Store
 from vocoder.training import Loop, Monitor, Run, Silence, Trainer, TrainingSettings, World, joined, local_device
 from vocoder.training.interrupts import Interrupts
 from vocoder.training.transfer import changes, start_from

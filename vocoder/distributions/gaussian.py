@@ -10,8 +10,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from vocoder.distributions.laws import Law, Normal
 from vocoder.distributions.mixture import Mixture, in_full_precision
+from vocoder.distributions.standard import Law, Normal
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,8 @@ from torch import Tensor
 from vocoder.device import without_autocast
 from vocoder.distributions.base import Drawing
 from vocoder.distributions.grid import Grid
-from vocoder.distributions.laws import Law
 from vocoder.distributions.sampling import gumbel, gumbel_argmax, relaxed_choice, straight_through
+from vocoder.distributions.standard import Law
 from vocoder.errors import UserError
 
 

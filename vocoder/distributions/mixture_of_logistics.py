@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from vocoder.distributions.laws import Law, Logistic
 from vocoder.distributions.mixture import Mixture
+from vocoder.distributions.standard import Law, Logistic
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from vocoder import products
-from vocoder.compiling import said_if_slow
 from vocoder.engines.base import Frame
-from vocoder.engines.kernels.arrays import Draw, Network, State, Timing
-from vocoder.engines.kernels.step import generate_frame
 from vocoder.engines.packing import pack
 from vocoder.errors import UserError
+from vocoder.kernels import matmul
+from vocoder.kernels.arrays import Draw, Network, State, Timing
+from vocoder.kernels.generate import generate_frame
+from vocoder.kernels.jit import said_if_slow
 from vocoder.model import VocoderModel
 
 F = np.float32
@@ -34,7 +34,7 @@ class CpuEngine:
     compiled = True
 
     def __init__(self, model: VocoderModel, precision: str = "float32", threads: int | None = None) -> None:
-        if precision == "bfloat16" and not products.HAS_BF16:
+        if precision == "bfloat16" and not matmul.HAS_BF16:
             raise UserError(
                 "precision=bfloat16: this processor has no dot products of it (AVX512-BF16); use precision=float32"
             )
@@ -127,7 +127,7 @@ def start(network: Network, model: VocoderModel, lanes: int, precision: str) -> 
     kind, share = (np.uint32, 2) if precision == "bfloat16" else (F, 1)
 
     def zeros(*shape: int, dtype: type = F) -> np.ndarray:
-        return products.aligned(np.zeros(shape, dtype))
+        return matmul.aligned(np.zeros(shape, dtype))
 
     return State(
         zeros(int(network.rings[-1]), lanes, R // share, dtype=kind),

@@ -3,8 +3,8 @@
 import numpy as np
 from torch import Tensor, nn
 
-from vocoder import products
-from vocoder.engines.kernels.arrays import Network
+from vocoder.kernels import matmul
+from vocoder.kernels.arrays import Network
 from vocoder.model import VocoderModel
 
 F = np.float32
@@ -17,8 +17,8 @@ def pack(model: VocoderModel, precision: str) -> Network:
     residual, skip = wavenet.input.out_features, wavenet.hidden.in_features
     half = layers[0].out.in_features
     channels = layers[0].gate.in_features - layers[0].kernel_size * residual
-    R, S, Z, P = (products.whole(n) for n in (residual, skip, half, wavenet.output.out_features))
-    in_precision = products.packed_pairs if precision == "bfloat16" else products.packed
+    R, S, Z, P = (matmul.whole(n) for n in (residual, skip, half, wavenet.output.out_features))
+    in_precision = matmul.packed_pairs if precision == "bfloat16" else matmul.packed
     gates, biases, conditionings, outs, out_biases = [], [], [], [], []
     skip_bias = np.zeros(skip)
     for layer in layers:
@@ -40,13 +40,13 @@ def pack(model: VocoderModel, precision: str) -> Network:
         filled(embed_bias, (R,)),
         in_precision(np.concatenate(gates), 2 * Z, R),
         np.stack(biases).astype(F),
-        products.packed(np.stack(conditionings), 2 * Z, channels),
+        matmul.packed(np.stack(conditionings), 2 * Z, channels),
         in_precision(np.stack(outs), R + S, Z),
         filled(np.stack(out_biases), (len(layers), R)),
         filled(skip_bias, (S,)),
-        products.packed(hidden[None] * scale, S, S),
+        matmul.packed(hidden[None] * scale, S, S),
         filled(hidden_bias, (S,)),
-        products.packed(output[None], P, S),
+        matmul.packed(output[None], P, S),
         filled(output_bias, (P,)),
         np.array([layer.dilation for layer in layers]),
         np.cumsum([0] + [layer.history + 1 for layer in layers]),
@@ -64,7 +64,7 @@ def arrays(linear: nn.Linear) -> tuple[np.ndarray, np.ndarray]:
 
 def filled(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """float32, with zeros up to the shape."""
-    return products.aligned(np.pad(array, [(0, b - a) for a, b in zip(array.shape, shape, strict=True)]).astype(F))
+    return matmul.aligned(np.pad(array, [(0, b - a) for a, b in zip(array.shape, shape, strict=True)]).astype(F))
 
 
 def side_by_side(first: np.ndarray, second: np.ndarray, height: int, second_height: int) -> np.ndarray:

@@ -5,7 +5,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vocoder.mel import MelSpec, mel_filterbank
+from vocoder.features.mel import MelSpec, mel_filterbank
 from vocoder.model import extend_edges
 from vocoder.model.linear_prediction import LinearPrediction
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vocoder.mel import MelSpec, log_mel
+from vocoder.features.mel import MelSpec, log_mel
 
 DECIBELS_PER_NEPER = 20 / math.log(10)
 PAUSE_FRAME_SECONDS = 0.01

@@ -5,8 +5,8 @@ from types import ModuleType
 
 import numpy as np
 
-from vocoder.audio import resample
 from vocoder.errors import UserError
+from vocoder.features.audio import resample
 
 PESQ_RATE = 16000  # Hz, of the wide-band model
 

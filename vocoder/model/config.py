@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from vocoder.distributions import DISTRIBUTIONS, Distribution
 from vocoder.errors import UserError
-from vocoder.mel import MelSpec, preset_name
+from vocoder.features.mel import MelSpec, preset_name
 from vocoder.model.conditioning import LinearUpsample, MelConditioning, NoConditioning, StagedUpsample
 from vocoder.model.linear_prediction import LinearPrediction, default_order
 from vocoder.model.vocoder_model import VocoderModel, input_channels

@@ -24,9 +24,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vocoder.model.compiled import Weights
 from vocoder.model.conditioning import Motion
-from vocoder.model.residual import residual_layer
+from vocoder.model.residual_layer import residual_layer
+from vocoder.model.residual_layer_cpu import Weights
 
 
 class ResidualLayer(nn.Module):

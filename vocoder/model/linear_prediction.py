@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from vocoder.device import without_autocast
 from vocoder.errors import UserError
-from vocoder.mel import MelSpec, hann_window, mel_filterbank
+from vocoder.features.mel import MelSpec, hann_window, mel_filterbank
 from vocoder.model.conditioning import LinearUpsample
 
 WHITE_NOISE = 1e-7  # of the power, added to it: no valley is deeper than 70 dB below the mean

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from vocoder.distributions import Distribution, LocationScale
 from vocoder.errors import UserError
-from vocoder.mel import MelSpec
+from vocoder.features.mel import MelSpec
 from vocoder.model.conditioning import MelConditioning, NoConditioning
 from vocoder.model.linear_prediction import LinearPrediction, Predictor
 from vocoder.model.wavenet import WaveNet

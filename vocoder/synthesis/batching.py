@@ -9,9 +9,9 @@ from typing import Generic, TypeVar
 import numpy as np
 import torch
 
-from vocoder.audio import grid_to_int16
 from vocoder.engines import Engine, Frame, Lanes
 from vocoder.errors import UserError
+from vocoder.features.audio import grid_to_int16
 
 Key = TypeVar("Key")
 

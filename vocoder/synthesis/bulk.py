@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from vocoder.audio import comment_of, write_wav
 from vocoder.engines import Frame
 from vocoder.errors import UserError
+from vocoder.features.audio import comment_of, write_wav
 from vocoder.files import read_json, write_json
 from vocoder.synthesis.batching import Job, generate
 from vocoder.synthesis.sources import Source

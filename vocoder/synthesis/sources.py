@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from vocoder.audio import AUDIO_SUFFIXES, read_audio
+from vocoder.data.store import Entry, Store
 from vocoder.errors import UserError
-from vocoder.mel_files import MEL_SUFFIXES, read_mel
-from vocoder.store import Entry, Store
+from vocoder.features.audio import AUDIO_SUFFIXES, read_audio
+from vocoder.features.mel_files import MEL_SUFFIXES, read_mel
 from vocoder.synthesis.vocoder import Request, Vocoder
 
 SUFFIXES = AUDIO_SUFFIXES + MEL_SUFFIXES

@@ -15,11 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vocoder.audio import grid_to_int16, int16_to_waveform, resample
 from vocoder.device import pick_device
 from vocoder.engines import Engine, Frame, Noise, pick_engine
 from vocoder.errors import UserError
-from vocoder.mel import MelSpec, check_mel, log_mel
+from vocoder.features.audio import grid_to_int16, int16_to_waveform, resample
+from vocoder.features.mel import MelSpec, check_mel, log_mel
 from vocoder.model import VocoderModel, find_checkpoint, load_model
 from vocoder.synthesis.batching import Job, generate
 from vocoder.synthesis.folding import frames_of_piece, joined, pieces_of

@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import torch
 
-from vocoder.audio import int16_to_waveform
-from vocoder.mel import log_mel
-from vocoder.store import Entry
+from vocoder.data.store import Entry
+from vocoder.features.audio import int16_to_waveform
+from vocoder.features.mel import log_mel
 from vocoder.synthesis import Request, Vocoder
 from vocoder.training.monitor import Monitor
 from vocoder.training.trainer import Trainer

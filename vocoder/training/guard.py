@@ -7,7 +7,7 @@ from enum import Enum, auto
 from typing import Any
 
 from vocoder.errors import UserError
-from vocoder.training.settings import GuardSettings
+from vocoder.training.config import GuardSettings
 
 SETTLED = 100  # steps before which a loss is no spike: there is nothing to compare it with
 MEMORY = 0.98  # of the running mean and variance, for each step

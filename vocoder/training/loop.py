@@ -7,8 +7,8 @@ from statistics import fmean
 
 import torch
 
-from vocoder.dataset import Batch
-from vocoder.likelihood import NATS_PER_BIT
+from vocoder.data.dataset import Batch
+from vocoder.evaluation.likelihood import NATS_PER_BIT
 from vocoder.training.audition import audition
 from vocoder.training.guard import Verdict
 from vocoder.training.interrupts import Interrupted, Interrupts

@@ -7,12 +7,12 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from vocoder.dataset import Batch
+from vocoder.data.dataset import Batch
 from vocoder.device import in_precision
 from vocoder.engines import Noise
+from vocoder.evaluation.spectral import multi_resolution_stft_distance
 from vocoder.model import VocoderModel
-from vocoder.spectral import multi_resolution_stft_distance
-from vocoder.training.settings import TrainingSettings
+from vocoder.training.config import TrainingSettings
 
 
 class Objective(nn.Module):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from vocoder.training.settings import LengthSettings, ScheduleSettings
+from vocoder.training.config import LengthSettings, ScheduleSettings
 
 TensorList = tuple[Tensor, ...] | list[Tensor]
 

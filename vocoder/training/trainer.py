@@ -12,22 +12,22 @@ import torch
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
-from vocoder.dataset import Batch, SegmentBatches, Shape, segment
+from vocoder.data.dataset import Batch, SegmentBatches, Shape, segment
+from vocoder.data.store import Entry, Store
 from vocoder.device import keep_freed_memory, pick_precision
 from vocoder.errors import UserError
-from vocoder.likelihood import likelihood
+from vocoder.evaluation.likelihood import likelihood
+from vocoder.evaluation.spectral import SHORTEST
 from vocoder.model import VocoderConfig, VocoderModel, build_model, save_checkpoint
 from vocoder.model.checkpoint import Checkpoint
 from vocoder.settings import differences
-from vocoder.spectral import SHORTEST
-from vocoder.store import Entry, Store
+from vocoder.training.config import TrainingSettings
 from vocoder.training.distributed import World
 from vocoder.training.guard import TOO_FAST, Guard
 from vocoder.training.interrupts import Interrupted
 from vocoder.training.objective import Objective
 from vocoder.training.outputs import described
 from vocoder.training.schedule import learning_rate_factor, progress_of, warmed_up_average
-from vocoder.training.settings import TrainingSettings
 
 MARGINAL_BATCHES = 16  # whose samples the output's starting point is fitted to
 

@@ -1,0 +1,132 @@
+"""The store: what was appended is what is read, from a map, and damage is named."""
+
+import json
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from vocoder.data.store import Store, StoreWriter, shard_paths
+from vocoder.errors import UserError
+
+MakeStore = Callable[..., Store]
+
+
+def edit(store: Store, **changes: Any) -> None:
+    path = store.directory / "store.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+@pytest.mark.parametrize("shard_frames", [1, 8, 1000])
+def test_utterances_are_read_as_written_however_they_are_sharded(
+    make_counting_store: MakeStore, shard_frames: int
+) -> None:
+    lengths = [3, 8, 5, 7, 1, 12]
+    store = make_counting_store(lengths, shard_frames)
+    assert [entry.frames for entry in store.split("train")] == lengths
+    for u, entry in enumerate(store.entries):
+        utterance = store.read(entry)
+        assert utterance.wave.tolist() == [100 * u + n for n in range(entry.frames * 10)]
+        assert utterance.mel[:, 0].tolist() == [1000 * u + 1 + f for f in range(entry.frames)]
+    shards = {1: 6, 8: 3, 1000: 1}[shard_frames]
+    assert len(list(store.directory.glob("wave-*.npy"))) == shards
+
+
+def test_a_shard_is_an_ordinary_npy_file(make_counting_store: MakeStore) -> None:
+    store = make_counting_store([3, 4])
+    wave, mel = (np.load(path) for path in shard_paths(store.directory, 0))
+    assert (wave.dtype, wave.shape) == (np.int16, (70,))
+    assert (mel.dtype, mel.shape) == (np.float32, (7, 4))
+
+
+def test_only_the_frames_asked_for_are_taken_from_the_map(make_counting_store: MakeStore) -> None:
+    store = make_counting_store([5, 9])
+    utterance = store.read(store.entries[1], 2, 4)
+    assert utterance.wave.tolist() == list(range(120, 140))
+    assert utterance.mel[:, 0].tolist() == [1003, 1004]
+    for array in (utterance.wave, utterance.mel):
+        assert isinstance(array, np.memmap)
+        assert not array.flags.writeable
+
+
+def test_another_process_gets_the_paths_and_not_the_contents(make_counting_store: MakeStore) -> None:
+    store = make_counting_store([3000])
+    expected = store.read(store.entries[0]).wave
+    message = pickle.dumps(store)
+    assert len(message) < 4000
+    assert np.array_equal(pickle.loads(message).read(store.entries[0]).wave, expected)
+
+
+def test_a_wave_and_a_mel_that_differ_in_length_are_not_stored(make_counting_store, tmp_path: Path) -> None:
+    spec = make_counting_store([1]).spec
+    with pytest.raises(ValueError, match="2 frames cover 20 samples, not 21"):
+        StoreWriter(tmp_path, spec).append(np.zeros(21, np.int16), np.zeros((2, 4), np.float32))
+
+
+def test_a_folder_that_is_no_store_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="not a preprocessed store"):
+        Store(tmp_path)
+    with pytest.raises(UserError, match="not a preprocessed store"):
+        Store(tmp_path / "missing")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"format": 0}, "another format"),
+        ({"mel_hash": "0" * 16}, "mel does not match its mel_hash"),
+        ({"mel": {"sample_rate": 16000, "hops": 3}}, "mel"),
+    ],
+)
+def test_a_store_of_another_format_or_mel_is_refused(make_counting_store: MakeStore, changes, message: str) -> None:
+    store = make_counting_store([3])
+    edit(store, **changes)
+    with pytest.raises(UserError, match=message):
+        Store(store.directory)
+
+
+def test_a_description_that_is_not_json_is_refused(make_counting_store: MakeStore) -> None:
+    store = make_counting_store([3])
+    (store.directory / "store.json").write_text('{"format": 1, "mel"')
+    with pytest.raises(UserError, match=r"store\.json: not valid JSON"):
+        Store(store.directory)
+
+
+@pytest.mark.parametrize("kind", [0, 1])
+@pytest.mark.parametrize("bytes_left", [None, 0, 50, 150])
+def test_a_missing_or_cut_shard_is_refused(make_counting_store: MakeStore, kind: int, bytes_left: int | None) -> None:
+    store = make_counting_store([30])
+    path = shard_paths(store.directory, 0)[kind]
+    if bytes_left is None:
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:bytes_left])
+    with pytest.raises(UserError, match="shard 0 is missing or damaged"):
+        store.read(store.entries[0])
+
+
+@pytest.mark.parametrize(
+    "content", [None, '{"id": "u0", "stat', '{"status": "kept"}\n'], ids=["missing", "cut", "incomplete"]
+)
+def test_a_missing_or_cut_manifest_is_refused(make_counting_store: MakeStore, content: str | None) -> None:
+    store = make_counting_store([3])
+    (store.directory / "index.npy").unlink()  # as in a store from before there was one
+    path = store.directory / "manifest.jsonl"
+    path.unlink() if content is None else path.write_text(content)
+    with pytest.raises(UserError, match=r"manifest\.jsonl"):
+        store.split("train")
+
+
+def test_a_shard_whose_wave_and_mel_differ_is_refused(make_counting_store: MakeStore) -> None:
+    store = make_counting_store([3])
+    np.save(shard_paths(store.directory, 0)[0], np.zeros(29, np.int16))
+    with pytest.raises(UserError, match="differ in length"):
+        store.read(store.entries[0])
+
+
+def test_an_unknown_split_is_refused_with_the_ones_there_are(make_counting_store: MakeStore) -> None:
+    with pytest.raises(UserError, match="train, dev and test"):
+        make_counting_store([3]).split("valid")

@@ -1,0 +1,123 @@
+"""Small models of every kind, and the two ways to what they predict: in parallel, and by an engine."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vocoder.distributions import Categorical, Distribution, Gaussian, MixtureOfGaussians, MixtureOfLogistics
+from vocoder.engines import Engine, Frame, Noise
+from vocoder.features.audio import int16_to_grid
+from vocoder.features.mel import MelSpec
+from vocoder.model import (
+    ConditioningConfig,
+    LinearPredictionConfig,
+    ModelConfig,
+    VocoderConfig,
+    VocoderModel,
+    WaveNetConfig,
+    build_model,
+    extend_edges,
+)
+from vocoder.synthesis import Job, frames_of, generate
+
+HOP, N_MELS, FRAMES = 12, 6, 8
+MEL = ConditioningConfig("mel", channels=5, context_frames=3)
+SIZES = WaveNetConfig(layers=6, stacks=2, kernel_size=2, residual_channels=8, gate_channels=12, skip_channels=10)
+MODELS: dict[str, dict[str, Any]] = {
+    "kernel 2": {},
+    "kernel 3": {"kernel_size": 3},
+    "kernel 1": {"kernel_size": 1},
+    "one stack": {"stacks": 1, "kernel_size": 3},
+    "three stacks": {"stacks": 3},
+    "one layer": {"layers": 1, "stacks": 1},
+    "staged upsampling": {"conditioning": replace(MEL, upsample_scales=(3, 4))},
+    "no conditioning": {"conditioning": ConditioningConfig("none")},
+    "speakers": {"speakers": ("ann", "bob")},
+    "speakers only": {"conditioning": ConditioningConfig("none"), "speakers": ("ann", "bob"), "kernel_size": 3},
+    "one component": {"distribution": MixtureOfLogistics(1)},
+    "8 bits": {"distribution": MixtureOfLogistics(2, levels=256)},
+    "gaussian": {"distribution": Gaussian()},
+    "mixture of gaussians": {"distribution": MixtureOfGaussians(3)},
+    "categorical": {"distribution": Categorical(16)},
+    "gaussian, linear prediction": {
+        "distribution": Gaussian(),
+        "prediction": LinearPredictionConfig("mel", order=7),
+    },
+    "wider than a tile": {"residual_channels": 70, "gate_channels": 140, "skip_channels": 66},
+    "linear prediction": {"prediction": LinearPredictionConfig("mel", order=7, updates=5)},
+    "linear prediction, speakers": {
+        "prediction": LinearPredictionConfig("mel", order=1, updates=1),
+        "speakers": ("ann", "bob"),
+        "kernel_size": 3,
+    },
+}
+
+
+def a_model(
+    conditioning: ConditioningConfig = MEL,
+    speakers: tuple[str, ...] = (),
+    distribution: Distribution = MixtureOfLogistics(3),  # noqa: B008
+    prediction: LinearPredictionConfig = LinearPredictionConfig(),  # noqa: B008
+    **sizes: int,
+) -> VocoderModel:
+    torch.manual_seed(1)
+    spec = MelSpec(16000, 64, HOP, 64, N_MELS, 0.0, 8000.0)
+    parts = ModelConfig(replace(SIZES, **sizes), conditioning, 4 if speakers else 0, prediction)
+    model = build_model(VocoderConfig(spec, parts, distribution, speakers))
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)  # so that every path matters, biases too
+    return model.eval()
+
+
+def a_mel(batch: int = 1, frames: int = FRAMES) -> Tensor:
+    torch.manual_seed(2)
+    return torch.randn(batch, N_MELS, frames) - 5  # as loud as speech, to linear prediction
+
+
+def speakers_of(model: VocoderModel, batch: int) -> Tensor | None:
+    return torch.arange(batch) % 2 if model.speakers else None
+
+
+@torch.inference_mode()
+def in_parallel(model: VocoderModel, waves: Tensor, mel: Tensor, speaker: Tensor | None) -> Tensor:
+    """Parameters [B, P, F H] of whole utterances by `forward`, after zeros and the repeated first frame."""
+    before = model.history_frames + model.context_frames
+    with_silence = torch.cat([waves.new_zeros(len(waves), model.history_frames * HOP), waves], 1)
+    return model(with_silence, extend_edges(mel, before, model.context_frames), speaker)
+
+
+def one_by_one(engine: Engine, waves: Tensor, mel: Tensor, speaker: Tensor | None) -> Tensor:
+    """The same by an engine, which is told the true sample after each prediction."""
+    lanes = engine.lanes(len(mel))
+    told = [told_of(engine.model, waves[b], mel[b], speaker, b) for b in range(len(mel))]
+    params = [torch.from_numpy(lanes.predict(frames)) for frames in zip(*told, strict=True)]
+    return torch.cat(params[engine.model.history_frames :], 2)
+
+
+def told_of(model: VocoderModel, wave: Tensor, mel: Tensor, speaker: Tensor | None, b: int) -> list[Frame]:
+    """The frames of one utterance, none of whose samples is to be drawn."""
+    noise = Noise(0, [str(b)], model.distribution.uniforms)
+    frames = list(frames_of(model, [mel.numpy()], noise, None if speaker is None else speaker[b : b + 1]))
+    pieces = wave.numpy().reshape(-1, HOP)
+    silence = frames[: model.history_frames]
+    return silence + [replace(frame, given=piece) for frame, piece in zip(frames[len(silence) :], pieces, strict=True)]
+
+
+def generated(
+    engine: Engine, mel: Tensor, seed: int = 0, ids: Sequence[str] | None = None, temperature: float = 1.0
+) -> Tensor:
+    """Waves on the grid [B, F H] of utterances called 0, 1, …"""
+    model, speaker = engine.model, speakers_of(engine.model, len(mel))
+
+    def frames(b: int, id: str) -> Iterator[Frame]:
+        noise = Noise(seed, [id], model.distribution.uniforms)
+        return frames_of(model, [mel[b].numpy()], noise, None if speaker is None else speaker[b : b + 1])
+
+    names = ids or [str(b) for b in range(len(mel))]
+    waves = dict(generate(engine, [Job(b, partial(frames, b, id)) for b, id in enumerate(names)], temperature))
+    return torch.from_numpy(int16_to_grid(np.stack([waves[b] for b in range(len(mel))])))

@@ -1,0 +1,197 @@
+"""The preprocessed store: aligned waves and mels of a corpus in a few memory-mapped arrays.
+
+    store.json       format, mel contract, gain, speakers, totals, mel statistics of the training split
+    manifest.jsonl   one line for each input file: kept (and where it lies) or skipped (and why)
+    index.npy        what training has to know of the kept ones (`index.py`); names.bin their names
+    wave-00000.npy   int16 [N], whole utterances one after another
+    mel-00000.npy    float32 [N / hop_length, n_mels], row f belonging to samples f·hop … (f + 1)·hop
+
+A shard ends when it is large enough; an utterance lies in one shard and starts at the same frame in both.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from vocoder.data.index import SPLITS, TABLE, Entry, Index
+from vocoder.errors import UserError
+from vocoder.features.mel import MelSpec
+from vocoder.files import read_json
+from vocoder.settings import from_mapping
+
+FORMAT = 1
+SHARD_FRAMES = 500_000  # about 200 MB of int16 at hop 200; large enough to map few files
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """The data of one utterance: int16 wave [F·hop] and log-mel [F, n_mels], both memory-mapped."""
+
+    entry: Entry
+    wave: np.ndarray
+    mel: np.ndarray
+
+
+class Store:
+    """A store opened for reading.
+
+    Raises:
+        UserError: the directory is no store, is damaged, or is of another format.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        if not (directory / "store.json").exists():
+            raise UserError(f"{directory}: not a preprocessed store (no store.json); make one with vocoder-preprocess")
+        self.description: dict[str, Any] = read_json(directory / "store.json")
+        if self.description.get("format") != FORMAT:
+            raise UserError(f"{directory}: a store of another format; preprocess the corpus again")
+        self.spec = from_mapping(MelSpec, self.description["mel"], f"{directory}/store.json: mel")
+        if self.spec.hash() != self.description["mel_hash"]:
+            raise UserError(f"{directory}/store.json: mel does not match its mel_hash; preprocess the corpus again")
+        self.speakers: tuple[str, ...] = tuple(self.description["speakers"])  # without those that are held out
+        self._everybody = _everybody(self.description)
+        self._shards: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+
+    @property
+    def mel_statistics(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and standard deviation [n_mels] of each band over the training split."""
+        statistics = self.description["mel_statistics"]
+        return np.array(statistics["mean"], np.float32), np.array(statistics["std"], np.float32)
+
+    @cached_property
+    def entries(self) -> Index:
+        """All kept utterances, in the order of the manifest; out of it, where a store has no index yet."""
+        if (self.directory / TABLE).exists():
+            return Index.open(self.directory, self._everybody)
+        kept = []
+        path = self.directory / "manifest.jsonl"
+        try:
+            with path.open(encoding="utf-8") as lines:
+                for line in lines:
+                    record = json.loads(line)
+                    if record["status"] == "kept":
+                        kept.append(_entry(record))
+            return Index.of(kept, self._everybody)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{path}: missing or damaged ({error}); preprocess the corpus again") from None
+
+    def split(self, name: str) -> Index:
+        """The utterances of one split."""
+        if name not in SPLITS:
+            raise UserError(f"split={name}: a store has train, dev and test")
+        return self.entries.split(name)
+
+    def read(self, entry: Entry, start: int = 0, stop: int | None = None) -> Utterance:
+        """Frames `start` to `stop` of an utterance; nothing else is read from disk."""
+        wave, mel = self._shard(entry.shard)
+        stop = entry.frames if stop is None else stop
+        first, last = entry.start + start, entry.start + stop
+        hop = self.spec.hop_length
+        return Utterance(entry, wave[first * hop : last * hop], mel[first:last])
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Another process maps the files itself instead of receiving their contents."""
+        return self.__dict__ | {"_shards": {}}
+
+    def _shard(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        if index not in self._shards:
+            try:
+                wave, mel = (np.load(path, mmap_mode="r") for path in shard_paths(self.directory, index))
+            except (OSError, ValueError, EOFError) as error:
+                raise UserError(f"{self.directory}: shard {index} is missing or damaged ({error})") from None
+            if len(wave) != len(mel) * self.spec.hop_length:
+                raise UserError(f"{self.directory}: shard {index} is damaged, its wave and mel differ in length")
+            self._shards[index] = (wave, mel)
+        return self._shards[index]
+
+
+class StoreWriter:
+    """Appends utterances to a store that is being made in `directory`."""
+
+    def __init__(self, directory: Path, spec: MelSpec, shard_frames: int = SHARD_FRAMES) -> None:
+        self.directory = directory
+        self.spec = spec
+        self.shard_frames = shard_frames
+        self._shard = -1
+        self._frames = shard_frames  # full: the first utterance opens a shard
+        self._files: tuple[_GrowingArray, _GrowingArray] | None = None
+
+    def append(self, wave: np.ndarray, mel: np.ndarray) -> tuple[int, int]:
+        """Store int16 wave [F·hop] and float32 mel [F, n_mels]; returns (shard, first frame)."""
+        if len(wave) != len(mel) * self.spec.hop_length:
+            raise ValueError(f"{len(mel)} frames cover {len(mel) * self.spec.hop_length} samples, not {len(wave)}")
+        if self._frames >= self.shard_frames:
+            self.close()
+            self._shard, self._frames = self._shard + 1, 0
+            wave_path, mel_path = shard_paths(self.directory, self._shard)
+            self._files = (_GrowingArray(wave_path, wave.dtype, ()), _GrowingArray(mel_path, mel.dtype, mel.shape[1:]))
+        assert self._files is not None
+        start = self._frames
+        self._files[0].append(wave)
+        self._files[1].append(mel)
+        self._frames += len(mel)
+        return self._shard, start
+
+    def close(self) -> None:
+        """Finish the open shard."""
+        for file in self._files or ():
+            file.close()
+        self._files = None
+
+    def describe(self, records: list[dict[str, Any]], description: dict[str, Any]) -> None:
+        """Write manifest, index and description; the store can be opened from then on."""
+        with (self.directory / "manifest.jsonl").open("w", encoding="utf-8") as manifest:
+            manifest.writelines(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
+        kept = [_entry(record) for record in records if record["status"] == "kept"]
+        Index.of(kept, _everybody(description)).save(self.directory)
+        contract = {"format": FORMAT, "mel": asdict(self.spec), "mel_hash": self.spec.hash()}
+        text = json.dumps(contract | description, indent=2, ensure_ascii=False) + "\n"
+        (self.directory / "store.json").write_text(text, encoding="utf-8")
+
+
+def _everybody(description: dict[str, Any]) -> tuple[str, ...]:
+    return (*description["speakers"], *description.get("held_out", ()))
+
+
+def _entry(record: dict[str, Any]) -> Entry:
+    return Entry(**{name: record[name] for name in Entry.__dataclass_fields__})
+
+
+class _GrowingArray:
+    """An .npy file whose first axis grows; the header is written again when its length is known."""
+
+    _HEADER_BYTES = 128
+
+    def __init__(self, path: Path, dtype: np.dtype[Any], item_shape: tuple[int, ...]) -> None:
+        self._file: IO[bytes] = path.open("wb")
+        self._dtype, self._item_shape, self._length = dtype, item_shape, 0
+        self._write_header()
+
+    def append(self, values: np.ndarray) -> None:
+        self._file.write(np.ascontiguousarray(values, self._dtype).tobytes())
+        self._length += len(values)
+
+    def close(self) -> None:
+        self._file.seek(0)
+        self._write_header()
+        self._file.close()
+
+    def _write_header(self) -> None:
+        header = {
+            "descr": np.lib.format.dtype_to_descr(self._dtype),
+            "fortran_order": False,
+            "shape": (self._length, *self._item_shape),
+        }
+        text = repr(header).encode("latin1")
+        room = self._HEADER_BYTES - 10  # magic, version and length take ten bytes
+        self._file.write(b"\x93NUMPY\x01\x00" + room.to_bytes(2, "little") + text.ljust(room - 1) + b"\n")
+
+
+def shard_paths(directory: Path, index: int) -> tuple[Path, Path]:
+    """Where the waves and mels of a shard lie."""
+    return directory / f"wave-{index:05d}.npy", directory / f"mel-{index:05d}.npy"

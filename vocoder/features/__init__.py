@@ -1,0 +1,1 @@
+"""Waveforms and mel-spectrograms: files, levels, resampling, and the mel contract."""

@@ -1,1 +1,0 @@
-"""The loops of a residual layer in training on the CPU, compiled by numba: arrays in, arrays out."""
