@@ -19,7 +19,7 @@ import numpy as np
 
 from vocoder.errors import UserError
 from vocoder.features.audio import write_wav
-from vocoder.files import directory_written_aside
+from vocoder.files import atomic_directory
 
 CREDITS = {  # as each package's copyright file has them
     "en": "recorded by Allison Smith, CC-BY-SA-3.0, made for Asterisk with contributions by Digium",
@@ -48,7 +48,7 @@ def fetch(output_dir: Path, language: str) -> int:
         if not sources:
             raise UserError(f"{package}: holds no .g722 files; {OWN_FOLDER}")
         top = os.path.commonpath([source.parent for source in sources])
-        with directory_written_aside(output_dir) as aside:
+        with atomic_directory(output_dir) as aside:
             for source in sources:
                 samples, sample_rate = decode_g722(source)
                 write_wav(aside / source.relative_to(top).with_suffix(".wav"), samples, sample_rate)

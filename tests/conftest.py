@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from vocoder.data.preprocess import CorpusSettings, preprocess
+from vocoder.data.preprocess import PreprocessConfig, preprocess
 from vocoder.data.store import Store, StoreWriter
 from vocoder.distributions import MixtureOfLogistics
 from vocoder.features.mel import PRESETS, MelSpec
@@ -26,7 +26,7 @@ SPEECH = Path(__file__).parent / "speech/allison"
 def speech_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     """The six recordings in tests/speech/allison, preprocessed; read only."""
     directory = tmp_path_factory.mktemp("speech") / "store"
-    preprocess(SPEECH, directory, CorpusSettings(PRESETS["speech_16k"]), 0, lambda items, *_: items)
+    preprocess(SPEECH, directory, PreprocessConfig(PRESETS["speech_16k"]), 0, lambda items, *_: items)
     return Store(directory)
 
 

@@ -25,7 +25,7 @@ SOURCES = MODULES + sorted((ROOT / "scripts").rglob("*.py"))
 
 
 def dotted(path: Path) -> tuple[str, ...]:
-    """vocoder/model/layers.py as (vocoder, model, layers); a package is its __init__."""
+    """vocoder.model.wavenet.py as (vocoder, model, layers); a package is its __init__."""
     return path.relative_to(ROOT).with_suffix("").parts
 
 
@@ -122,7 +122,7 @@ def test_nothing_is_loaded_that_could_run_code(path: Path) -> None:
         ("vocoder.features.mel", "import vocoder"),
         ("vocoder.features.mel", "from vocoder import load"),
         ("vocoder.features.mel", "from vocoder.distributions import Grid"),
-        ("vocoder.model.layers", "from ..data import preprocess"),
+        ("vocoder.model.wavenet", "from ..data import preprocess"),
         ("vocoder.evaluation.likelihood", "from vocoder.training import Trainer"),
         ("vocoder.synthesis", "from omegaconf import OmegaConf"),
         ("vocoder.training.trainer", "import hydra.utils"),
@@ -140,7 +140,7 @@ def test_this_test_sees_a_wrong_import(module: str, text: str) -> None:
     ("module", "text"),
     [
         ("vocoder.features.mel", "import torch\nfrom vocoder.errors import UserError\nfrom vocoder import errors"),
-        ("vocoder.model.layers", "from .wavenet import WaveNet\nfrom vocoder.model import wavenet"),
+        ("vocoder.model.wavenet", "from .config import ModelConfig\nfrom vocoder.model import config"),
         ("vocoder.commands.train", "import hydra\nfrom vocoder.training import Trainer"),
         ("vocoder.kernels.matmul", "import numba\nfrom llvmlite import ir"),
         ("vocoder.training.trainer", "from vocoder.evaluation.likelihood import likelihood"),

@@ -14,13 +14,13 @@ from vocoder.commands import cli
 from vocoder.commands.preprocess import register_mel_presets
 from vocoder.commands.synthesize import Settings as SynthesizeSettings
 from vocoder.commands.train import Settings as TrainSettings
-from vocoder.data.preprocess import CorpusSettings
+from vocoder.data.preprocess import PreprocessConfig
 from vocoder.errors import UserError
 from vocoder.features.mel import PRESETS, MelSpec
 from vocoder.model import VocoderConfig, VocoderModel, build_model
 from vocoder.model.config import distribution_from_mapping
 from vocoder.settings import from_mapping
-from vocoder.training import TrainingSettings
+from vocoder.training import TrainingConfig
 
 ROOT = Path(__file__).parent.parent
 CONFIGS = ROOT / "configs"
@@ -96,15 +96,15 @@ def test_there_are_the_sizes_that_are_promised() -> None:
 def test_the_files_say_what_the_code_has_for_a_default() -> None:
     register_mel_presets()
     train, preprocess = composed("train"), composed("preprocess")
-    assert from_mapping(TrainingSettings, train["training"]) == TrainingSettings()
-    assert train["training"].keys() == asdict(TrainingSettings()).keys()
-    for name, group in asdict(TrainingSettings()).items():
+    assert from_mapping(TrainingConfig, train["training"]) == TrainingConfig()
+    assert train["training"].keys() == asdict(TrainingConfig()).keys()
+    for name, group in asdict(TrainingConfig()).items():
         if isinstance(group, dict):
             assert train["training"][name].keys() == group.keys()
     for key in ("input", "output", "workers"):
         del preprocess[key]
-    assert from_mapping(CorpusSettings, preprocess) == CorpusSettings(PRESETS["hifigan_22k"])
-    assert preprocess.keys() == CorpusSettings.__dataclass_fields__.keys()
+    assert from_mapping(PreprocessConfig, preprocess) == PreprocessConfig(PRESETS["hifigan_22k"])
+    assert preprocess.keys() == PreprocessConfig.__dataclass_fields__.keys()
     assert composed("synthesize").keys() == SynthesizeSettings.__dataclass_fields__.keys()
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from vocoder.errors import UserError
-from vocoder.files import directory_written_aside, read_json, write_json, written_aside
+from vocoder.files import atomic_directory, atomic_write, read_json, write_json
 
 
 class BodyError(Exception):
@@ -29,7 +29,7 @@ def fail_on_sync(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
 
 def test_a_file_appears_whole_with_the_ordinary_permissions(tmp_path: Path) -> None:
     path = tmp_path / "new" / "folder" / "file"
-    with written_aside(path) as aside:
+    with atomic_write(path) as aside:
         assert aside.parent == path.parent  # the same disk, so that renaming is atomic
         aside.write_text("whole")
         assert not path.exists()
@@ -43,21 +43,21 @@ def test_a_file_appears_whole_with_the_ordinary_permissions(tmp_path: Path) -> N
 def test_a_body_that_raises_leaves_the_old_file_and_nothing_else(tmp_path: Path, error: type[BaseException]) -> None:
     path = tmp_path / "file"
     path.write_text("old")
-    with pytest.raises(error), written_aside(path) as aside:
+    with pytest.raises(error), atomic_write(path) as aside:
         fail_half_way(aside, error)
     assert path.read_text() == "old"
     assert os.listdir(tmp_path) == ["file"]
 
 
 def test_a_body_that_raises_leaves_no_new_file(tmp_path: Path) -> None:
-    with pytest.raises(BodyError), written_aside(tmp_path / "file"):
+    with pytest.raises(BodyError), atomic_write(tmp_path / "file"):
         raise BodyError
     assert os.listdir(tmp_path) == []
 
 
 def test_a_directory_appears_whole_with_the_ordinary_permissions(tmp_path: Path) -> None:
     path = tmp_path / "new" / "run"
-    with directory_written_aside(path) as aside:
+    with atomic_directory(path) as aside:
         (aside / "nested").mkdir()
         (aside / "nested" / "file").write_text("whole")
         assert not path.exists()
@@ -69,7 +69,7 @@ def test_a_directory_appears_whole_with_the_ordinary_permissions(tmp_path: Path)
 
 @pytest.mark.parametrize("error", [BodyError, KeyboardInterrupt])
 def test_a_body_that_raises_leaves_no_directory(tmp_path: Path, error: type[BaseException]) -> None:
-    with pytest.raises(error), directory_written_aside(tmp_path / "run") as aside:
+    with pytest.raises(error), atomic_directory(tmp_path / "run") as aside:
         fail_half_way(aside / "file", error)
     assert os.listdir(tmp_path) == []
 
@@ -77,9 +77,9 @@ def test_a_body_that_raises_leaves_no_directory(tmp_path: Path, error: type[Base
 def test_an_empty_directory_is_filled_and_a_full_one_is_kept(tmp_path: Path) -> None:
     path = tmp_path / "run"
     path.mkdir()
-    with directory_written_aside(path) as aside:
+    with atomic_directory(path) as aside:
         (aside / "file").write_text("first")
-    with pytest.raises(UserError, match="run: cannot be written"), directory_written_aside(path) as aside:
+    with pytest.raises(UserError, match="run: cannot be written"), atomic_directory(path) as aside:
         (aside / "file").write_text("second")
     assert (path / "file").read_text() == "first"
     assert os.listdir(tmp_path) == ["run"]
@@ -93,7 +93,7 @@ def test_a_full_disk_is_a_user_error_that_speaks_of_space(
     fail_on_sync(monkeypatch, code)
     with pytest.raises(UserError, match="file: no space left"):
         write_json(tmp_path / "file", "new")
-    with pytest.raises(UserError, match="run: no space left"), directory_written_aside(tmp_path / "run") as aside:
+    with pytest.raises(UserError, match="run: no space left"), atomic_directory(tmp_path / "run") as aside:
         (aside / "file").write_text("half")
     assert read_json(tmp_path / "file") == "old"
     assert os.listdir(tmp_path) == ["file"]
@@ -114,7 +114,7 @@ def test_a_read_only_folder_is_a_user_error(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     with pytest.raises(UserError, match="cannot be written"):
         write_json(tmp_path / "file", "new")
-    with pytest.raises(UserError, match="cannot be written"), directory_written_aside(tmp_path / "run"):
+    with pytest.raises(UserError, match="cannot be written"), atomic_directory(tmp_path / "run"):
         pass
 
 
@@ -123,7 +123,7 @@ def test_a_place_below_a_file_is_a_user_error(tmp_path: Path) -> None:
     for path in (tmp_path / "file" / "x", tmp_path / "file" / "folder" / "x"):
         with pytest.raises(UserError, match="cannot be written"):
             write_json(path, "new")
-        with pytest.raises(UserError, match="cannot be written"), directory_written_aside(path):
+        with pytest.raises(UserError, match="cannot be written"), atomic_directory(path):
             pass
 
 

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import pytest
 
 from vocoder.errors import UserError
-from vocoder.settings import from_mapping, nearest
+from vocoder.settings import from_mapping, suggestion
 
 
 @dataclass(frozen=True)
@@ -151,4 +151,4 @@ def test_what_is_no_mapping_is_refused(value: Any) -> None:
 
 
 def test_nearest_says_nothing_where_there_is_nothing_to_choose_from() -> None:
-    assert nearest("x", []) == ""
+    assert suggestion("x", []) == ""

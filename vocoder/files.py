@@ -14,7 +14,7 @@ from vocoder.errors import UserError
 
 
 @contextmanager
-def written_aside(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """Give a path beside `path` to write to; on success it takes the name, on failure it goes.
 
     Raises:
@@ -34,7 +34,7 @@ def written_aside(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def directory_written_aside(path: Path) -> Iterator[Path]:
+def atomic_directory(path: Path) -> Iterator[Path]:
     """The same for a directory, which must not exist yet (or be empty).
 
     Raises:
@@ -63,7 +63,7 @@ def beside(path: Path) -> Path:
 
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as indented JSON (aside, then renamed)."""
-    with written_aside(path) as aside:
+    with atomic_write(path) as aside:
         aside.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

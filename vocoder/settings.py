@@ -24,7 +24,7 @@ def from_mapping(cls: type[T], mapping: Any, where: str = "") -> T:
     fields = {field.name: field for field in dataclasses.fields(cls) if field.init}  # type: ignore[arg-type]
     for key in mapping:
         if key not in fields:
-            raise UserError(f"unknown setting {_join(where, key)}{nearest(str(key), fields)}")
+            raise UserError(f"unknown setting {_join(where, key)}{suggestion(str(key), fields)}")
     for name, field in fields.items():
         if name not in mapping and field.default is field.default_factory is dataclasses.MISSING:
             raise UserError(f"missing setting {_join(where, name)}")
@@ -52,7 +52,7 @@ def flattened(value: Any, prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def nearest(name: str, candidates: Iterable[str]) -> str:
+def suggestion(name: str, candidates: Iterable[str]) -> str:
     """' (did you mean X?)' for the candidate most like `name`; all of them where none is alike."""
     names = sorted(candidates)
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
@@ -72,7 +72,7 @@ def _convert(value: Any, hint: Any, where: str) -> Any:
     if origin is Literal:
         if value in arguments:
             return value
-        raise UserError(f"{where}={value}: unknown{nearest(str(value), map(str, arguments))}")
+        raise UserError(f"{where}={value}: unknown{suggestion(str(value), map(str, arguments))}")
     if origin in (Union, types.UnionType):
         if value is None and type(None) in arguments:
             return None

@@ -42,7 +42,7 @@ from vocoder.distributions import MixtureOfLogistics
 from vocoder.features.mel import PRESETS
 from vocoder.model import ModelConfig, VocoderConfig, residual_layer
 from vocoder.settings import from_mapping
-from vocoder.training import Trainer, TrainingSettings
+from vocoder.training import Trainer, TrainingConfig
 
 BATCH, SAMPLES = 2, 10_240
 PEER = "wavenet-vocoder 0.1.1, float32"
@@ -77,7 +77,7 @@ def ours(*choices: str, precision: str = "float32", mel: str = "hifigan_22k") ->
     batch.append(f"training.batch.segment_frames={frames}")
     config = cli.composed("train", ["data=none", "name=none", *batch, *choices])
     model = VocoderConfig(PRESETS[mel], from_mapping(ModelConfig, config["model"]), MixtureOfLogistics())
-    settings = from_mapping(TrainingSettings, config["training"])
+    settings = from_mapping(TrainingConfig, config["training"])
     with TemporaryDirectory() as folder:
         trainer = Trainer(model, noise_store(Path(folder), mel), settings, torch.device("cpu"))
         batches = [trainer.data[n] for n in range(4)]

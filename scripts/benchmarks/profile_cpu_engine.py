@@ -23,7 +23,7 @@ from vocoder.engines.cpu import CpuEngine
 from vocoder.kernels import generate as step
 from vocoder.kernels import matmul
 from vocoder.model import VocoderModel
-from vocoder.synthesis import Sound, Vocoder, find_sources, synthesize_into
+from vocoder.synthesis import SynthesisOptions, Vocoder, find_sources, synthesize_into
 
 compiled = njit(nogil=True, error_model="numpy")
 
@@ -100,7 +100,7 @@ def overhead(model: VocoderModel, precision: str, utterances: int = 64, frames: 
             np.save(mels / f"{i}.npy", a_mel(vocoder, frames))
         started = time.perf_counter()
         sources = find_sources(vocoder, mels, "test", None)
-        for _ in synthesize_into(Path(folder, "wavs"), vocoder, sources, Sound()):
+        for _ in synthesize_into(Path(folder, "wavs"), vocoder, sources, SynthesisOptions()):
             pass
         seconds = time.perf_counter() - started
     return 1 - sum(inside) / (seconds * vocoder.engine.threads)

@@ -66,7 +66,7 @@ def predicted(engine: Engine, waves: torch.Tensor, mels: np.ndarray) -> torch.Te
     for wave, mel in zip(waves.numpy(), mels, strict=True):
         frames = list(frames_of(model, [mel], Noise(0, [""], model.distribution.uniforms)))
         pieces = [np.zeros((model.history_frames, hop), np.float32), wave.reshape(-1, hop)]
-        given.append([replace(f, given=piece) for f, piece in zip(frames, np.concatenate(pieces), strict=True)])
+        given.append([replace(f, forced=piece) for f, piece in zip(frames, np.concatenate(pieces), strict=True)])
     lanes = engine.lanes(len(waves))
     params = [torch.from_numpy(lanes.predict(frames)) for frames in zip(*given, strict=True)]
     return torch.cat(params[model.history_frames :], 2)

@@ -145,7 +145,7 @@ def solved(autocorrelation: np.ndarray) -> np.ndarray:
     return found
 
 
-# Sound
+# SynthesisOptions
 
 
 def batches(networks: list[Network]) -> list[list[Condition]]:

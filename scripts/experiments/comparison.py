@@ -119,7 +119,7 @@ def test_bits(store: Store, network: Network) -> Row:
     return {"per sample": found.per_sample, "mean of utterances": found.per_utterance}
 
 
-# Sound
+# SynthesisOptions
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import soundfile
 
 from vocoder import files
 from vocoder.data import preprocess as corpus
-from vocoder.data.preprocess import CorpusSettings, preprocess
+from vocoder.data.preprocess import PreprocessConfig, preprocess
 from vocoder.data.store import Store
 from vocoder.features.mel import PRESETS
 
@@ -37,7 +37,7 @@ def assert_refused(result: Any, *words: str) -> None:
 def other_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     """The same speech with another mel."""
     directory = tmp_path_factory.mktemp("other") / "store"
-    preprocess(SPEECH, directory, CorpusSettings(PRESETS["hifigan_22k"]), 0, lambda items, *_: items)
+    preprocess(SPEECH, directory, PreprocessConfig(PRESETS["hifigan_22k"]), 0, lambda items, *_: items)
     return Store(directory)
 
 

@@ -11,14 +11,14 @@ import pytest
 import soundfile
 import torch
 
-from vocoder.data.preprocess import CorpusSettings, Source, find_audio, preprocess, split_of
+from vocoder.data.preprocess import PreprocessConfig, Source, find_audio, preprocess, split_of
 from vocoder.data.store import SPLITS, Store
 from vocoder.errors import UserError
 from vocoder.features.audio import int16_to_waveform, read_audio
 from vocoder.features.mel import MelSpec, log_mel
 
 SPEC = MelSpec(16000, 256, 100, 256, 10, 0.0, 8000.0)
-AS_IS = CorpusSettings(SPEC, peak=None)
+AS_IS = PreprocessConfig(SPEC, peak=None)
 GOOD = ["plain", "d é j à/voix 'un'", 'he said "hi"', "deep/er/below", "LOUD", "stereo 22050"]
 BROKEN = {
     "cut.wav": "cut short",
@@ -36,7 +36,7 @@ def silently(items: Iterable[Any], *_: Any) -> Iterable[Any]:
     return items
 
 
-def make(root: Path, output: Path, settings: CorpusSettings = AS_IS, workers: int = 0) -> dict[str, Any]:
+def make(root: Path, output: Path, settings: PreprocessConfig = AS_IS, workers: int = 0) -> dict[str, Any]:
     return preprocess(root, output, settings, workers, silently)
 
 
@@ -157,7 +157,7 @@ def test_mel_statistics_are_those_of_the_training_split(speech_store: Store) -> 
 def test_one_gain_for_the_corpus_which_a_single_loud_file_does_not_decide(tmp_path: Path) -> None:
     root = recordings(tmp_path / "corpus", 40, peak=0.2)
     record(root / "loud.wav", noise(peak=0.99))
-    description = make(root, tmp_path / "store", CorpusSettings(SPEC, peak=0.6))
+    description = make(root, tmp_path / "store", PreprocessConfig(SPEC, peak=0.6))
     assert description["gain"] == pytest.approx(3, rel=1e-3)
     store = Store(tmp_path / "store")
     for entry in store.entries:

@@ -270,7 +270,7 @@ def test_all_noise_there_is_fills_each_level_as_it_should_in_float32_however_lou
 def test_a_draw_is_what_its_description_in_numbers_says(distribution: Any, temperature: float) -> None:
     params = random_params(distribution, 50, seed=12).expand(-1, -1, 40)
     u = uniforms(distribution, 50, 40).double()
-    noise, drawing = distribution.standard_noise(u), distribution.drawing
+    noise, drawing = distribution.standard_noise(u), distribution.sampler_spec
     assert noise.shape == (50, drawing.choices + 1, 40)
     drawn = distribution.draw(params, noise, temperature)
     assert torch.equal(drawn, distribution.sample(params, u, temperature))

@@ -277,7 +277,7 @@ def test_before_any_training_it_saves_bits_on_real_speech(speech_store: Store) -
         context = model.context_frames
         mel = torch.from_numpy(utterance.mel.T.copy())[None]
         mel = torch.nn.functional.pad(mel, (context, context), mode="replicate")
-        model.initialise_output(model.innovation(wave, mel).flatten())
+        model.initialise_output(model.excitation(wave, mel).flatten())
         with torch.no_grad():
             bits[kind] = -float(model.log_prob(wave, mel).mean()) / math.log(2)
     assert bits["mel"] < bits["none"] - 2

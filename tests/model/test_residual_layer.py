@@ -17,15 +17,15 @@ from vocoder.device import in_precision
 from vocoder.kernels import matmul, threads
 from vocoder.kernels.winograd import filtering
 from vocoder.model import residual_layer_cpu
-from vocoder.model.conditioning import LinearUpsample, Motion, NoConditioning, StagedUpsample
+from vocoder.model.conditioning import Interpolation, LinearUpsample, NoConditioning, StagedUpsample
 from vocoder.model.residual_layer import is_compiled_for, plain_layer, residual_layer, spread
 from vocoder.model.residual_layer_cpu import Weights
 
 MOTIONS = {
-    "linear": (LinearUpsample(8).motion, 3),
-    "linear, from the first sample": (LinearUpsample(8, 0.0).motion, 3),
-    "every sample": (StagedUpsample((2, 4)).motion, 8),
-    "still": (NoConditioning(8).motion, 1),
+    "linear": (LinearUpsample(8).interpolation, 3),
+    "linear, from the first sample": (LinearUpsample(8, 0.0).interpolation, 3),
+    "every sample": (StagedUpsample((2, 4)).interpolation, 8),
+    "still": (NoConditioning(8).interpolation, 1),
 }
 NAMES = ["following", "sums", "dh", "dheard", "dskips", "dknots", "dtaps", "dout", "dbias"]
 CPU = torch.device("cpu")
@@ -56,7 +56,7 @@ def layer_inputs(
     return [h, heard, skips, condition, *weights]
 
 
-def outcome(step, inputs: list[Tensor], motion: Motion, dilation: int) -> dict[str, Tensor]:  # type: ignore[no-untyped-def]
+def outcome(step, inputs: list[Tensor], motion: Interpolation, dilation: int) -> dict[str, Tensor]:  # type: ignore[no-untyped-def]
     """Outputs and gradients, in float64."""
     h, heard, skips, knots, *weights = (tensor.clone().requires_grad_() for tensor in inputs)
     heard = h if torch.equal(inputs[0], inputs[1]) else heard
@@ -73,8 +73,8 @@ def outcome(step, inputs: list[Tensor], motion: Motion, dilation: int) -> dict[s
     }
 
 
-def in_float64(inputs: list[Tensor], motion: Motion, dilation: int) -> dict[str, Tensor]:
-    exact = Motion(motion.left, motion.weights.double())
+def in_float64(inputs: list[Tensor], motion: Interpolation, dilation: int) -> dict[str, Tensor]:
+    exact = Interpolation(motion.left, motion.weights.double())
     return outcome(plain_layer, [tensor.double() for tensor in inputs], exact, dilation)
 
 
@@ -104,7 +104,11 @@ SIZES = {
 @in_both
 def test_a_layer_is_what_the_paper_says_in_float64(sizes: dict[str, int], dtype: torch.dtype) -> None:
     """Errors are of the size of the plain layer's, or of a few roundings of single precision."""
-    inputs, motion, dilation = layer_inputs(**sizes, dtype=dtype), LinearUpsample(8).motion, sizes.get("dilation", 2)
+    inputs, motion, dilation = (
+        layer_inputs(**sizes, dtype=dtype),
+        LinearUpsample(8).interpolation,
+        sizes.get("dilation", 2),
+    )
     exact = in_float64(inputs, motion, dilation)
     found = outcome(residual_layer, inputs, motion, dilation)
     assert_close(found, exact, TOLERANCE[dtype])
@@ -114,21 +118,21 @@ def test_a_layer_is_what_the_paper_says_in_float64(sizes: dict[str, int], dtype:
 
 @pytest.mark.parametrize(("motion", "knots"), MOTIONS.values(), ids=MOTIONS)
 @pytest.mark.parametrize("samples", [32, 33, 37, 40])
-def test_conditioning_moves_as_in_the_plain_layer(motion: Motion, knots: int, samples: int) -> None:
+def test_conditioning_moves_as_in_the_plain_layer(motion: Interpolation, knots: int, samples: int) -> None:
     inputs = layer_inputs(samples=samples, knots=knots)
     assert_close(outcome(residual_layer, inputs, motion, 2), in_float64(inputs, motion, 2), 2e-6)
 
 
 @in_both
 def test_what_dropout_left_is_heard_and_the_rest_goes_on(dtype: torch.dtype) -> None:
-    inputs, motion = layer_inputs(dropped=True, dtype=dtype), LinearUpsample(8).motion
+    inputs, motion = layer_inputs(dropped=True, dtype=dtype), LinearUpsample(8).interpolation
     found, exact = outcome(residual_layer, inputs, motion, 2), in_float64(inputs, motion, 2)
     assert_close(found, exact, TOLERANCE[dtype])
     assert found["dheard"].abs().max() > 0
 
 
 def test_inputs_may_lie_in_memory_as_they_like() -> None:
-    inputs, motion = layer_inputs(samples=50), LinearUpsample(8).motion
+    inputs, motion = layer_inputs(samples=50), LinearUpsample(8).interpolation
     turned = [tensor.transpose(0, 1).contiguous().transpose(0, 1) for tensor in inputs[:4]] + inputs[4:]
     assert not any(tensor.is_contiguous() for tensor in turned[:4])
 
@@ -164,7 +168,7 @@ def test_what_does_not_fit_is_refused_and_not_read(at: int, change: Any) -> None
     inputs = layer_inputs()
     h, heard, skips, knots, *weights = changed(inputs, at, change(inputs[at]))
     with pytest.raises(ValueError, match="cannot take h"):
-        residual_layer(h, heard, skips, knots, Weights(*weights), LinearUpsample(8).motion, 2)
+        residual_layer(h, heard, skips, knots, Weights(*weights), LinearUpsample(8).interpolation, 2)
 
 
 @pytest.mark.parametrize("wanted", range(7))
@@ -175,7 +179,7 @@ def test_single_outputs_and_single_gradients(wanted: int, used: int) -> None:
     for step in (residual_layer, plain_layer):
         tensors = changed(inputs, wanted, inputs[wanted].clone().requires_grad_())
         h, heard, skips, knots, *weights = tensors
-        outputs = step(h, heard, skips * 1, knots, Weights(*weights), LinearUpsample(8).motion, 2)
+        outputs = step(h, heard, skips * 1, knots, Weights(*weights), LinearUpsample(8).interpolation, 2)
         found.append(torch.autograd.grad(outputs[used].sum() + 0 * outputs[1 - used].sum(), tensors[wanted])[0])
     torch.testing.assert_close(*found, rtol=1e-4, atol=1e-4)
 
@@ -187,7 +191,7 @@ def test_what_is_no_number_comes_through(at: int) -> None:
     broken.view(-1)[3 * len(broken.view(-1)) // 4] = torch.nan
     h, heard, skips, knots, *weights = changed(inputs, at, broken)
     found, plain = (
-        step(h, heard, skips.clone(), knots, Weights(*weights), LinearUpsample(8).motion, 2)
+        step(h, heard, skips.clone(), knots, Weights(*weights), LinearUpsample(8).interpolation, 2)
         for step in (residual_layer, plain_layer)
     )
     assert any(output.isnan().any() for output in found)
@@ -195,7 +199,7 @@ def test_what_is_no_number_comes_through(at: int) -> None:
 
 
 def test_several_threads_and_inference() -> None:
-    inputs, motion = layer_inputs(samples=300), LinearUpsample(8).motion
+    inputs, motion = layer_inputs(samples=300), LinearUpsample(8).interpolation
 
     def computed(_: int) -> Tensor:
         h, heard, skips, knots, *weights = inputs
@@ -212,14 +216,14 @@ def test_recomputing_changes_no_bit(dtype: torch.dtype) -> None:
     def recomputed(*arguments: object) -> tuple[Tensor, Tensor]:
         return residual_layer(*arguments, recompute=True)  # type: ignore[arg-type]
 
-    inputs, motion = layer_inputs(samples=200, dtype=dtype), LinearUpsample(8).motion
+    inputs, motion = layer_inputs(samples=200, dtype=dtype), LinearUpsample(8).interpolation
     kept, anew = outcome(residual_layer, inputs, motion, 2), outcome(recomputed, inputs, motion, 2)
     assert all(torch.equal(kept[name], anew[name]) for name in NAMES if name in kept)
 
 
 @in_both
 def test_nothing_depends_on_the_number_of_threads(dtype: torch.dtype) -> None:
-    results, before, motion = [], torch.get_num_threads(), LinearUpsample(8).motion
+    results, before, motion = [], torch.get_num_threads(), LinearUpsample(8).interpolation
     most: int = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
     inputs = layer_inputs(samples=900, residual=20, dtype=dtype)
     try:
@@ -236,7 +240,7 @@ def test_nothing_depends_on_the_number_of_threads(dtype: torch.dtype) -> None:
 
 def test_gradients_of_weights_do_not_depend_on_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """As many processors would share them out, and more than there are rows."""
-    inputs, motion = layer_inputs(samples=300), LinearUpsample(8).motion
+    inputs, motion = layer_inputs(samples=300), LinearUpsample(8).interpolation
     expected = outcome(residual_layer, inputs, motion, 2)
     threads = torch.get_num_threads()
     for pretended in (3, 7, 64, 500):
@@ -248,7 +252,7 @@ def test_gradients_of_weights_do_not_depend_on_blocks(monkeypatch: pytest.Monkey
 
 def test_gradients_are_those_of_differences() -> None:
     """Of the compiled layer, in float32: along random directions."""
-    inputs, motion = layer_inputs(), LinearUpsample(8).motion
+    inputs, motion = layer_inputs(), LinearUpsample(8).interpolation
     inputs.pop(1)
 
     def value(*arguments: Tensor) -> Tensor:
@@ -268,7 +272,7 @@ def test_gradients_are_those_of_differences() -> None:
 
 
 def test_elsewhere_torch_recomputes() -> None:
-    inputs, motion = layer_inputs(), LinearUpsample(8).motion
+    inputs, motion = layer_inputs(), LinearUpsample(8).interpolation
 
     def step(recompute: bool):  # type: ignore[no-untyped-def]
         def of(*arguments: object) -> tuple[Tensor, Tensor]:
@@ -276,7 +280,7 @@ def test_elsewhere_torch_recomputes() -> None:
 
         return of
 
-    doubles, exact = [tensor.double() for tensor in inputs], Motion(motion.left, motion.weights.double())
+    doubles, exact = [tensor.double() for tensor in inputs], Interpolation(motion.left, motion.weights.double())
     kept, anew = (outcome(step(recompute), doubles, exact, 2) for recompute in (False, True))
     assert all(torch.equal(kept[name], anew[name]) for name in kept)
     assert not is_compiled_for(doubles[0])
@@ -296,7 +300,7 @@ def test_filters_take_few_products_and_are_exact_in_whole_numbers(kernel_size: i
 
 def test_conditioning_is_spread_between_its_knots() -> None:
     knots = torch.tensor([[[[0.0], [8.0], [0.0]]]])  # one frame, its neighbours silent
-    heard = spread(knots, LinearUpsample(8).motion, 8)[0, :, 0]
+    heard = spread(knots, LinearUpsample(8).interpolation, 8)[0, :, 0]
     assert heard.tolist() == [4.5, 5.5, 6.5, 7.5, 7.5, 6.5, 5.5, 4.5]
 
 
@@ -307,7 +311,7 @@ from vocoder.model.residual_layer_cpu import Weights
 from vocoder.model.residual_layer import residual_layer
 h, skips, knots = torch.ones(1, 10, 2), torch.zeros(1, 8, 2), torch.zeros(1, 1, 3, 4)
 weights = Weights(torch.ones(4, 6), torch.ones(4, 2), torch.zeros(4))
-following, sums = residual_layer(h, h, skips, knots, weights, LinearUpsample(8).motion, 1)
+following, sums = residual_layer(h, h, skips, knots, weights, LinearUpsample(8).interpolation, 1)
 """
 
 
@@ -327,7 +331,7 @@ import torch
 from test_residual_layer import LinearUpsample, assert_close, in_float64, is_compiled_for, layer_inputs
 from test_residual_layer import outcome, residual_layer
 from vocoder.kernels.matmul import WIDTH
-inputs, motion = layer_inputs(samples=120), LinearUpsample(8).motion
+inputs, motion = layer_inputs(samples=120), LinearUpsample(8).interpolation
 assert_close(outcome(residual_layer, inputs, motion, 2), in_float64(inputs, motion, 2), 2e-6)
 print(WIDTH, is_compiled_for(torch.zeros(1)), is_compiled_for(torch.zeros(1).bfloat16()))
 """

@@ -18,7 +18,7 @@ from vocoder.distributions import MixtureOfLogistics
 from vocoder.errors import UserError
 from vocoder.features.audio import int16_to_grid
 from vocoder.features.mel import MelSpec
-from vocoder.model.conditioning import LinearUpsample, MelConditioning, Motion, StagedUpsample
+from vocoder.model.conditioning import Interpolation, LinearUpsample, MelConditioning, StagedUpsample
 from vocoder.model.config import (
     ConditioningConfig,
     LinearPredictionConfig,
@@ -73,10 +73,10 @@ def changed(before: Tensor, after: Tensor) -> list[int]:
     return (before != after).any(0).any(0).nonzero().flatten().tolist()
 
 
-def sample_by_sample(conditioning: Tensor) -> tuple[Tensor, Motion]:
+def sample_by_sample(conditioning: Tensor) -> tuple[Tensor, Interpolation]:
     """Conditioning [B, T, C] as one frame with a knot for each sample, and how it goes between them."""
     samples = conditioning.shape[1]
-    return conditioning[:, None], Motion(torch.arange(samples), torch.tensor([[1.0, 0.0]] * samples))
+    return conditioning[:, None], Interpolation(torch.arange(samples), torch.tensor([[1.0, 0.0]] * samples))
 
 
 # The WaveNet

@@ -105,7 +105,7 @@ def told_of(model: VocoderModel, wave: Tensor, mel: Tensor, speaker: Tensor | No
     frames = list(frames_of(model, [mel.numpy()], noise, None if speaker is None else speaker[b : b + 1]))
     pieces = wave.numpy().reshape(-1, HOP)
     silence = frames[: model.history_frames]
-    return silence + [replace(frame, given=piece) for frame, piece in zip(frames[len(silence) :], pieces, strict=True)]
+    return silence + [replace(frame, forced=piece) for frame, piece in zip(frames[len(silence) :], pieces, strict=True)]
 
 
 def generated(

@@ -17,7 +17,7 @@ from vocoder.commands.synthesize import Settings, on_cluster
 from vocoder.errors import UserError
 from vocoder.model import VocoderConfig, VocoderModel, save_checkpoint
 from vocoder.settings import from_mapping
-from vocoder.synthesis import Request, Sound, Source, Vocoder, find_sources, shard_of, synthesize_into
+from vocoder.synthesis import Request, Source, SynthesisOptions, Vocoder, find_sources, shard_of, synthesize_into
 
 FRAMES = [3, 1, 9, 5, 2, 7, 4, 8, 6, 2, 3]
 
@@ -37,7 +37,7 @@ def written(output: Path) -> dict[str, bytes]:
 
 def run(vocoder: Vocoder, mels: Path, output: Path, shard: str = "1/1", **options) -> dict[str, object]:  # type: ignore[no-untyped-def]
     sources = shard_of(find_sources(vocoder, mels, "test", None), shard)
-    return dict(synthesize_into(output, vocoder, sources, options.pop("sound", Sound()), **options))
+    return dict(synthesize_into(output, vocoder, sources, options.pop("sound", SynthesisOptions()), **options))
 
 
 @pytest.mark.parametrize("shards", [1, 2, 3, 11, 20])
@@ -54,7 +54,7 @@ def test_shards_together_are_the_whole_and_share_nothing(
 
 def test_what_is_there_is_not_done_again(make_vocoder: Callable[..., Vocoder], mels: Path, tmp_path: Path) -> None:
     vocoder, output = make_vocoder(threads=1, width=1), tmp_path / "wavs"
-    started = synthesize_into(output, vocoder, find_sources(vocoder, mels, "test", None), Sound())
+    started = synthesize_into(output, vocoder, find_sources(vocoder, mels, "test", None), SynthesisOptions())
     for _ in range(4):
         next(started)
     started.close()
@@ -73,14 +73,14 @@ def test_what_is_there_is_not_done_again(make_vocoder: Callable[..., Vocoder], m
 @pytest.mark.parametrize(
     ("sound", "word"),
     [
-        (Sound(seed=1), "seed"),
-        (Sound(temperature=0.5), "temperature"),
-        (Sound(folded=True), "fold"),
-        (Sound(speaker="ann"), "speaker"),
+        (SynthesisOptions(seed=1), "seed"),
+        (SynthesisOptions(temperature=0.5), "temperature"),
+        (SynthesisOptions(folded=True), "fold"),
+        (SynthesisOptions(speaker="ann"), "speaker"),
     ],
 )
 def test_wavs_of_other_settings_are_not_mixed_in_unless_they_are_to_be_replaced(
-    make_vocoder: Callable[..., Vocoder], mels: Path, tmp_path: Path, sound: Sound, word: str
+    make_vocoder: Callable[..., Vocoder], mels: Path, tmp_path: Path, sound: SynthesisOptions, word: str
 ) -> None:
     vocoder, output = make_vocoder(), tmp_path / "wavs"
     run(vocoder, mels, output)
@@ -103,7 +103,7 @@ def test_a_source_that_cannot_be_read_or_leads_out_of_the_folder_is_its_own_resu
         Source("torn", torn),
         Source("../out", partial(Request, "../out", make_mel(2))),
     ]
-    results = dict(synthesize_into(tmp_path / "wavs", make_vocoder(), sources, Sound()))
+    results = dict(synthesize_into(tmp_path / "wavs", make_vocoder(), sources, SynthesisOptions()))
     assert results["good"] == 40
     assert str(results["torn"]) == "torn: torn" or str(results["torn"]) == "torn"
     assert "leads out" in str(results["../out"])
@@ -116,15 +116,17 @@ def test_an_interrupted_overwrite_leaves_nothing_stale(
     vocoder, output = make_vocoder(threads=1, width=1), tmp_path / "wavs"
     run(vocoder, mels, output)
     sources = find_sources(vocoder, mels, "test", None)
-    started = synthesize_into(output, vocoder, sources, Sound(seed=1), overwrite=True)
+    started = synthesize_into(output, vocoder, sources, SynthesisOptions(seed=1), overwrite=True)
     next(started)
     started.close()
     there = {name: (output / name).stat().st_mtime_ns for name in written(output)}
-    stale = run(vocoder, mels, output, sound=Sound(seed=1)).values()
+    stale = run(vocoder, mels, output, sound=SynthesisOptions(seed=1)).values()
     assert all("made of something else; overwrite=true" in str(result) for result in stale)
-    assert len(run(vocoder, mels, output, sound=Sound(seed=1), overwrite=True)) == len(stale)  # the rest alone
+    assert len(run(vocoder, mels, output, sound=SynthesisOptions(seed=1), overwrite=True)) == len(
+        stale
+    )  # the rest alone
     assert sum((output / name).stat().st_mtime_ns == time for name, time in there.items()) == len(FRAMES) - len(stale)
-    run(vocoder, mels, tmp_path / "undisturbed", sound=Sound(seed=1))
+    run(vocoder, mels, tmp_path / "undisturbed", sound=SynthesisOptions(seed=1))
     assert written(output) == written(tmp_path / "undisturbed")
 
 

@@ -58,7 +58,7 @@ def test_a_piece_hears_the_conditioning_and_the_noise_of_its_place(make_vocoder,
     lead = vocoder.model.history_frames
     piece = list(frames_of_piece(vocoder.model, mel, noise, None, Piece(first, first + lead, 60)))
     whole = list(vocoder.frames(Request("a", mel), 0))
-    assert [frame.given is not None for frame in piece] == [True] * lead + [False] * (60 - first)
+    assert [frame.forced is not None for frame in piece] == [True] * lead + [False] * (60 - first)
     for ours, theirs in zip(piece[lead:], whole[lead + first :], strict=True):
         np.testing.assert_allclose(ours.knots, theirs.knots, rtol=0, atol=1e-6)
         np.testing.assert_allclose(ours.filters, theirs.filters, rtol=0, atol=1e-6)

@@ -9,21 +9,21 @@ import torch
 
 from vocoder.data.store import Store
 from vocoder.model import VocoderConfig
-from vocoder.training import Trainer, TrainingSettings
+from vocoder.training import Trainer, TrainingConfig
 from vocoder.training.config import (
-    AuditionSettings,
-    BatchSettings,
-    CheckpointSettings,
-    LengthSettings,
-    ScheduleSettings,
+    AuditionConfig,
+    BatchConfig,
+    CheckpointConfig,
+    LengthConfig,
+    ScheduleConfig,
 )
 
-SETTINGS = TrainingSettings(
-    batch=BatchSettings(size=4, segment_frames=2),
-    schedule=ScheduleSettings(warmup_steps=4),
-    length=LengthSettings(steps=6),
-    checkpoint=CheckpointSettings(every=2, keep=3, dev_seconds=1.0),
-    audition=AuditionSettings(every=0, utterances=1, seconds=0.1),
+SETTINGS = TrainingConfig(
+    batch=BatchConfig(size=4, segment_frames=2),
+    schedule=ScheduleConfig(warmup_steps=4),
+    length=LengthConfig(steps=6),
+    checkpoint=CheckpointConfig(every=2, keep=3, dev_seconds=1.0),
+    audition=AuditionConfig(every=0, utterances=1, seconds=0.1),
     precision="float32",
     log_every=1,
 )

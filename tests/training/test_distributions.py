@@ -16,7 +16,7 @@ from vocoder.evaluation.likelihood import likelihood
 from vocoder.model import LinearPredictionConfig, VocoderConfig, find_checkpoint, load_model
 from vocoder.synthesis import Request, Vocoder
 from vocoder.training import Loop, Monitor, Run, Trainer
-from vocoder.training.config import LengthSettings
+from vocoder.training.config import LengthConfig
 from vocoder.training.interrupts import Interrupts
 
 DISTRIBUTIONS: dict[str, Any] = {
@@ -42,7 +42,7 @@ def test_every_distribution_learns_speech_and_speaks(
 ) -> None:
     parts = replace(config.model, linear_prediction=LinearPredictionConfig(kind))
     wanted = replace(config, distribution=DISTRIBUTIONS[name], model=parts)
-    trainer = make_trainer(model=wanted, length=LengthSettings(steps=60))
+    trainer = make_trainer(model=wanted, length=LengthConfig(steps=60))
     entries = speech_store.split("dev")
     before = likelihood(trainer.averaged_model().eval(), speech_store, entries).per_sample
     monitor = Monitor(tmp_path, 0)

@@ -16,7 +16,7 @@ from vocoder.data.store import Store
 from vocoder.model import VocoderConfig, load_model
 from vocoder.model.checkpoint import checkpoints_in, open_checkpoint
 from vocoder.training import Trainer
-from vocoder.training.config import BatchSettings, LengthSettings, LossSettings
+from vocoder.training.config import BatchConfig, LengthConfig, LossConfig
 from vocoder.training.trainer import Step
 
 MakeTrainer = Callable[..., Trainer]
@@ -45,13 +45,13 @@ def stopping_at(step: int, trainer: Trainer) -> Trainer:
     "changes",
     [
         {},
-        {"batch": BatchSettings(4, 2, workers=2)},
-        {"batch": BatchSettings(4, 2, accumulate=2)},
-        {"batch": BatchSettings(4, 2, recompute=True)},
-        {"batch": BatchSettings(4, 2, sampling="utterances")},
+        {"batch": BatchConfig(4, 2, workers=2)},
+        {"batch": BatchConfig(4, 2, accumulate=2)},
+        {"batch": BatchConfig(4, 2, recompute=True)},
+        {"batch": BatchConfig(4, 2, sampling="utterances")},
         {"precision": "bfloat16"},
         {"precision": "float16"},
-        {"batch": BatchSettings(2, 6), "loss": LossSettings(spectral_weight=0.1)},
+        {"batch": BatchConfig(2, 6), "loss": LossConfig(spectral_weight=0.1)},
     ],
     ids=["plain", "workers", "parts", "recomputed", "utterances", "bfloat16", "float16", "spectral"],
 )
@@ -60,7 +60,7 @@ def test_a_resumed_run_is_the_undisturbed_one(
     make_trainer: MakeTrainer, tmp_path: Path, changes: dict[str, Any], log_every: int
 ) -> None:
     def make() -> Trainer:
-        return make_trainer(**changes, log_every=log_every, length=LengthSettings(steps=8))
+        return make_trainer(**changes, log_every=log_every, length=LengthConfig(steps=8))
 
     undisturbed = make()
     train(undisturbed, tmp_path / "undisturbed")
@@ -95,7 +95,7 @@ def test_dropout_is_a_function_of_seed_and_batch(
 
 
 def test_recomputed_activations_give_the_same_gradients_to_the_bit(make_trainer: MakeTrainer) -> None:
-    kept, recomputed = make_trainer(), make_trainer(batch=BatchSettings(4, 2, recompute=True))
+    kept, recomputed = make_trainer(), make_trainer(batch=BatchConfig(4, 2, recompute=True))
     for trainer in (kept, recomputed):
         trainer.train_step(trainer.data[0])
     assert digest(kept) == digest(recomputed)

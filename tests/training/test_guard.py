@@ -14,7 +14,7 @@ from vocoder.data.dataset import Batch
 from vocoder.errors import UserError
 from vocoder.model.checkpoint import checkpoints_in
 from vocoder.training import Trainer
-from vocoder.training.config import BatchSettings, CheckpointSettings, GuardSettings, LengthSettings
+from vocoder.training.config import BatchConfig, CheckpointConfig, GuardConfig, LengthConfig
 from vocoder.training.guard import SETTLED, Guard, Verdict
 
 MakeTrainer = Callable[..., Trainer]
@@ -49,7 +49,7 @@ def with_infinity(batch: Batch) -> Batch:
 def test_a_step_without_a_number_touches_nothing(
     make_trainer: MakeTrainer, spoil: Callable[[Batch], Batch], precision: str, parts: int
 ) -> None:
-    trainer = make_trainer(precision=precision, batch=BatchSettings(4, 2, accumulate=parts))
+    trainer = make_trainer(precision=precision, batch=BatchConfig(4, 2, accumulate=parts))
     trainer.train_step(trainer.data[0])
     before, scale = digest(trainer), trainer.scaler.get_scale()
     step = trainer.train_step(spoil(trainer.data[1]))
@@ -88,8 +88,8 @@ def test_a_skipped_step_is_in_the_log_with_its_utterances_and_in_no_average(
 
 
 def test_skips_in_a_row_end_the_run_and_those_apart_do_not(make_trainer: MakeTrainer, tmp_path: Path) -> None:
-    guard, length = GuardSettings(skips=3), LengthSettings(steps=12)
-    checkpoint = CheckpointSettings(every=4, dev_seconds=1.0)
+    guard, length = GuardConfig(skips=3), LengthConfig(steps=12)
+    checkpoint = CheckpointConfig(every=4, dev_seconds=1.0)
     apart = spoiled(make_trainer(guard=guard, length=length, checkpoint=checkpoint), {1, 2, 4, 6, 7}, with_a_nan)
     train(apart, tmp_path / "apart")
     assert apart.guard.skipped == 5
@@ -116,7 +116,7 @@ def judged(guard: Guard, losses: list[float]) -> list[Verdict]:
 def test_a_spike_stands_out_of_what_is_usual() -> None:
     generator = torch.Generator().manual_seed(0)
     usual = (5 + 0.3 * torch.randn(1000, generator=generator)).tolist()
-    guard = Guard(GuardSettings(spike=6.0))
+    guard = Guard(GuardConfig(spike=6.0))
     assert set(judged(guard, usual)) == {Verdict.GOOD}
     assert guard.mean == pytest.approx(5, abs=0.1)
     assert math.sqrt(guard.variance) == pytest.approx(0.3, rel=0.3)
@@ -125,14 +125,14 @@ def test_a_spike_stands_out_of_what_is_usual() -> None:
 
 
 def test_the_first_steps_are_compared_with_nothing() -> None:
-    assert set(judged(Guard(GuardSettings(spike=1.0)), [10.0, 1e6] * (SETTLED // 2))) == {Verdict.GOOD}
+    assert set(judged(Guard(GuardConfig(spike=1.0)), [10.0, 1e6] * (SETTLED // 2))) == {Verdict.GOOD}
 
 
 def test_a_rolled_back_run_goes_on_without_the_batches_that_spiked(make_trainer: MakeTrainer, tmp_path: Path) -> None:
     trainer = make_trainer(
-        guard=GuardSettings(roll_back=True),
-        length=LengthSettings(steps=12),
-        checkpoint=CheckpointSettings(every=4, dev_seconds=1.0),
+        guard=GuardConfig(roll_back=True),
+        length=LengthConfig(steps=12),
+        checkpoint=CheckpointConfig(every=4, dev_seconds=1.0),
     )
     judge, seen = trainer.guard.judge, []
 
@@ -147,15 +147,15 @@ def test_a_rolled_back_run_goes_on_without_the_batches_that_spiked(make_trainer:
     train(trainer, tmp_path)
     assert seen == [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14]  # back from step 7 to 4, on with batch 7
     assert trainer.step == 12
-    assert (trainer.passed_over, trainer.guard.rolled_back) == (3, 1)
+    assert (trainer.skipped_batches, trainer.guard.rolled_back) == (3, 1)
     assert any("back to step 4" in line for line in told)
     assert [step for step, _ in losses(tmp_path)] == list(range(1, 13))
-    again = resumed(make_trainer(length=LengthSettings(steps=14)), tmp_path)
+    again = resumed(make_trainer(length=LengthConfig(steps=14)), tmp_path)
     assert again.next_batch == 15
 
 
 def test_rolling_back_again_and_again_ends_the_run(make_trainer: MakeTrainer, tmp_path: Path) -> None:
-    trainer = make_trainer(guard=GuardSettings(roll_back=True, rollbacks=2), length=LengthSettings(steps=12))
+    trainer = make_trainer(guard=GuardConfig(roll_back=True, rollbacks=2), length=LengthConfig(steps=12))
     trainer.guard.judge = lambda *_: Verdict.SPIKE  # type: ignore[method-assign]
     with pytest.raises(UserError, match="spiked again after 2 times"):
         train(trainer, tmp_path)
@@ -191,7 +191,7 @@ def test_out_of_memory_halves_the_parts_and_computes_the_same(make_trainer: Make
 
 
 def test_a_segment_that_does_not_fit_is_told(make_trainer: MakeTrainer) -> None:
-    trainer = make_trainer(batch=BatchSettings(2, 2))
+    trainer = make_trainer(batch=BatchConfig(2, 2))
 
     def never(*_: Any) -> Any:
         raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory: you tried …")

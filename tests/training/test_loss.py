@@ -8,15 +8,15 @@ import torch
 
 from vocoder.errors import UserError
 from vocoder.evaluation.spectral import multi_resolution_stft_distance
-from vocoder.training import Trainer, TrainingSettings
-from vocoder.training.config import BatchSettings, LossSettings
+from vocoder.training import Trainer, TrainingConfig
+from vocoder.training.config import BatchConfig, LossConfig
 
 MakeTrainer = Callable[..., Trainer]
-BATCH = BatchSettings(size=2, segment_frames=12)  # 2400 samples: the longest window needs more than 1024
+BATCH = BatchConfig(size=2, segment_frames=12)  # 2400 samples: the longest window needs more than 1024
 
 
 def with_weight(make_trainer: MakeTrainer, weight: float, **changes: Any) -> Trainer:
-    return make_trainer(batch=BATCH, loss=LossSettings(spectral_weight=weight), **changes)
+    return make_trainer(batch=BATCH, loss=LossConfig(spectral_weight=weight), **changes)
 
 
 def test_without_a_weight_the_loss_is_the_likelihood_alone(make_trainer: MakeTrainer) -> None:
@@ -66,7 +66,7 @@ def test_parts_of_a_batch_draw_what_the_whole_batch_draws(
 
 def test_segments_too_short_for_a_spectrum_are_refused_by_name(make_trainer: MakeTrainer) -> None:
     with pytest.raises(UserError, match=r"segment_frames=5: 1000 samples are too few.*take 6 or more"):
-        make_trainer(batch=BatchSettings(size=2, segment_frames=5), loss=LossSettings(spectral_weight=0.1))
+        make_trainer(batch=BatchConfig(size=2, segment_frames=5), loss=LossConfig(spectral_weight=0.1))
 
 
 def test_a_loss_with_something_added_is_not_told_in_bits(make_trainer: MakeTrainer) -> None:
@@ -91,4 +91,4 @@ def test_training_on_the_distance_brings_spectra_closer(make_trainer: MakeTraine
 def test_impossible_weights_are_refused_by_name(setting: dict[str, float]) -> None:
     (name,) = setting
     with pytest.raises(UserError, match=f"training.loss.{name}"):
-        TrainingSettings(loss=LossSettings(**setting))
+        TrainingConfig(loss=LossConfig(**setting))

@@ -5,15 +5,15 @@ import torch
 
 from vocoder.errors import UserError
 from vocoder.training.config import (
-    BatchSettings,
-    LengthSettings,
-    OptimizerSettings,
-    ScheduleSettings,
-    TrainingSettings,
+    BatchConfig,
+    LengthConfig,
+    OptimizerConfig,
+    ScheduleConfig,
+    TrainingConfig,
 )
 from vocoder.training.schedule import learning_rate_factor, progress_of, warmed_up_average
 
-SCHEDULE = ScheduleSettings(warmup_steps=10, decay_start=0.5, final=0.01)
+SCHEDULE = ScheduleConfig(warmup_steps=10, decay_start=0.5, final=0.01)
 
 
 @pytest.mark.parametrize(
@@ -38,39 +38,39 @@ def test_the_learning_rate_warms_up_linearly_and_decays_exponentially(
 @pytest.mark.parametrize(
     ("settings", "step", "progress", "factor"),
     [
-        (ScheduleSettings("cosine", 10, 0.5, 0.2), 4, 0.0, 0.5),
-        (ScheduleSettings("cosine", 10, 0.5, 0.2), 100, 0.5, 1.0),
-        (ScheduleSettings("cosine", 10, 0.5, 0.2), 100, 0.75, 0.6),  # half-way, half of the difference
-        (ScheduleSettings("cosine", 10, 0.5, 0.2), 100, 1.0, 0.2),
-        (ScheduleSettings("step", 10, interval=100, factor=0.5), 4, 0.9, 0.5),
-        (ScheduleSettings("step", 10, interval=100, factor=0.5), 99, 0.0, 1.0),
-        (ScheduleSettings("step", 10, interval=100, factor=0.5), 100, 0.0, 0.5),
-        (ScheduleSettings("step", 10, interval=100, factor=0.5), 350, 0.0, 0.125),
-        (ScheduleSettings("constant", 10), 4, 1.0, 0.5),
-        (ScheduleSettings("constant", 10), 10_000, 1.0, 1.0),
+        (ScheduleConfig("cosine", 10, 0.5, 0.2), 4, 0.0, 0.5),
+        (ScheduleConfig("cosine", 10, 0.5, 0.2), 100, 0.5, 1.0),
+        (ScheduleConfig("cosine", 10, 0.5, 0.2), 100, 0.75, 0.6),  # half-way, half of the difference
+        (ScheduleConfig("cosine", 10, 0.5, 0.2), 100, 1.0, 0.2),
+        (ScheduleConfig("step", 10, interval=100, factor=0.5), 4, 0.9, 0.5),
+        (ScheduleConfig("step", 10, interval=100, factor=0.5), 99, 0.0, 1.0),
+        (ScheduleConfig("step", 10, interval=100, factor=0.5), 100, 0.0, 0.5),
+        (ScheduleConfig("step", 10, interval=100, factor=0.5), 350, 0.0, 0.125),
+        (ScheduleConfig("constant", 10), 4, 1.0, 0.5),
+        (ScheduleConfig("constant", 10), 10_000, 1.0, 1.0),
     ],
 )
 def test_the_other_schedules_go_down_as_they_say_after_the_same_warm_up(
-    settings: ScheduleSettings, step: int, progress: float, factor: float
+    settings: ScheduleConfig, step: int, progress: float, factor: float
 ) -> None:
     assert learning_rate_factor(settings, step, progress) == pytest.approx(factor)
 
 
 def test_without_warm_up_the_first_step_is_a_full_one() -> None:
-    assert learning_rate_factor(ScheduleSettings(warmup_steps=0), 0, 0.0) == 1
+    assert learning_rate_factor(ScheduleConfig(warmup_steps=0), 0, 0.0) == 1
 
 
 @pytest.mark.parametrize(
     ("length", "step", "minutes", "progress"),
     [
-        (LengthSettings(steps=200), 50, 1e6, 0.25),
-        (LengthSettings(steps=None, minutes=10), 10**6, 5, 0.5),
-        (LengthSettings(steps=200, minutes=10), 50, 5, 0.5),
-        (LengthSettings(steps=200, minutes=10), 150, 5, 0.75),
+        (LengthConfig(steps=200), 50, 1e6, 0.25),
+        (LengthConfig(steps=None, minutes=10), 10**6, 5, 0.5),
+        (LengthConfig(steps=200, minutes=10), 50, 5, 0.5),
+        (LengthConfig(steps=200, minutes=10), 150, 5, 0.75),
     ],
 )
 def test_a_run_is_over_when_the_first_of_its_bounds_is_reached(
-    length: LengthSettings, step: int, minutes: float, progress: float
+    length: LengthConfig, step: int, minutes: float, progress: float
 ) -> None:
     assert progress_of(length, step, minutes) == progress
 
@@ -88,12 +88,12 @@ def test_an_average_with_a_decay_near_one_still_forgets_the_start() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (lambda: TrainingSettings(length=LengthSettings(None, None)), "never ends"),
-        (lambda: TrainingSettings(schedule=ScheduleSettings(decay_start=1.0)), "decay_start"),
-        (lambda: TrainingSettings(optimizer=OptimizerSettings(betas=(0.9,))), "two numbers"),
-        (lambda: TrainingSettings(batch=BatchSettings(size=2, accumulate=3)), "more parts than segments"),
-        (lambda: TrainingSettings(batch=BatchSettings(size=0)), r"batch\.size=0"),
-        (lambda: TrainingSettings(log_every=0), "log_every=0"),
+        (lambda: TrainingConfig(length=LengthConfig(None, None)), "never ends"),
+        (lambda: TrainingConfig(schedule=ScheduleConfig(decay_start=1.0)), "decay_start"),
+        (lambda: TrainingConfig(optimizer=OptimizerConfig(betas=(0.9,))), "two numbers"),
+        (lambda: TrainingConfig(batch=BatchConfig(size=2, accumulate=3)), "more parts than segments"),
+        (lambda: TrainingConfig(batch=BatchConfig(size=0)), r"batch\.size=0"),
+        (lambda: TrainingConfig(log_every=0), "log_every=0"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(settings, message: str) -> None:

@@ -12,7 +12,7 @@ import torch
 from support.training_state import train
 
 from vocoder.data.dataset import SegmentBatches, Shape
-from vocoder.data.preprocess import CorpusSettings, preprocess
+from vocoder.data.preprocess import PreprocessConfig, preprocess
 from vocoder.data.store import Store
 from vocoder.errors import UserError
 from vocoder.evaluation.likelihood import likelihood
@@ -20,7 +20,7 @@ from vocoder.features.mel import PRESETS
 from vocoder.model import VocoderConfig, find_checkpoint, load_model
 from vocoder.synthesis import Vocoder
 from vocoder.training import Trainer
-from vocoder.training.config import BatchSettings, LengthSettings, TrainingSettings
+from vocoder.training.config import BatchConfig, LengthConfig, TrainingConfig
 
 TESTS = Path(__file__).parent.parent
 
@@ -34,7 +34,7 @@ def voices(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def stored(voices: Path, directory: Path, **settings: Any) -> Store:
-    chosen = CorpusSettings(PRESETS["speech_16k"], speaker="folder", **settings)
+    chosen = PreprocessConfig(PRESETS["speech_16k"], speaker="folder", **settings)
     preprocess(voices, directory, chosen, 0, lambda items, *_: items)
     return Store(directory)
 
@@ -50,7 +50,7 @@ def test_a_model_of_two_voices_speaks_with_each_by_name(
     assert two_voices.speakers == ("allison", "june")
     assert {entry.id: entry.speaker for entry in two_voices.entries}["june/hello-world"] == "june"
     model = replace(config, speakers=two_voices.speakers, model=replace(config.model, speaker_channels=4))
-    settings = replace(make_trainer().settings, length=LengthSettings(steps=80), batch=BatchSettings(4, 8))
+    settings = replace(make_trainer().settings, length=LengthConfig(steps=80), batch=BatchConfig(4, 8))
     trainer = Trainer(model, two_voices, settings, torch.device("cpu"))
     before = trainer.evaluate()
     begun = trainer.model.speaker_embedding.weight.detach().clone()
@@ -98,7 +98,7 @@ def test_a_voice_that_is_not_there_cannot_be_held_out(
 
 def test_without_names_nobody_can_be_held_out() -> None:
     with pytest.raises(UserError, match="speaker=folder only"):
-        CorpusSettings(PRESETS["speech_16k"], hold_out=("june",))
+        PreprocessConfig(PRESETS["speech_16k"], hold_out=("june",))
 
 
 def test_balanced_speakers_are_heard_equally_often_and_their_segments_are_uniform(
@@ -119,4 +119,4 @@ def test_balanced_speakers_are_heard_equally_often_and_their_segments_are_unifor
     of_ann, of_bob = 6 + 26 + 46, 16 + 36
     balanced = {u: n / (2 * (of_bob if u in ("u1", "u3") else of_ann)) for u, n in starts.items()}
     assert shares("speakers") == pytest.approx(balanced, abs=error)
-    assert TrainingSettings().batch.sampling == "lengths"
+    assert TrainingConfig().batch.sampling == "lengths"

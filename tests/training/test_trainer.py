@@ -23,11 +23,11 @@ from vocoder.model import LinearPredictionConfig, VocoderConfig, extend_edges, f
 from vocoder.model.checkpoint import checkpoints_in, open_checkpoint
 from vocoder.training import Run, Trainer
 from vocoder.training.config import (
-    AuditionSettings,
-    BatchSettings,
-    CheckpointSettings,
-    LengthSettings,
-    OptimizerSettings,
+    AuditionConfig,
+    BatchConfig,
+    CheckpointConfig,
+    LengthConfig,
+    OptimizerConfig,
 )
 from vocoder.training.interrupts import Interrupts
 
@@ -92,7 +92,7 @@ def test_the_loss_is_the_mean_over_the_samples_of_all_segments(make_trainer: Mak
 
 
 def test_long_gradients_are_scaled_down_to_the_bound(make_trainer: MakeTrainer) -> None:
-    trainer = make_trainer(optimizer=OptimizerSettings(gradient_norm=0.01))
+    trainer = make_trainer(optimizer=OptimizerConfig(gradient_norm=0.01))
     _, norm, _ = trainer.train_step(trainer.data[0])
     clipped = math.sqrt(sum(float(p.grad.square().sum()) for p in trainer.model.parameters() if p.grad is not None))
     assert norm > 0.1
@@ -101,14 +101,14 @@ def test_long_gradients_are_scaled_down_to_the_bound(make_trainer: MakeTrainer) 
 
 @pytest.mark.parametrize("parts", [2, 3, 4])
 def test_accumulation_changes_nothing_but_memory(make_trainer: MakeTrainer, parts: int) -> None:
-    whole, accumulated = make_trainer(), make_trainer(batch=BatchSettings(4, 2, accumulate=parts))
+    whole, accumulated = make_trainer(), make_trainer(batch=BatchConfig(4, 2, accumulate=parts))
     assert take_steps(whole, 3) == pytest.approx(take_steps(accumulated, 3), rel=1e-4)
     for name, tensor in weights(whole).items():
         torch.testing.assert_close(weights(accumulated)[name], tensor, rtol=0, atol=2e-5)
 
 
 def test_the_average_follows_its_recursion_from_the_weights_of_the_first_step(make_trainer: MakeTrainer) -> None:
-    trainer = make_trainer(optimizer=OptimizerSettings(ema_decay=0.3))  # reached within these steps
+    trainer = make_trainer(optimizer=OptimizerConfig(ema_decay=0.3))  # reached within these steps
     expected: dict[str, np.ndarray] = {}
     for n in range(6):
         take_steps(trainer, 1)
@@ -120,7 +120,7 @@ def test_the_average_follows_its_recursion_from_the_weights_of_the_first_step(ma
 
 
 def test_training_lowers_the_loss_of_real_speech(make_trainer: MakeTrainer) -> None:
-    trainer = make_trainer(length=LengthSettings(steps=200))
+    trainer = make_trainer(length=LengthConfig(steps=200))
     start = trainer.evaluate()
     take_steps(trainer, 200)
     assert trainer.evaluate() < start - 0.3
@@ -234,7 +234,7 @@ def test_a_stopped_and_resumed_run_ends_with_the_same_bits_as_an_undisturbed_one
 
 
 def test_a_run_leaves_its_last_checkpoints_the_best_and_a_log(make_trainer: MakeTrainer, tmp_path: Path) -> None:
-    train(make_trainer(length=LengthSettings(steps=9)), tmp_path)
+    train(make_trainer(length=LengthConfig(steps=9)), tmp_path)
     assert [path.name for path in checkpoints_in(tmp_path)][-3:] == ["step-00000006", "step-00000008", "step-00000009"]
     found = find_checkpoint(tmp_path)
     assert found.dev_bits == min(open_checkpoint(path).dev_bits for path in checkpoints_in(tmp_path))
@@ -243,7 +243,7 @@ def test_a_run_leaves_its_last_checkpoints_the_best_and_a_log(make_trainer: Make
 
 def test_a_longer_run_goes_on_where_a_finished_one_ended(make_trainer: MakeTrainer, tmp_path: Path) -> None:
     train(make_trainer(), tmp_path)
-    longer = make_trainer(length=LengthSettings(steps=8))
+    longer = make_trainer(length=LengthConfig(steps=8))
     longer.restore(open_checkpoint(checkpoints_in(tmp_path)[-1]))
     assert longer.step == 6
     assert longer.progress == 6 / 8
@@ -252,11 +252,11 @@ def test_a_longer_run_goes_on_where_a_finished_one_ended(make_trainer: MakeTrain
 
 
 def test_a_run_bounded_in_minutes_counts_them_over_resumptions(make_trainer: MakeTrainer, tmp_path: Path) -> None:
-    trainer = make_trainer(length=LengthSettings(steps=None, minutes=0.02))
+    trainer = make_trainer(length=LengthConfig(steps=None, minutes=0.02))
     train(trainer, tmp_path)
     assert trainer.step > 0
     assert trainer.minutes >= 0.02
-    resumed = make_trainer(length=LengthSettings(steps=None, minutes=0.02))
+    resumed = make_trainer(length=LengthConfig(steps=None, minutes=0.02))
     resumed.restore(open_checkpoint(checkpoints_in(tmp_path)[-1]))
     assert resumed.progress == 1
 
@@ -266,7 +266,7 @@ def test_steps_that_cannot_be_taken_end_the_run_with_the_step_and_the_utterances
 ) -> None:
     trainer = make_trainer()
     train(trainer, tmp_path)
-    broken = make_trainer(length=LengthSettings(steps=20), checkpoint=CheckpointSettings(every=100, dev_seconds=1.0))
+    broken = make_trainer(length=LengthConfig(steps=20), checkpoint=CheckpointConfig(every=100, dev_seconds=1.0))
     broken.restore(open_checkpoint(checkpoints_in(tmp_path)[-1]))
     torch.nn.init.constant_(broken.model.wavenet.hidden.weight, math.nan)
     with pytest.raises(UserError, match=rf"step 16: 10 steps in a row.*{broken.data[15].ids[0]}.*loss was nan"):
@@ -275,7 +275,7 @@ def test_steps_that_cannot_be_taken_end_the_run_with_the_step_and_the_utterances
 
 
 def test_weights_that_are_no_numbers_are_never_saved(make_trainer: MakeTrainer, tmp_path: Path) -> None:
-    trainer = make_trainer(log_every=100, length=LengthSettings(steps=8))
+    trainer = make_trainer(log_every=100, length=LengthConfig(steps=8))
 
     def break_after_four(batch: Any) -> tuple[Tensor, Tensor]:
         if trainer.step == 4:
@@ -292,7 +292,7 @@ def test_a_resumed_run_tells_which_settings_changed(make_trainer: MakeTrainer, t
     train(make_trainer(), tmp_path)
     newest = open_checkpoint(checkpoints_in(tmp_path)[-1])
     assert make_trainer().restore(newest) == []
-    other = make_trainer(seed=5, optimizer=OptimizerSettings(betas=(0.8, 0.99)))
+    other = make_trainer(seed=5, optimizer=OptimizerConfig(betas=(0.8, 0.99)))
     told = other.restore(newest)
     assert told == ["training.optimizer.betas (0.9, 0.999) then, (0.8, 0.99) now", "training.seed 0 then, 5 now"]
     assert other.optimizer.param_groups[0]["betas"] == (0.8, 0.99)
@@ -311,7 +311,7 @@ def test_a_full_disk_ends_the_run_and_leaves_the_last_checkpoint_whole(
 ) -> None:
     trainer = make_trainer()
     train(trainer, tmp_path)
-    longer = make_trainer(length=LengthSettings(steps=8))
+    longer = make_trainer(length=LengthConfig(steps=8))
     longer.restore(open_checkpoint(checkpoints_in(tmp_path)[-1]))
 
     def full(*_: Any, **__: Any) -> None:
@@ -356,7 +356,7 @@ def test_a_store_without_a_dev_utterance_is_refused_before_training(
 
 
 def test_auditions_are_synthesised_without_disturbing_training(make_trainer: MakeTrainer, tmp_path: Path) -> None:
-    silent, heard = make_trainer(), make_trainer(audition=AuditionSettings(every=2, utterances=2, seconds=0.05))
+    silent, heard = make_trainer(), make_trainer(audition=AuditionConfig(every=2, utterances=2, seconds=0.05))
     train(silent, tmp_path / "silent")
     train(heard, tmp_path / "heard")
     for name, tensor in everything(silent).items():

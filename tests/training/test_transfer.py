@@ -12,7 +12,7 @@ from vocoder.errors import UserError
 from vocoder.model import VocoderConfig, build_model, find_checkpoint, load_model, save_checkpoint
 from vocoder.model.checkpoint import open_checkpoint
 from vocoder.training import Trainer
-from vocoder.training.config import LengthSettings
+from vocoder.training.config import LengthConfig
 from vocoder.training.transfer import changes, start_from
 
 MakeTrainer = Callable[..., Trainer]
@@ -72,7 +72,7 @@ def test_only_a_model_can_be_begun_with(tmp_path: Path) -> None:
 def test_a_tuned_average_begins_with_the_others(
     make_trainer: MakeTrainer, config: VocoderConfig, tmp_path: Path
 ) -> None:
-    trainer = make_trainer(length=LengthSettings(steps=1))
+    trainer = make_trainer(length=LengthConfig(steps=1))
     start_from(trainer.model, open_checkpoint(saved(config, tmp_path / "other")))
     trainer.averaged_model().load_state_dict(trainer.model.state_dict())
     train(trainer, tmp_path / "run")

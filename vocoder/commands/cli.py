@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from vocoder.commands.help import help_of
 from vocoder.errors import UserError
-from vocoder.settings import nearest
+from vocoder.settings import suggestion
 
 # Where each command's config lies. Training has config groups, so it has a root of its own: Hydra takes `model=…` for
 # the choice of a group wherever a folder of that name is in sight, and synthesis has a setting called model.
@@ -114,7 +114,7 @@ def compose_config(config_name: str, overrides: list[str]) -> DictConfig:
             return compose(config_name, overrides)
         except MissingConfigException as error:
             options = [str(option) for option in error.options or ()]
-            raise UserError(f"unknown choice {error.missing_cfg_file}{nearest(_last(error), options)}") from None
+            raise UserError(f"unknown choice {error.missing_cfg_file}{suggestion(_last(error), options)}") from None
         except OverrideParseException as error:
             raise UserError(
                 f"{error.override}: cannot be read as KEY=VALUE; a value with other than letters, digits and _-./ "
@@ -126,7 +126,7 @@ def compose_config(config_name: str, overrides: list[str]) -> DictConfig:
                 raise UserError(str(error).splitlines()[0]) from None
             key = unknown[1]
             choices = [o for o in overrides if "/" in o.split("=")[0] or "." not in o.split("=")[0]]
-            raise UserError(f"unknown setting {key}{nearest(key, _known_keys(config_name, choices))}") from None
+            raise UserError(f"unknown setting {key}{suggestion(key, _known_keys(config_name, choices))}") from None
 
 
 def progress(items: Iterable[Item], title: str, total: int, unit: str = "file") -> Iterable[Item]:

@@ -8,14 +8,14 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 
 from vocoder.commands import cli
-from vocoder.data.preprocess import CorpusSettings, preprocess
+from vocoder.data.preprocess import PreprocessConfig, preprocess
 from vocoder.errors import UserError
 from vocoder.features.mel import PRESETS, preset_name
 from vocoder.settings import from_mapping
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(CorpusSettings):
+class Settings(PreprocessConfig):
     """The command's config: what is done to recordings, and which."""
 
     input: str

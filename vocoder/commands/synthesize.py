@@ -14,7 +14,16 @@ from vocoder import jobs
 from vocoder.commands import cli
 from vocoder.errors import UserError
 from vocoder.settings import from_mapping
-from vocoder.synthesis import Sound, Source, Vocoder, check_folder, find_sources, load, shard_of, synthesize_into
+from vocoder.synthesis import (
+    Source,
+    SynthesisOptions,
+    Vocoder,
+    check_folder,
+    find_sources,
+    load,
+    shard_of,
+    synthesize_into,
+)
 
 NOT_ALL = 1  # exit code when some inputs could not be synthesised; none at all is an error of use
 
@@ -180,7 +189,9 @@ def synthesized(
 ) -> Summary:
     """Write the wavs; `drawn` is told of samples and `finished` of utterances."""
     summary = Summary()
-    sound = Sound(settings.seed, settings.temperature, folded=settings.fold == "on", speaker=settings.speaker)
+    sound = SynthesisOptions(
+        settings.seed, settings.temperature, folded=settings.fold == "on", speaker=settings.speaker
+    )
     written = synthesize_into(Path(settings.output), vocoder, sources, sound, drawn, overwrite=settings.overwrite)
     for _, result in written:
         finished(1)

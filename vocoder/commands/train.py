@@ -12,12 +12,12 @@ from vocoder.data.store import Store
 from vocoder.device import pick_device
 from vocoder.errors import UserError
 from vocoder.evaluation.likelihood import NATS_PER_BIT
-from vocoder.files import written_aside
+from vocoder.files import atomic_write
 from vocoder.model import ModelConfig, VocoderConfig, find_checkpoint
 from vocoder.model.checkpoint import checkpoints_in
 from vocoder.model.config import distribution_from_mapping
 from vocoder.settings import flattened, from_mapping
-from vocoder.training import Loop, Monitor, Run, Silence, Trainer, TrainingSettings, World, joined, local_device
+from vocoder.training import Loop, Monitor, NullMonitor, Run, Trainer, TrainingConfig, World, joined, local_device
 from vocoder.training.interrupts import Interrupts
 from vocoder.training.transfer import changes, start_from
 
@@ -33,7 +33,7 @@ class Settings:
     device: str
     model: ModelConfig
     distribution: dict[str, Any]
-    training: TrainingSettings
+    training: TrainingConfig
 
 
 TOLD = 143  # exit code of a process that stops because another one got a signal
@@ -75,10 +75,10 @@ def trainer_for(settings: Settings, world: World = World()) -> Trainer:  # noqa:
     speakers = store.speakers if settings.model.speaker_channels else ()
     config = VocoderConfig(store.spec, settings.model, distribution, speakers)
     device = pick_device(local_device(settings.device))
-    return Trainer(config, store, settings.training, device, world, tqdm.write if world.is_first else _nobody)
+    return Trainer(config, store, settings.training, device, world, tqdm.write if world.is_first else discard)
 
 
-def _nobody(message: str) -> None: ...
+def discard(message: str) -> None: ...
 
 
 def _train(trainer: Trainer, run: Run, settings: Settings) -> int:
@@ -96,7 +96,7 @@ def _train(trainer: Trainer, run: Run, settings: Settings) -> int:
     if trainer.progress >= 1:
         tell(f"{run.directory}: finished already, at step {trainer.step}; a larger training.length goes on from there")
         return 0
-    monitor = Monitor(run.directory, trainer.step) if world.is_first else Silence()
+    monitor = Monitor(run.directory, trainer.step) if world.is_first else NullMonitor()
     try:
         with Interrupts(to_the_end=True) as interrupts, _Bar(trainer) as bar:
             loop = Loop(trainer, run, monitor, interrupts, bar.show)
@@ -170,7 +170,7 @@ def tell_sweep() -> None:
     lines = ["| settings | best dev bits | at step | steps | run |", "| --- | --- | --- | --- | --- |"]
     lines += [line for _, line in sorted(rows)]
     file = SWEEP[0][1].parent / f"{SWEEP[0][1].name.rsplit('-', 1)[0]}.sweep.md"
-    with written_aside(file) as aside:
+    with atomic_write(file) as aside:
         aside.write_text("\n".join(lines) + "\n", encoding="utf-8")
     print("\n".join(lines))
     print(f"(in {file})")

@@ -27,13 +27,13 @@ from vocoder.features.audio import (
     waveform_to_int16,
 )
 from vocoder.features.mel import MelSpec, frame_count, log_mel
-from vocoder.files import directory_written_aside
+from vocoder.files import atomic_directory
 
 Progress = Callable[[Iterable[Any], str, int], Iterable[Any]]
 
 
 @dataclass(frozen=True)
-class CorpusSettings:
+class PreprocessConfig:
     """What preprocessing does to recordings."""
 
     mel: MelSpec
@@ -98,7 +98,9 @@ def find_audio(root: Path) -> list[Source]:
     return sources
 
 
-def preprocess(root: Path, output: Path, settings: CorpusSettings, workers: int, progress: Progress) -> dict[str, Any]:
+def preprocess(
+    root: Path, output: Path, settings: PreprocessConfig, workers: int, progress: Progress
+) -> dict[str, Any]:
     """Make a store of all recordings below `root`; returns its description (store.json).
 
     Raises:
@@ -111,7 +113,7 @@ def preprocess(root: Path, output: Path, settings: CorpusSettings, workers: int,
         result for _, result in progress(jobs.run(measure_peak, sources, workers), "measuring levels", len(sources))
     ]
     gain = corpus_gain([peak for peak in peaks if not isinstance(peak, UserError)], settings)
-    with directory_written_aside(output) as aside, closing(StoreWriter(aside, settings.mel)) as writer:
+    with atomic_directory(output) as aside, closing(StoreWriter(aside, settings.mel)) as writer:
         records = []
         work = jobs.run(partial(process, settings=settings, gain=gain), sources, workers)
         taken: set[str] = set()
@@ -145,7 +147,7 @@ def measure_peak(source: Source) -> float:
     return float(np.abs(waveform).max())
 
 
-def corpus_gain(peaks: list[float], settings: CorpusSettings) -> float:
+def corpus_gain(peaks: list[float], settings: PreprocessConfig) -> float:
     """One factor for all recordings; a single loud one does not decide it."""
     audible = [peak for peak in peaks if peak >= settings.silence_peak]
     if settings.peak is None or not audible:
@@ -153,7 +155,7 @@ def corpus_gain(peaks: list[float], settings: CorpusSettings) -> float:
     return settings.peak / float(np.percentile(audible, 95))
 
 
-def process(source: Source, settings: CorpusSettings, gain: float) -> Processed:
+def process(source: Source, settings: PreprocessConfig, gain: float) -> Processed:
     """One recording at the store's sample rate and level, on the int16 grid, with its log-mel.
 
     Raises:
@@ -176,7 +178,7 @@ def process(source: Source, settings: CorpusSettings, gain: float) -> Processed:
     return Processed(wave, mel, hashlib.sha256(source.path.read_bytes()).hexdigest(), clipped)
 
 
-def split_of(source: Source, settings: CorpusSettings) -> str:
+def split_of(source: Source, settings: PreprocessConfig) -> str:
     """train, dev or test by a hash of the id: the same whatever else is in the corpus. Who is held out is for test."""
     if source.speaker_folder in settings.hold_out:
         return "test"
@@ -195,7 +197,7 @@ def _utf8(name: str) -> str:
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
-def _ensure_splits(records: list[dict[str, Any]], settings: CorpusSettings) -> None:
+def _ensure_splits(records: list[dict[str, Any]], settings: PreprocessConfig) -> None:
     """A small corpus may hash into fewer splits than it needs: fill train, dev, then test, by hash order."""
     kept = sorted((r for r in records if r["status"] == "kept"), key=lambda r: _hash_position(r["id"]))
     if len(kept) < 2:
@@ -214,11 +216,13 @@ def _ensure_splits(records: list[dict[str, Any]], settings: CorpusSettings) -> N
             next(record for record in movable if record["split"] == largest)["split"] = needed
 
 
-def _speaker(source: Source, settings: CorpusSettings) -> str | None:
+def _speaker(source: Source, settings: PreprocessConfig) -> str | None:
     return source.speaker_folder if settings.speaker == "folder" else None
 
 
-def _describe(directory: Path, records: list[dict[str, Any]], settings: CorpusSettings, gain: float) -> dict[str, Any]:
+def _describe(
+    directory: Path, records: list[dict[str, Any]], settings: PreprocessConfig, gain: float
+) -> dict[str, Any]:
     kept = [record for record in records if record["status"] == "kept"]
     speakers = sorted({record["speaker"] for record in kept} - {None} - set(settings.hold_out))
     missing = sorted(set(settings.hold_out) - {record["speaker"] for record in kept})

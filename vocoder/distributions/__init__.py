@@ -1,6 +1,6 @@
 """Output distributions: an exact probability of the next sample, and exact draws from it."""
 
-from vocoder.distributions.base import Distribution, Drawing, LocationScale
+from vocoder.distributions.base import Distribution, LocationScale, SamplerSpec
 from vocoder.distributions.categorical import Categorical, MuLawGrid
 from vocoder.distributions.gaussian import Gaussian, MixtureOfGaussians
 from vocoder.distributions.grid import Grid
@@ -18,11 +18,11 @@ __all__ = [
     "DISTRIBUTIONS",
     "Categorical",
     "Distribution",
-    "Drawing",
     "Gaussian",
     "Grid",
     "LocationScale",
     "MixtureOfGaussians",
     "MixtureOfLogistics",
     "MuLawGrid",
+    "SamplerSpec",
 ]

@@ -23,7 +23,7 @@ class Levels(Protocol):
 
 
 @dataclass(frozen=True)
-class Drawing:
+class SamplerSpec:
     """How every distribution here draws, in numbers, for engines that do not call it for each sample.
 
     One of so many choices by Gumbel-max; then the choice's location plus its scale times noise, at the nearest of the
@@ -79,7 +79,7 @@ class Distribution(Protocol):
         ...
 
     @property
-    def drawing(self) -> Drawing:
+    def sampler_spec(self) -> SamplerSpec:
         """What `draw` does, in numbers."""
         ...
 

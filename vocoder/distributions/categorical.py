@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vocoder.device import without_autocast
-from vocoder.distributions.base import Drawing
+from vocoder.distributions.base import SamplerSpec
 from vocoder.distributions.mixture import in_full_precision
 from vocoder.distributions.sampling import gumbel, gumbel_argmax, relaxed_choice, straight_through
 from vocoder.errors import UserError
@@ -86,8 +86,8 @@ class Categorical:
             return self.grid.value(index).to(logits.dtype)
 
     @property
-    def drawing(self) -> Drawing:
-        return Drawing(self.classes, values=tuple(self.grid.value(torch.arange(self.classes)).tolist()))
+    def sampler_spec(self) -> SamplerSpec:
+        return SamplerSpec(self.classes, values=tuple(self.grid.value(torch.arange(self.classes)).tolist()))
 
     def rsample(self, params: Tensor, u: Tensor, temperature: float, hard: bool = True) -> Tensor:
         """A draw that is differentiable in the logits: the mean value of a relaxed choice -> [B, T].

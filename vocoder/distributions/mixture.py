@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from vocoder.device import without_autocast
-from vocoder.distributions.base import Drawing
+from vocoder.distributions.base import SamplerSpec
 from vocoder.distributions.grid import Grid
 from vocoder.distributions.sampling import gumbel, gumbel_argmax, relaxed_choice, straight_through
 from vocoder.distributions.standard import Law
@@ -94,10 +94,10 @@ class Mixture:
             return self.grid.round(mean, temperature * log_scale.exp() * noise[:, -1:]).squeeze(1)
 
     @property
-    def drawing(self) -> Drawing:
+    def sampler_spec(self) -> SamplerSpec:
         scales = self.channels - self.components
         floor = cast(float, self.log_scale_min)
-        return Drawing(self.components, scales - self.components, scales, floor, self.levels)
+        return SamplerSpec(self.components, scales - self.components, scales, floor, self.levels)
 
     def rsample(self, params: Tensor, u: Tensor, temperature: float, hard: bool = True) -> Tensor:
         """A draw that is differentiable in all parameters: as `sample` -> [B, T].

@@ -1,4 +1,4 @@
-"""What every engine offers: lanes, each of which generates one utterance, all of them a frame at a time."""
+"""What every engine offers: lanes, each generating one utterance, all advancing a frame at a time."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,44 +11,44 @@ from vocoder.model import VocoderModel
 
 @dataclass(frozen=True)
 class Frame:
-    """What one lane has to know of a frame of H samples: float32 arrays."""
+    """One frame of H samples of one utterance, before they are drawn: float32 arrays."""
 
-    knots: np.ndarray  # conditioning channels [J, C], between which they move as the model's `motion` says
+    knots: np.ndarray  # of the conditioning channels [J, C], interpolated as the model's `conditioning` says
     filters: np.ndarray | None  # of the linear prediction [U, K + 1]
     noise: np.ndarray  # [choices + 1, H], the distribution's `standard_noise`
-    given: np.ndarray | None = None  # samples [H] that are not drawn, but heard as they are
+    forced: np.ndarray | None = None  # samples [H] that are given, not drawn
 
 
 class Lanes(Protocol):
-    """Utterances in progress. Lane i goes on with what it heard before, whatever the others do.
+    """Utterances in progress. Lane i continues its utterance, whatever the other lanes do.
 
-    A lane needs no other beginning than the silence before its utterance: frames that are given as zeros, as many as
-    hold the receptive field. What was in the lane before is then forgotten.
+    A new utterance begins with as many forced frames of zeros as cover the receptive field; what was in the lane before
+    then has no effect.
     """
 
     def advance(self, frames: Sequence[Frame]) -> np.ndarray:
-        """The next frame of the first so many lanes: samples on the grid [n, H]."""
+        """The next frame of the first n lanes: samples on the grid [n, H]."""
         ...
 
     def predict(self, frames: Sequence[Frame]) -> np.ndarray:
-        """As `advance`, but the parameters that each sample was drawn from, or was given beside: [n, P, H]."""
+        """As `advance`, but the distribution's parameters at each sample, drawn or forced: [n, P, H]."""
         ...
 
     def move(self, source: int, target: int) -> None:
-        """Let lane `target` go on where lane `source` is."""
+        """Copy the state of lane `source` to lane `target`."""
         ...
 
 
 class Engine(Protocol):
-    """A model made ready to generate."""
+    """A model prepared for generation."""
 
     model: VocoderModel
-    width: int  # lanes of one thread at which it is at its best
-    threads: int  # that may each advance lanes of their own at the same time
-    compiled: bool  # whether those threads are all it computes with, and torch's own would be in their way
+    width: int  # lanes a thread that are fastest
+    threads: int  # each may advance lanes of its own at the same time
+    compiled: bool  # whether it computes on these threads alone, without torch's own
 
     def lanes(self, capacity: int, temperature: float = 1.0) -> Lanes:
-        """Room for so many utterances at once."""
+        """State for so many utterances at once."""
         ...
 
     def describe(self) -> str:
@@ -57,5 +57,5 @@ class Engine(Protocol):
 
     @property
     def arithmetic(self) -> str:
-        """What decides over the last bits of its waves."""
+        """A name for all that can change the last bits of its waves."""
         ...

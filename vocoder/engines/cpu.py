@@ -42,7 +42,7 @@ class CpuEngine:
         self.threads = threads or available_cores()
         self.model = model.eval()
         self.network = pack(model, precision)
-        motion = model.conditioning.motion
+        motion = model.conditioning.interpolation
         updates = model.linear_prediction.updates if model.linear_prediction else 1
         left, weights = motion.left.cpu().numpy(), motion.weights.float().cpu().numpy()
         self.timing = Timing(np.ascontiguousarray(left), np.ascontiguousarray(weights), updates)
@@ -54,8 +54,8 @@ class CpuEngine:
             lane = self.lanes(1)
             none = np.zeros((0, 1, 1), F)
             nothing = np.zeros((1, 0), F)
-            given = np.zeros(1, bool)
-            generate_frame(self.network, lane.state, self.timing, lane.draw, 0, none, none, none, given, nothing, none)
+            forced = np.zeros(1, bool)
+            generate_frame(self.network, lane.state, self.timing, lane.draw, 0, none, none, none, forced, nothing, none)
 
     def lanes(self, capacity: int, temperature: float = 1.0) -> "CpuLanes":
         return CpuLanes(self, capacity, temperature)
@@ -74,7 +74,7 @@ class CpuLanes:
     def __init__(self, engine: CpuEngine, capacity: int, temperature: float) -> None:
         self.engine = engine
         self.state = start(engine.network, engine.model, capacity, engine.precision)
-        self.draw = drawing(engine.model, temperature)
+        self.draw = sampler(engine.model, temperature)
         self.time = 0
 
     def advance(self, frames: Sequence[Frame]) -> np.ndarray:
@@ -91,9 +91,9 @@ class CpuLanes:
         knots = stacked([frame.knots for frame in frames], 1)
         filters = stacked([frame.filters for frame in frames if frame.filters is not None], 1, or_else=(0, n, 1))
         noise = stacked([frame.noise.T for frame in frames], 1)
-        given = np.array([frame.given is not None for frame in frames])
-        samples = stacked([np.zeros(hop, F) if frame.given is None else frame.given for frame in frames], 0)
-        arguments = (self.time, knots, filters, noise, given, samples, recorded)
+        forced = np.array([frame.forced is not None for frame in frames])
+        samples = stacked([np.zeros(hop, F) if frame.forced is None else frame.forced for frame in frames], 0)
+        arguments = (self.time, knots, filters, noise, forced, samples, recorded)
         generate_frame(self.engine.network, self.state, self.engine.timing, self.draw, *arguments)
         self.time += hop
         return samples
@@ -142,9 +142,9 @@ def start(network: Network, model: VocoderModel, lanes: int, precision: str) -> 
     )
 
 
-def drawing(model: VocoderModel, temperature: float) -> Draw:
+def sampler(model: VocoderModel, temperature: float) -> Draw:
     """How the model's distribution draws, as the loops take it."""
-    d = model.distribution.drawing
+    d = model.distribution.sampler_spec
     location, scale = (-1 if first is None else first for first in (d.locations, d.scales))
     values = np.array(d.values, F)
     return Draw(d.choices, location, scale, F(d.log_scale_min), d.levels, values, F(temperature))

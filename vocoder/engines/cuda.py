@@ -1,4 +1,4 @@
-"""The reference step under a CUDA graph: some three hundred small kernels, launched as one."""
+"""The reference step as a CUDA graph: some three hundred small GPU kernels in one launch."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import fields
@@ -6,7 +6,7 @@ from dataclasses import fields
 import torch
 
 from vocoder.engines.base import Frame
-from vocoder.engines.reference import Known, ReferenceEngine, ReferenceLanes
+from vocoder.engines.reference import FrameBuffers, ReferenceEngine, ReferenceLanes
 
 
 class CudaEngine(ReferenceEngine):
@@ -22,51 +22,53 @@ class CudaEngine(ReferenceEngine):
 
 
 class CudaLanes(ReferenceLanes):
-    """What is known of a frame is copied to where the graph expects it."""
+    """Each frame is copied into the buffers that the graph was captured with."""
 
-    _known: Known | None = None
+    _buffers: FrameBuffers | None = None
     _replay: Callable[[], None]
 
-    def _generate(self, frames: Sequence[Frame]) -> Known:
-        known = self.known(frames)
-        if self._known is None:
-            self._known = known
-            self._replay = graphed(lambda: self.step(known), self._kept())
+    def _generate(self, frames: Sequence[Frame]) -> FrameBuffers:
+        buffers = self.buffers(frames)
+        if self._buffers is None:
+            self._buffers = buffers
+            self._replay = graphed(lambda: self.step(buffers), self._written(buffers))
         else:
-            copy(known, self._known)
-        for _ in range(known.samples.shape[1]):
+            copy(buffers, self._buffers)
+        for _ in range(buffers.samples.shape[1]):
             self._replay()
-        return self._known
+        return self._buffers
 
-    def _kept(self) -> list[torch.Tensor]:
-        """What a step changes."""
-        assert self._known is not None
-        state, known = self.state, self._known
-        return [*state.rings, state.past, state.residual, state.time, known.samples, known.params, known.sample]
-
-
-def copy(source: Known, target: Known) -> None:
-    for field in fields(Known):
-        ours, theirs = getattr(target, field.name), getattr(source, field.name)
-        if ours is not None:
-            ours.copy_(theirs)
+    def _written(self, buffers: FrameBuffers) -> list[torch.Tensor]:
+        """What a step writes to."""
+        state = self.state
+        return [
+            *(*state.rings, state.past, state.excitation, state.time),
+            *(buffers.samples, buffers.params, buffers.position),
+        ]
 
 
-def graphed(step: Callable[[], None], changed: Sequence[torch.Tensor]) -> Callable[[], None]:
-    """The step as a CUDA graph to be replayed, or itself where its tensors are not on a GPU.
+def copy(source: FrameBuffers, target: FrameBuffers) -> None:
+    for field in fields(FrameBuffers):
+        new, old = getattr(source, field.name), getattr(target, field.name)
+        if old is not None:
+            old.copy_(new)
 
-    `changed` is what the step writes to: warming up and capturing leave it as it was.
+
+def graphed(step: Callable[[], None], written: Sequence[torch.Tensor]) -> Callable[[], None]:
+    """The step as the replay of a CUDA graph, or the step itself where its tensors are not on a GPU.
+
+    `written` is what the step writes to; warming up and capturing leave it unwritten.
     """
-    if changed[0].device.type != "cuda":
+    if written[0].device.type != "cuda":
         return step
-    before = [tensor.clone() for tensor in changed]
+    before = [tensor.clone() for tensor in written]
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):  # libraries set themselves up outside of the graph
+    with torch.cuda.stream(stream):  # libraries initialise outside of the graph
         for _ in range(3):
             step()
     torch.cuda.current_stream().wait_stream(stream)
-    for tensor, value in zip(changed, before, strict=True):
+    for tensor, value in zip(written, before, strict=True):
         tensor.copy_(value)
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):

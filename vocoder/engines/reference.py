@@ -1,8 +1,9 @@
 """The reference engine: plain torch, any device, any distribution; what faster engines are held against.
 
 n lanes, H samples a frame, R residual and C conditioning channels, P parameters, K order of the linear prediction.
-Each layer keeps the samples its taps reach back to in a ring: nothing is shifted, a write index goes round. Everything
-a step needs lies in tensors, the index too, so that a CUDA graph can hold a step and be replayed.
+
+Each layer keeps the samples its taps reach back to in a ring buffer: nothing is shifted, a write index goes round. All
+that a step needs lies in tensors, the index too, so that a CUDA graph can capture a step and replay it.
 """
 
 from collections.abc import Sequence
@@ -14,7 +15,8 @@ from torch import Tensor
 
 from vocoder.engines.base import Frame
 from vocoder.model import VocoderModel
-from vocoder.model.linear_prediction import Predictor
+from vocoder.model.interpolation import interpolate
+from vocoder.model.linear_prediction import Prediction, Predictor
 from vocoder.model.vocoder_model import network_inputs
 
 
@@ -23,30 +25,36 @@ class State:
     """Where n lanes stand."""
 
     rings: list[Tensor]  # of each layer [n, history, R]
-    past: Tensor  # the last samples heard [n, K], or [n, 1] without linear prediction
-    residual: Tensor  # of the last of them [n, 1]
-    time: Tensor  # [1], samples generated: where in the rings the next goes
+    past: Tensor  # the last samples [n, K], or [n, 1] without linear prediction
+    excitation: Tensor  # of the last sample [n, 1]
+    time: Tensor  # [1], samples generated so far: where the next goes in the rings
 
 
 @dataclass
-class Known:
-    """What is known of a frame before it is drawn, and room for what is drawn."""
+class FrameBuffers:
+    """What a frame of n lanes is generated from, and where its samples go."""
 
     channels: Tensor  # [n, H, C]
     noise: Tensor  # [n, choices + 1, H]
-    given: Tensor  # [n, 1], which lanes hear what `samples` holds
-    samples: Tensor  # [n, H]
+    forced: Tensor  # [n, 1], lanes whose samples are given and not drawn
+    samples: Tensor  # [n, H], given or drawn
     params: Tensor  # [n, P, H]
-    sample: Tensor  # [1], which of the H is next
+    position: Tensor  # [1], which of the H samples is next
     weights: Tensor | None = None  # of the linear prediction [n, H, K]
     log_gain: Tensor | None = None  # [n, H]
+
+    def predictor(self) -> Predictor | None:
+        """The linear prediction's filter at the next sample."""
+        if self.weights is None or self.log_gain is None:
+            return None
+        return Predictor(*(x.index_select(1, self.position) for x in (self.weights, self.log_gain)))
 
 
 class ReferenceEngine:
     """Generates all lanes in step.
 
-    The matrix products of several lanes may round differently than those of one, and a rounding that flips one sample's
-    level lets two waveforms part: equal companies give equal bits.
+    The matrix products of several lanes may round differently from those of one, and once a rounding changes a sample's
+    level two waveforms diverge: only an equal number of lanes gives equal bits.
     """
 
     width = 64
@@ -72,7 +80,7 @@ class ReferenceLanes:
 
     def __init__(self, model: VocoderModel, capacity: int, temperature: float = 1.0) -> None:
         self.model, self.capacity, self.temperature = model, capacity, temperature
-        self.state = start(model, capacity)
+        self.state = initial_state(model, capacity)
 
     @torch.inference_mode()
     def advance(self, frames: Sequence[Frame]) -> np.ndarray:
@@ -82,69 +90,62 @@ class ReferenceLanes:
     def predict(self, frames: Sequence[Frame]) -> np.ndarray:
         return self._generate(frames).params[: len(frames)].cpu().numpy().copy()
 
-    def _generate(self, frames: Sequence[Frame]) -> Known:
-        known = self.known(frames)
-        for _ in range(known.samples.shape[1]):
-            self.step(known)
-        return known
+    def _generate(self, frames: Sequence[Frame]) -> FrameBuffers:
+        buffers = self.buffers(frames)
+        for _ in range(buffers.samples.shape[1]):
+            self.step(buffers)
+        return buffers
 
     def move(self, source: int, target: int) -> None:
-        for tensor in (*self.state.rings, self.state.past, self.state.residual):
+        for tensor in (*self.state.rings, self.state.past, self.state.excitation):
             tensor[target] = tensor[source]
 
-    def known(self, frames: Sequence[Frame]) -> Known:
-        """A frame for each lane, spread over samples; lanes without one repeat the first, and nobody listens."""
+    def buffers(self, frames: Sequence[Frame]) -> FrameBuffers:
+        """A frame for each lane, interpolated; lanes without one repeat the first, and their samples are ignored."""
         frames = [*frames, *[frames[0]] * (self.capacity - len(frames))]
-        device, motion = self.model.device, self.model.conditioning.motion
-        knots = stacked([frame.knots for frame in frames], device)
-        left, weights = motion.left.to(device), motion.weights.to(device)
-        channels = weights[:, :1] * knots[:, left]
-        if weights[:, 1].any():
-            channels = channels + weights[:, 1:] * knots[:, left + 1]
-        hop = len(left)
+        device, hop = self.model.device, self.model.spec.hop_length
+        knots = _stack([frame.knots for frame in frames], device)[:, None]  # [n, 1, J, C]
+        channels = interpolate(knots, self.model.conditioning.interpolation)
         silence = np.zeros(hop, np.float32)
-        samples = stacked([silence if frame.given is None else frame.given for frame in frames], device)
-        known = Known(
-            channels,
-            stacked([frame.noise for frame in frames], device),
-            torch.tensor([[frame.given is not None] for frame in frames], device=device),
-            samples,
-            channels.new_zeros(len(frames), self.model.distribution.channels, hop),
-            torch.zeros(1, dtype=torch.long, device=device),
+        buffers = FrameBuffers(
+            channels=channels,
+            noise=_stack([frame.noise for frame in frames], device),
+            forced=torch.tensor([[frame.forced is not None] for frame in frames], device=device),
+            samples=_stack([silence if frame.forced is None else frame.forced for frame in frames], device),
+            params=channels.new_zeros(len(frames), self.model.distribution.channels, hop),
+            position=torch.zeros(1, dtype=torch.long, device=device),
         )
-        if frames[0].filters is not None:
-            filters = stacked([frame.filters for frame in frames if frame.filters is not None], device)
-            moving = filters[:, torch.arange(hop, device=device) * filters.shape[1] // hop]
-            known.weights, known.log_gain = moving[..., :-1], moving[..., -1]
-        return known
+        if self.model.linear_prediction is not None:
+            filters = _stack([frame.filters for frame in frames if frame.filters is not None], device)[:, None]
+            predictor = self.model.linear_prediction.predictor(filters)
+            buffers.weights, buffers.log_gain = predictor.weights, predictor.log_gain
+        return buffers
 
-    def step(self, known: Known) -> None:
-        """Draw the next sample, or hear the one that is given."""
-        state, t = self.state, known.sample
-        channels = known.channels.index_select(1, t).squeeze(1)
-        predictor = prediction = None
-        if known.weights is not None and known.log_gain is not None:
-            predictor = Predictor(known.weights.index_select(1, t).squeeze(1), known.log_gain.index_select(1, t))
-            prediction = predictor.predict(state.past).unsqueeze(1)
-        inputs = network_inputs(state.past[:, -1:], prediction, state.residual if predictor else None)
-        params = self._network(inputs.squeeze(1), channels)
-        if predictor is not None and prediction is not None:
-            params = self.model.relative_to(prediction, predictor, params)
-        known.params.index_copy_(2, t, params)
-        drawn = self.model.distribution.draw(params, known.noise.index_select(2, t), self.temperature)
-        heard = torch.where(known.given, known.samples.index_select(1, t), drawn)
-        known.samples.index_copy_(1, t, heard)
-        if predictor is not None and prediction is not None:
-            heard = predictor.continued(heard, prediction)
-            state.residual.copy_(predictor.residual(heard, prediction))
-        state.past.copy_(torch.cat((state.past[:, 1:], heard), 1))
+    def step(self, buffers: FrameBuffers) -> None:
+        """Draw the next sample of every lane, or take the one that is given."""
+        state, t = self.state, buffers.position
+        predictor = buffers.predictor()
+        prediction = predictor.predict(state.past[:, None]) if predictor else None
+        params = self._network(prediction, buffers.channels.index_select(1, t).squeeze(1))
+        if prediction is not None:
+            params = self.model.shift_and_scale(params, prediction)
+        buffers.params.index_copy_(2, t, params)
+        drawn = self.model.distribution.draw(params, buffers.noise.index_select(2, t), self.temperature)
+        sample = torch.where(buffers.forced, buffers.samples.index_select(1, t), drawn)
+        buffers.samples.index_copy_(1, t, sample)
+        if prediction is not None:
+            sample = prediction.clip_compensated(sample)
+            state.excitation.copy_(prediction.excitation(sample))
+        state.past.copy_(torch.cat((state.past[:, 1:], sample), 1))
         state.time += 1
-        known.sample += 1
+        buffers.position += 1
 
-    def _network(self, inputs: Tensor, channels: Tensor) -> Tensor:
-        """inputs [n, I], conditioning channels [n, C] -> parameters [n, P, 1]; writes to the rings."""
+    def _network(self, prediction: Prediction | None, channels: Tensor) -> Tensor:
+        """The WaveNet's parameters [n, P, 1] from its state and conditioning channels [n, C]; writes to the rings."""
         wavenet, state = self.model.wavenet, self.state
-        h = wavenet.embed(inputs)
+        previous = state.past[:, -1:]
+        predicted = (prediction.mean, state.excitation) if prediction else ()
+        h = wavenet.embed(network_inputs(previous, *predicted).squeeze(1))
         skips = h.new_zeros(())
         for layer, ring in zip(wavenet.residual_layers, state.rings, strict=True):
             taps = [h]
@@ -152,22 +153,22 @@ class ReferenceLanes:
                 slots = torch.cat([state.time + tap for tap in range(0, layer.history, layer.dilation)]) % layer.history
                 taps = [*ring.index_select(1, slots).unbind(1), h]
                 ring.index_copy_(1, slots[:1], h[:, None])  # over the oldest tap, read above for the last time
-            h, skip = layer.combine(h, taps, channels)
+            h, skip = layer.step(h, taps, channels)
             skips = skips + skip
         return wavenet.head(skips)[:, :, None]
 
 
-def start(model: VocoderModel, lanes: int) -> State:
-    """Lanes that heard nothing yet."""
-    like, layers = model.wavenet.output.weight, model.wavenet.residual_layers
-    channels = model.wavenet.input.out_features
+def initial_state(model: VocoderModel, lanes: int) -> State:
+    """Of lanes that generated nothing yet."""
+    like, wavenet = model.wavenet.output.weight, model.wavenet
+    order = model.linear_prediction.order if model.linear_prediction else 1
     return State(
-        [like.new_zeros(lanes, layer.history, channels) for layer in layers],
-        like.new_zeros(lanes, model.linear_prediction.order if model.linear_prediction else 1),
-        like.new_zeros(lanes, 1),
-        torch.zeros(1, dtype=torch.long, device=like.device),
+        rings=[like.new_zeros(lanes, layer.history, wavenet.residual_channels) for layer in wavenet.residual_layers],
+        past=like.new_zeros(lanes, order),
+        excitation=like.new_zeros(lanes, 1),
+        time=torch.zeros(1, dtype=torch.long, device=like.device),
     )
 
 
-def stacked(arrays: Sequence[np.ndarray], device: torch.device) -> Tensor:
+def _stack(arrays: Sequence[np.ndarray], device: torch.device) -> Tensor:
     return torch.from_numpy(np.stack(arrays)).to(device)

@@ -35,7 +35,9 @@ def filtered_noise(mel: np.ndarray, linear_prediction: LinearPrediction, seed: i
     What linear prediction knows before any network: the envelope and the level, but no pitch.
     """
     context = linear_prediction.context_frames
-    predictor = linear_prediction(extend_edges(torch.from_numpy(mel)[None], context, context))
+    predictor = linear_prediction.predictor(
+        linear_prediction(extend_edges(torch.from_numpy(mel)[None], context, context))
+    )
     noise = torch.randn(predictor.log_gain.shape[1], generator=torch.Generator().manual_seed(seed))
     return all_pole(noise * predictor.log_gain[0].exp(), predictor.weights[0]).clip(-1, 1).astype(np.float32)
 

@@ -11,7 +11,7 @@ USUAL = 0.95  # quantile of what happens elsewhere
 
 
 @dataclass(frozen=True)
-class Seams:
+class JoinChanges:
     """Changes at the joins [N] of a folded utterance, and at the same places of the same speech in one piece.
 
     Each over what 95 % of the places of the latter stay below: above 1 is more than usual.
@@ -23,7 +23,7 @@ class Seams:
     jump_unfolded: np.ndarray
 
 
-def seams(folded: np.ndarray, unfolded: np.ndarray, joins: Sequence[int], sample_rate: int) -> Seams:
+def seams(folded: np.ndarray, unfolded: np.ndarray, joins: Sequence[int], sample_rate: int) -> JoinChanges:
     """Of waveforms [T] that are joined, or not, around samples `joins`: the largest change within 15 ms of each."""
     reach = round(AROUND_SECONDS / HOP_SECONDS)
     places = [round(join / round(HOP_SECONDS * sample_rate)) for join in joins]  # hops are whole samples
@@ -32,7 +32,7 @@ def seams(folded: np.ndarray, unfolded: np.ndarray, joins: Sequence[int], sample
         ours, theirs = (largest_around(measure(wave, sample_rate), reach) for wave in (folded, unfolded))
         usual = max(np.quantile(theirs, USUAL), 1e-6)
         ratios += [ours[places] / usual, theirs[places] / usual]
-    return Seams(*ratios)
+    return JoinChanges(*ratios)
 
 
 def spectral_flux(wave: np.ndarray, sample_rate: int) -> np.ndarray:

@@ -50,5 +50,5 @@ def _nats(model: VocoderModel, store: Store, entry: Entry, start: int) -> float:
     shape = Shape(model.history_frames, model.context_frames)
     arrays = segment(store, entry, start, frames, shape)
     waves, mels = (torch.from_numpy(array)[None].to(model.device) for array in arrays)
-    speaker = model.speaker_index(entry.speaker if model.speaker_embedding is not None else None)
+    speaker = model.speaker_index(model.speaker_name(entry.speaker))
     return -float(model.log_prob(waves, mels, speaker).double().sum())

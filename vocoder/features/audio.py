@@ -18,7 +18,7 @@ import torch
 import torchaudio
 
 from vocoder.errors import UserError
-from vocoder.files import written_aside
+from vocoder.files import atomic_write
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
 INT16_LEVELS = 65536
@@ -98,7 +98,7 @@ def write_wav(path: Path, samples: np.ndarray, sample_rate: int, comment: str = 
         if comment:
             file.comment = comment
         file.write(samples)
-    with written_aside(path) as aside:
+    with atomic_write(path) as aside:
         aside.write_bytes(encoded.getvalue())
 
 

@@ -28,7 +28,7 @@ SQRT_HALF, FAR = F(np.sqrt(0.5)), F(1e30)
 
 
 @compiled
-def _generate_frame(network, state, timing, draw, time, knots, filters, noise, given, samples, recorded):
+def _generate_frame(network, state, timing, draw, time, knots, filters, noise, forced, samples, recorded):
     """Draw the H samples of a frame in every lane.
 
     Args:
@@ -36,8 +36,8 @@ def _generate_frame(network, state, timing, draw, time, knots, filters, noise, g
         knots: conditioning channels [J, n, C].
         filters: [U, n, K + 1], weights of the past and logarithm of the gain; [0, n, 1] without linear prediction.
         noise: [H, n, choices + 1], of each choice, and of the value.
-        given: [n], lanes whose samples are given, and not drawn.
-        samples: [n, H], given and drawn.
+        forced: [n], lanes whose samples are forced, and not drawn.
+        samples: [n, H], forced and drawn.
         recorded: [H, n, P] for the parameters of every sample, or [0, n, P].
     """
     lanes, frame = samples.shape
@@ -58,7 +58,7 @@ def _generate_frame(network, state, timing, draw, time, knots, filters, noise, g
                 _relative(state.params, draw, lane, prediction, log_gain)
             if recorded.shape[0]:
                 recorded[t, lane, :] = state.params[lane, : recorded.shape[2]]
-            if not given[lane]:
+            if not forced[lane]:
                 samples[lane, t] = _drawn(state.params, draw, noise, t, lane)
             x = samples[lane, t]
             if predicted:
@@ -248,9 +248,9 @@ def _level(location, offset, levels):
 
 
 def _kept(sources):
-    def generate_frame(network, state, timing, draw, time, knots, filters, noise, given, samples, recorded):
+    def generate_frame(network, state, timing, draw, time, knots, filters, noise, forced, samples, recorded):
         if sources is not None:
-            _generate_frame(network, state, timing, draw, time, knots, filters, noise, given, samples, recorded)
+            _generate_frame(network, state, timing, draw, time, knots, filters, noise, forced, samples, recorded)
 
     return kept_on_disk(generate_frame)
 

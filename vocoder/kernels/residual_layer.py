@@ -1,8 +1,8 @@
 """A residual layer in training, forwards and backwards, as compiled loops over stretches of time that fit in a cache.
 
-Products are those of `vocoder.products`, with samples for lanes; the dilated filter takes as few as there can be
-(`dilated.py`). What lies between them, the gate above all, finds its numbers where the products left them. Arrays are as
-they lie, time before channels; bfloat16 comes as uint16, and sums are float32 always.
+Products are those of `matmul.py`, with samples for lanes; the dilated filter takes as few as there can be
+(`dilated.py`). What lies between them, above all the gate, finds its numbers where the products left them. Arrays are
+as they lie, time before channels; bfloat16 comes as uint16, and sums are float32 always.
 
 Every worker takes its share of the stretches, or of the weights where gradients of weights are sums over time, and each
 number is computed by one of them from its first term to its last: results do not depend on how many there are.

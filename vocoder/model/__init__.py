@@ -9,13 +9,12 @@ from vocoder.model.config import (
     WaveNetConfig,
     build_model,
 )
-from vocoder.model.vocoder_model import Conditioning, FrameConditioning, VocoderModel, extend_edges
+from vocoder.model.vocoder_model import Conditioning, VocoderModel, extend_edges
 
 __all__ = [
     "Checkpoint",
     "Conditioning",
     "ConditioningConfig",
-    "FrameConditioning",
     "LinearPredictionConfig",
     "ModelConfig",
     "VocoderConfig",

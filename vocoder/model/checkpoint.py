@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from vocoder.errors import UserError
-from vocoder.files import directory_written_aside, read_json, write_json
+from vocoder.files import atomic_directory, read_json, write_json
 from vocoder.model.config import VocoderConfig, build_model
 from vocoder.model.vocoder_model import VocoderModel
 
@@ -74,7 +74,7 @@ def save_checkpoint(
     Raises:
         UserError: no space, or no permission; nothing half-written stays.
     """
-    with directory_written_aside(directory) as aside:
+    with atomic_directory(directory) as aside:
         for name, state in weights.items():
             plain = {key: value.detach().cpu().contiguous() for key, value in state.items()}
             try:

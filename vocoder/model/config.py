@@ -7,11 +7,12 @@ from typing import Any, Literal
 from vocoder.distributions import DISTRIBUTIONS, Distribution
 from vocoder.errors import UserError
 from vocoder.features.mel import MelSpec, preset_name
-from vocoder.model.conditioning import LinearUpsample, MelConditioning, NoConditioning, StagedUpsample
+from vocoder.model.conditioning import MelConditioning, NoConditioning
+from vocoder.model.interpolation import LinearUpsample, StagedUpsample
 from vocoder.model.linear_prediction import LinearPrediction, default_order
 from vocoder.model.vocoder_model import VocoderModel, input_channels
 from vocoder.model.wavenet import WaveNet
-from vocoder.settings import from_mapping, nearest
+from vocoder.settings import from_mapping, suggestion
 
 FORMAT = 1  # of config.json; raised when an older reader would misunderstand it
 
@@ -127,9 +128,9 @@ def build_model(config: VocoderConfig) -> VocoderModel:
     conditioning = _build_conditioning(config.model.conditioning, config.mel)
     prediction = _build_prediction(config.model.linear_prediction, conditioning, config.mel)
     wavenet = WaveNet(
-        input_channels(linear_prediction=prediction is not None),
-        conditioning.channels + speaker_channels,
-        config.distribution.channels,
+        input_channels=input_channels(linear_prediction=prediction is not None),
+        conditioning_channels=conditioning.channels + speaker_channels,
+        output_channels=config.distribution.channels,
         **asdict(sizes),
     )
     return VocoderModel(
@@ -174,7 +175,7 @@ def distribution_from_mapping(mapping: Any, where: str = "distribution") -> Dist
     options = dict(mapping)
     kind = str(options.pop("kind", None))
     if kind not in DISTRIBUTIONS:
-        raise UserError(f"{where}.kind={kind}: unknown{nearest(kind, DISTRIBUTIONS)}")
+        raise UserError(f"{where}.kind={kind}: unknown{suggestion(kind, DISTRIBUTIONS)}")
     return from_mapping(DISTRIBUTIONS[kind], options, where)
 
 

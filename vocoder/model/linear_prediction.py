@@ -3,10 +3,10 @@
 B batch, F frames, H hop length, T = F H samples, K order, U updates of the filter in a frame.
 
     log-mel -> magnitude -> power spectrum -> autocorrelation -> reflection coefficients and gain of each frame
-            -> interpolated to U a frame -> predictor a [B, T, K] and g [B, T]
+            -> interpolated to U a frame -> coefficients a [B, T, K] and gain g [B, T]
 
-    p[t] = sum over k of a_k[t] x[t - k]      what the vocal tract lets one foresee
-    e[t] = (x[t] - p[t]) / g[t]               what remains: noise and pulses of about unit power
+    p[t] = sum over k of a_k[t] x[t - k]      the prediction: what the vocal tract determines
+    e[t] = (x[t] - p[t]) / g[t]               the excitation: noise and pulses of about unit power
 
 The source-filter view of speech (Makhoul 1975) inside a WaveNet, as in LP-WaveNet (Hwang et al. 2018) and LPCNet
 (Valin and Skoglund 2019), but with no other side information than the mel.
@@ -21,20 +21,43 @@ from torch import Tensor, nn
 from vocoder.device import without_autocast
 from vocoder.errors import UserError
 from vocoder.features.mel import MelSpec, hann_window, mel_filterbank
-from vocoder.model.conditioning import LinearUpsample
+from vocoder.model.interpolation import LinearUpsample, interpolate
 
 WHITE_NOISE = 1e-7  # of the power, added to it: no valley is deeper than 70 dB below the mean
 LARGEST_REFLECTION = 1 - 1e-5  # further from 1 than a rounding in float32 can carry a filter
 LAG_WINDOW_HZ = 20.0  # Gaussian smoothing of the spectrum, against resonances narrower than any formant
 SQUARED_MEAN_OF_MAGNITUDE = math.pi / 4  # over the mean of the square, in a spectrum of noise (Rayleigh)
-GAIN_FLOOR = 1e-5  # a third of a 16-bit step: in digital silence a residual is still a number near 1
+GAIN_FLOOR = 1e-5  # a third of a 16-bit step, so that the excitation of digital silence stays finite
+
+
+@dataclass
+class Prediction:
+    """p and g of T samples x = p + g e, whose excitation e is what remains to be predicted."""
+
+    mean: Tensor  # p [B, T]
+    log_gain: Tensor  # log g [B, T]
+
+    def __getitem__(self, time: slice) -> "Prediction":
+        return Prediction(self.mean[:, time], self.log_gain[:, time])
+
+    def excitation(self, x: Tensor) -> Tensor:
+        """e = (x - p) / g of samples x [B, T]."""
+        return (x - self.mean) * (-self.log_gain).exp()
+
+    def clip_compensated(self, x: Tensor) -> Tensor:
+        """Generated samples x [B, T]; where full scale clipped the prediction, the unclipped prediction.
+
+        A sample at full scale says that the sound was there or beyond. A filter that is fed clipped samples can sustain
+        itself for ever, stable as it is: this overflow oscillation is a howl at full scale.
+        """
+        return torch.where(x == self.mean.clamp(-1, 1), self.mean, x)
 
 
 @dataclass
 class Predictor:
-    """What the mel foretells at T samples."""
+    """The filter at each of T samples."""
 
-    weights: Tensor  # [B, T, K], oldest sample first: a_K … a_1, so that the past is read as it lies
+    weights: Tensor  # [B, T, K], oldest sample first: a_K … a_1, in the order in which the past lies
     log_gain: Tensor  # log g [B, T]
 
     @property
@@ -50,22 +73,9 @@ class Predictor:
     def __getitem__(self, time: slice) -> "Predictor":
         return Predictor(self.weights[:, time], self.log_gain[:, time])
 
-    def predict(self, past: Tensor) -> Tensor:
-        """p [...] from the K samples before each: past [..., K], of the shape of the weights."""
-        return (past * self.weights).sum(-1)
-
-    @staticmethod
-    def continued(x: Tensor, prediction: Tensor) -> Tensor:
-        """What to remember of generated samples x: themselves, or p where full scale cut off that p lies beyond it.
-
-        A sample at full scale says that the sound was there or beyond. A filter that is fed the cut-off samples instead
-        can feed itself for ever, stable as it is: its overflow oscillation is a howl at full scale.
-        """
-        return torch.where(x == prediction.clamp(-1, 1), prediction, x)
-
-    def residual(self, x: Tensor, prediction: Tensor) -> Tensor:
-        """e = (x - p) / g of samples x and their predictions p, both of the shape of the gain."""
-        return (x - prediction) * (-self.log_gain).exp()
+    def predict(self, past: Tensor) -> Prediction:
+        """From the K samples before each [B, T, K]."""
+        return Prediction((past * self.weights).sum(-1), self.log_gain)
 
 
 def default_order(sample_rate: int) -> int:
@@ -74,7 +84,7 @@ def default_order(sample_rate: int) -> int:
 
 
 class LinearPrediction(nn.Module):
-    """Predictors from log-mels; it learns nothing and holds nothing that a checkpoint needs to keep."""
+    """Filters from log-mels. It learns nothing and has nothing to keep in a checkpoint."""
 
     context_frames = 1  # interpolation reaches the neighbouring frames
     inverse: Tensor
@@ -87,7 +97,7 @@ class LinearPrediction(nn.Module):
         if not 1 <= updates <= spec.hop_length:
             raise UserError(f"model.linear_prediction.updates={updates}: must lie between 1 and {spec.hop_length}")
         self.spec, self.order, self.updates = spec, order, updates
-        self.interpolate = LinearUpsample(updates, spec.frame_centre)
+        self.upsample = LinearUpsample(updates, spec.frame_centre)
         self.window_power = float(hann_window(spec).double().square().sum())
         self.register_buffer("inverse", inverse_filterbank(spec), persistent=False)
         lags = 2 * math.pi * LAG_WINDOW_HZ / spec.sample_rate * torch.arange(order + 1, dtype=torch.float64)
@@ -95,26 +105,34 @@ class LinearPrediction(nn.Module):
         window[0] = 1 + WHITE_NOISE
         self.register_buffer("lag_window", window, persistent=False)
 
-    @torch.no_grad()
-    def forward(self, mel: Tensor) -> Predictor:
-        """mel [B, n_mels, F + 2], any finite numbers -> the predictor of F H samples, stable at each of them."""
-        update = torch.arange(self.spec.hop_length, device=mel.device) * self.updates // self.spec.hop_length
-        samples = self.filters(mel)[:, :, update].flatten(1, 2)  # [B, F H, K + 1]
+    def predict(self, waves: Tensor, filters: Tensor, first: int) -> Prediction:
+        """The prediction of samples `first` and later, each from the K true samples before it.
+
+        Args:
+            waves: [B, F H].
+            filters: of their frames [B, F, U, K + 1].
+            first: K or more.
+        """
+        past = waves[:, first - self.order : -1].unfold(1, self.order, 1)  # [B, T - first, K]
+        return self.predictor(filters)[first:].predict(past)
+
+    def predictor(self, filters: Tensor) -> Predictor:
+        """filters [B, F, U, K + 1] -> the filter at each of F H samples: sample t of a frame has number t U // H."""
+        hop = self.spec.hop_length
+        update = torch.arange(hop, device=filters.device) * self.updates // hop
+        samples = filters[:, :, update].flatten(1, 2)  # [B, F H, K + 1]
         return Predictor(samples[..., :-1], samples[..., -1])
 
     @torch.no_grad()
-    def filters(self, mel: Tensor) -> Tensor:
-        """Predictors as they move, U a frame: mel [B, n_mels, F + 2] -> weights and log-gain [B, F, U, K + 1].
-
-        Sample t of a frame's H has predictor t U // H.
-        """
+    def forward(self, mel: Tensor) -> Tensor:
+        """mel [B, n_mels, F + 2], any finite numbers -> weights and log-gain [B, F, U, K + 1] of stable filters."""
         reflection, log_gain = self.analyse(mel)
-        frames = mel.shape[2] - 2
         with without_autocast(mel.device):
             reflection = reflection.clamp(-LARGEST_REFLECTION, LARGEST_REFLECTION)
-            moving = self.interpolate(torch.cat((reflection, log_gain[..., None]), 2))  # [B, F U, K + 1]
-        weights = step_up(moving[..., :-1]).flip(-1)  # in float64 still: at order 100 float32 made filters unstable
-        return torch.cat((weights, moving[..., -1:]), 2).float().unflatten(1, (frames, self.updates))
+            knots = self.upsample(torch.cat((reflection, log_gain[..., None]), 2))
+            filters = interpolate(knots, self.upsample.interpolation)  # [B, F U, K + 1]
+        weights = step_up(filters[..., :-1]).flip(-1)  # in float64: at order 100 float32 made filters unstable
+        return torch.cat((weights, filters[..., -1:]), 2).float().unflatten(1, (-1, self.updates))
 
     def analyse(self, mel: Tensor) -> tuple[Tensor, Tensor]:
         """mel [B, n_mels, F] -> reflection coefficients [B, F, K] within (-1, 1), log gain [B, F]; in float64."""
@@ -138,14 +156,14 @@ def inverse_filterbank(spec: MelSpec) -> Tensor:
     """
     filters = mel_filterbank(spec).double()
     area = filters.sum(1)  # [n_mels]; 0 where a band is narrower than a bin and misses them all
-    heard = area > 0
+    has_bins = area > 0
     shape = filters / filters.amax(1, keepdim=True).clamp(min=1e-30)  # peaks of 1, so that neighbours weigh alike
     bins = torch.arange(filters.shape[1], dtype=torch.float64)
     centres = (filters @ bins) / area.clamp(min=1e-30)
-    nearest = torch.where(heard, (bins[:, None] - centres).abs(), torch.inf).argmin(1)
+    nearest = torch.where(has_bins, (bins[:, None] - centres).abs(), torch.inf).argmin(1)
     uncovered = shape.sum(0) == 0
     shape[nearest[uncovered], bins.long()[uncovered]] = 1.0
-    return ((shape / shape.sum(0)) / area.clamp(min=1e-30)[:, None] * heard[:, None]).T.contiguous()
+    return ((shape / shape.sum(0)) / area.clamp(min=1e-30)[:, None] * has_bins[:, None]).T.contiguous()
 
 
 def levinson(autocorrelation: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,79 +1,143 @@
-"""What a residual layer computes between two others, in one pass over time where there is a compiled one.
+"""The residual layer of a WaveNet (van den Oord et al. 2016, sections 2.3 and 2.4).
 
-On the CPU in float32, and in bfloat16 where the processor multiplies it, that is `compiled.py`; elsewhere the same
-equations run in torch, which are also what the compiled ones are tested against. Signals are [B, T, C].
+B batch, T samples, R residual, G gate, S skip, C conditioning channels, K taps.
+
+       h[t - (K-1) d] ... h[t - d]  h[t]   c[t]
+              \\              |       |      /
+               +------- linear -> 2 x G/2 -+
+                          |         |
+                        tanh   x  sigmoid
+                             |
+                  linear -> R + S channels
+                      |          |
+       (h[t] + residual) / √2   skip
+
+In training all samples are computed at once, by compiled loops where there are some for the device and precision
+(`residual_layer_cpu.py`), else by `residual_layer_ref` in plain torch, which is also what the loops are tested against.
+In generation `ResidualLayer.step` computes one sample. Layers do not pad: they give as many samples as have their full
+history.
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from vocoder.kernels.matmul import HAS_BF16
-from vocoder.model.conditioning import Motion
-from vocoder.model.residual_layer_cpu import Weights, compiled_layer
+from vocoder.model.interpolation import PiecewiseLinear
+from vocoder.model.residual_layer_cpu import LayerWeights, residual_layer_cpu
+
+
+class ResidualLayer(nn.Module):
+    """Gated dilated causal convolution with residual and skip outputs."""
+
+    def __init__(
+        self,
+        residual_channels: int,
+        gate_channels: int,
+        skip_channels: int,
+        conditioning_channels: int,
+        kernel_size: int,
+        dilation: int,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.residual_channels, self.skip_channels = residual_channels, skip_channels
+        self.conditioning_channels = conditioning_channels
+        self.kernel_size = kernel_size
+        self.dilation = dilation
+        self.dropout = dropout
+        self.gate = nn.Linear(kernel_size * residual_channels + conditioning_channels, gate_channels)
+        self.out = nn.Linear(gate_channels // 2, residual_channels + skip_channels)
+
+    @property
+    def history(self) -> int:
+        """Samples before t that the output at t depends on."""
+        return (self.kernel_size - 1) * self.dilation
+
+    def forward(
+        self, h: Tensor, skips: Tensor, conditioning: PiecewiseLinear, recompute: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """(the next layer's h [B, T, R], the sum of skips [B, N, S] with this layer's).
+
+        Args:
+            h: [B, history + T, R].
+            skips: sum over the layers before, for the last N of the T samples; may be overwritten.
+            conditioning: channels [B, F H, C], whose last sample is the last of h.
+            recompute: keep nothing but h for the backward pass.
+        """
+        taps, projection = self.gate.weight.split(
+            (self.kernel_size * self.residual_channels, self.conditioning_channels), 1
+        )
+        projected = F.linear(conditioning.knots, projection, self.gate.bias).float()
+        conv_input = F.dropout(h, self.dropout, self.training) if self.dropout else h
+        weights = LayerWeights(taps, self.out.weight, self.out.bias, self.dilation)
+        return residual_layer(
+            h, conv_input, skips, PiecewiseLinear(projected, conditioning.interpolation), weights, recompute
+        )
+
+    def step(self, h: Tensor, taps: Sequence[Tensor], channels: Tensor) -> tuple[Tensor, Tensor]:
+        """(next h, skip) of one sample: h[t], the K taps (oldest first) [..., R], conditioning channels c[t] [..., C]."""
+        signal, gate = self.gate(torch.cat((*taps, channels), -1)).chunk(2, -1)
+        out = self.out(signal.tanh() * gate.sigmoid())
+        residual, skip = out.split((self.residual_channels, self.skip_channels), -1)
+        return (h + residual) * math.sqrt(0.5), skip
 
 
 def residual_layer(
     h: Tensor,
-    heard: Tensor,
+    conv_input: Tensor,
     skips: Tensor,
-    knots: Tensor,
-    weights: Weights,
-    motion: Motion,
-    dilation: int,
+    projected: PiecewiseLinear,
+    weights: LayerWeights,
     recompute: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    """Gated dilated convolution with residual and skip outputs (van den Oord et al. 2016, sections 2.3 and 2.4).
+    """The layer over all samples, by the fastest way there is for its device and precision.
 
     Args:
         h: [B, history + T, R].
-        heard: the same, or what dropout left of it for the convolution.
-        skips: [B, N, S] float32, sums of the layers before, for the last N samples; may be overwritten, so no
-            leaf that wants gradients.
-        knots: the conditioning [B, F, J, G] between its knots, float32, projected already and with the gate's bias;
-            its last sample is that of h.
-        motion: how the conditioning goes between the knots of a frame.
+        conv_input: h, or what dropout left of it.
+        skips: [B, N, S] float32, sums of the layers before, for the last N samples; may be overwritten, so no leaf that
+            needs gradients.
+        projected: conditioning [B, F H, G] float32, already projected to the gate and with its bias; its last sample is
+            the last of h.
         recompute: keep nothing but h for the backward pass.
 
     Returns:
-        What the next layer hears [B, T, R], in the precision of h, and the sums [B, N, S].
+        The next layer's h [B, T, R], in the precision of h, and the sum of skips [B, N, S].
     """
     if is_compiled_for(h) and weights.taps.dtype == torch.float32:
-        return compiled_layer(h, heard, skips, knots, weights, motion, dilation, recompute)
+        return residual_layer_cpu(h, conv_input, skips, projected, weights, recompute)
     if recompute:
         outputs: tuple[Tensor, Tensor] = checkpoint(
-            plain_layer, h, heard, skips, knots, weights, motion, dilation, use_reentrant=False
+            residual_layer_ref, h, conv_input, skips, projected, weights, use_reentrant=False
         )
         return outputs
-    return plain_layer(h, heard, skips, knots, weights, motion, dilation)
+    return residual_layer_ref(h, conv_input, skips, projected, weights)
 
 
-def plain_layer(
-    h: Tensor, heard: Tensor, skips: Tensor, knots: Tensor, weights: Weights, motion: Motion, dilation: int
+def residual_layer_ref(
+    h: Tensor, conv_input: Tensor, skips: Tensor, projected: PiecewiseLinear, weights: LayerWeights
 ) -> tuple[Tensor, Tensor]:
-    """`residual_layer` in torch."""
+    """`residual_layer` in plain torch."""
     kernel = weights.taps.unflatten(1, (-1, h.shape[2])).transpose(1, 2)[:, :, None]  # [G, R, 1, K]
-    image = heard.transpose(1, 2)[:, :, None]  # one pixel high, with its channels last in memory: no copies
-    z = F.conv2d(image, kernel, dilation=(1, dilation))[:, :, 0].transpose(1, 2)
-    filter, opening = (z + spread(knots, motion, z.shape[1]).to(z.dtype)).chunk(2, 2)
-    out = F.linear(filter.tanh() * opening.sigmoid(), weights.out, weights.bias)
-    added, skip = out.split((h.shape[2], skips.shape[2]), 2)
-    following = (h[:, h.shape[1] - z.shape[1] :] + added) * math.sqrt(0.5)
-    return following, skips + skip[:, skip.shape[1] - skips.shape[1] :]
+    image = conv_input.transpose(1, 2)[:, :, None]  # [B, R, 1, T], channels last in memory, so nothing is copied
+    z = F.conv2d(image, kernel, dilation=(1, weights.dilation))[:, :, 0].transpose(1, 2)  # [B, T, G]
+    signal, gate = (z + _last(projected.samples(), z.shape[1]).to(z.dtype)).chunk(2, 2)
+    out = F.linear(signal.tanh() * gate.sigmoid(), weights.out, weights.bias)
+    residual, skip = out.split((h.shape[2], skips.shape[2]), 2)
+    return (_last(h, z.shape[1]) + residual) * math.sqrt(0.5), skips + _last(skip, skips.shape[1])
 
 
-def spread(knots: Tensor, motion: Motion, samples: int) -> Tensor:
-    """Conditioning at each of the last so many samples [B, T, G], of its knots [B, F, J, G]."""
-    left, weights = motion.left.to(knots.device), motion.weights.to(knots.device)
-    following = (left + 1).clamp(max=knots.shape[2] - 1)
-    moving = (weights[:, :1] * knots[:, :, left] + weights[:, 1:] * knots[:, :, following]).flatten(1, 2)
-    return moving[:, moving.shape[1] - samples :]
+def _last(x: Tensor, samples: int) -> Tensor:
+    """Of x [B, T, C] the last so many samples."""
+    return x[:, x.shape[1] - samples :]
 
 
 def is_compiled_for(signal: Tensor) -> bool:
-    """Whether there are loops for its device and precision."""
+    """Whether there are compiled loops for its device and precision."""
     dtypes = (torch.float32, torch.bfloat16) if HAS_BF16 else (torch.float32,)
     return signal.device.type == "cpu" and signal.dtype in dtypes

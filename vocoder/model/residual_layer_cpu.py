@@ -16,121 +16,131 @@ from vocoder.kernels import threads as kernels
 from vocoder.kernels.dilated import DEPTH
 from vocoder.kernels.matmul import TILE
 from vocoder.kernels.winograd import Filtering, filtering
-from vocoder.model.conditioning import Motion
+from vocoder.model.interpolation import Interpolation, PiecewiseLinear
 
 ROOT_HALF = math.sqrt(0.5)
 ONE = np.ones((1, 1), np.float32)  # of a single product
 
 
 @dataclass(frozen=True)
-class Weights:
+class LayerWeights:
     """Of a residual layer with R residual, S skip and G gate channels, K taps, and Z = G / 2."""
 
     taps: Tensor  # [G, K R], oldest first
     out: Tensor  # [R + S, Z]
     bias: Tensor  # [R + S]
+    dilation: int
 
 
-def compiled_layer(
-    h: Tensor,
-    heard: Tensor,
-    skips: Tensor,
-    knots: Tensor,
-    weights: Weights,
-    motion: Motion,
-    dilation: int,
-    recompute: bool,
+def residual_layer_cpu(
+    h: Tensor, conv_input: Tensor, skips: Tensor, projected: PiecewiseLinear, weights: LayerWeights, recompute: bool
 ) -> tuple[Tensor, Tensor]:
-    """As `residual_layer`; skips are overwritten.
+    """`residual_layer` by compiled loops; skips are overwritten.
 
     Raises:
-        ValueError: shapes or precisions do not fit together; loops do not look at that.
+        ValueError: shapes or precisions do not fit together, which the loops do not check.
     """
-    taps, out, bias = weights.taps, weights.out, weights.bias
-    if not _fit(h, heard, skips, knots, weights, motion, dilation):
-        named = {"h": h, "heard": heard, "skips": skips, "knots": knots, "taps": taps, "out": out, "bias": bias}
-        shapes = ", ".join(f"{name} {list(tensor.shape)} {tensor.dtype}" for name, tensor in named.items())
-        raise ValueError(f"a residual layer of dilation {dilation} cannot take {shapes}")
-    keep = torch.is_grad_enabled() and not recompute
-    inputs = h.contiguous(), skips.contiguous(), knots.contiguous()  # as are all that loops write to
-    heard = inputs[0] if heard is h else heard
-    outputs = _Layer.apply(heard, *inputs, taps, out, bias, motion, dilation, keep)
+    _check(h, conv_input, skips, projected, weights)
+    for_backward = torch.is_grad_enabled() and not recompute
+    inputs = h.contiguous(), skips.contiguous(), projected.knots.contiguous()  # as the loops write them, too
+    conv_input = inputs[0] if conv_input is h else conv_input
+    outputs = _ResidualLayer.apply(
+        conv_input,
+        *inputs,
+        weights.taps,
+        weights.out,
+        weights.bias,
+        projected.interpolation,
+        weights.dilation,
+        for_backward,
+    )
     return cast(tuple[Tensor, Tensor], outputs)
 
 
-def _fit(
-    h: Tensor, heard: Tensor, skips: Tensor, knots: Tensor, weights: Weights, motion: Motion, dilation: int
-) -> bool:
-    (batch, length, residual), gates, skip = h.shape, knots.shape[3], skips.shape[2]
+def _check(h: Tensor, conv_input: Tensor, skips: Tensor, projected: PiecewiseLinear, weights: LayerWeights) -> None:
+    knots, interpolation = projected.knots, projected.interpolation
     taps, out, bias = weights.taps, weights.out, weights.bias
-    samples = length - (taps.shape[1] // residual - 1) * dilation
-    return (
-        heard.shape == h.shape
-        and heard.dtype == h.dtype
+    (batch, length, residual), gates, skip = h.shape, knots.shape[3], skips.shape[2]
+    samples = length - (taps.shape[1] // residual - 1) * weights.dilation
+    fits = (
+        conv_input.shape == h.shape
+        and conv_input.dtype == h.dtype
         and len(skips) == len(knots) == batch
-        and 0 < skips.shape[1] <= samples <= knots.shape[1] * len(motion.left)
-        and knots.shape[2] > int(motion.left.max())
+        and 0 < skips.shape[1] <= samples <= knots.shape[1] * len(interpolation.left)
+        and knots.shape[2] > int(interpolation.left.max())
         and taps.shape == (gates, taps.shape[1] // residual * residual)
         and out.shape == (residual + skip, gates // 2)
         and bias.shape == (residual + skip,)
         and all(tensor.dtype == torch.float32 for tensor in (skips, knots, taps, out, bias))
     )
+    if not fits:
+        named = {"h": h, "conv_input": conv_input, "skips": skips, "knots": knots}
+        named |= {"taps": taps, "out": out, "bias": bias}
+        shapes = ", ".join(f"{name} {list(tensor.shape)} {tensor.dtype}" for name, tensor in named.items())
+        raise ValueError(f"a residual layer of dilation {weights.dilation} cannot take {shapes}")
 
 
-class _Layer(torch.autograd.Function):
+class _ResidualLayer(torch.autograd.Function):
     """Keeps h, and z, the filter's outputs; what the gate lets through is computed anew in no time."""
 
     @staticmethod
     def forward(
         ctx: Any,
-        heard: Tensor,
+        conv_input: Tensor,
         h: Tensor,
         skips: Tensor,
         knots: Tensor,
         taps: Tensor,
         out: Tensor,
         bias: Tensor,
-        motion: Motion,
+        interpolation: Interpolation,
         dilation: int,
-        keep: bool,
+        for_backward: bool,
     ) -> tuple[Tensor, Tensor]:
         ctx.mark_dirty(skips)
         (batch, length, residual), gates = h.shape, taps.shape[0]
         filter = _filter(taps.shape[1] // residual)
         samples = length - (filter.kernel_size - 1) * dilation
-        following, z = h.new_empty(batch, samples, residual), h.new_empty(batch, samples if keep else 0, gates)
-        first = knots.shape[1] * len(motion.left) - samples  # which sample of frame 0 is the layer's first
-        moving = (*_arrays(motion.left, motion.weights), first)
+        following, z = h.new_empty(batch, samples, residual), h.new_empty(batch, samples if for_backward else 0, gates)
+        first = knots.shape[1] * len(interpolation.left) - samples  # which sample of frame 0 is the layer's first
+        position = (*_arrays(interpolation.left, interpolation.weights), first)
         rows, biases = (_in_tiles(part, residual) for part in (out, bias))
         single = _packed(rows.t().contiguous()[None], ONE, h.dtype)
-        inputs = (*_arrays(h, heard), dilation, *filter.numbers, filter.packed(taps, h.dtype), *_arrays(knots), *moving)
+        inputs = (
+            *_arrays(h, conv_input),
+            dilation,
+            *filter.numbers,
+            filter.packed(taps, h.dtype),
+            *_arrays(knots),
+            *position,
+        )
         kernels.run(kernels.layer, *inputs, single, *_arrays(biases, z, following, skips))
-        ctx.save_for_backward(h, heard, knots, taps, out, z)
-        ctx.moving, ctx.dilation, ctx.dropped = moving, dilation, heard is not h
+        ctx.save_for_backward(h, conv_input, knots, taps, out, z)
+        ctx.position, ctx.dilation, ctx.dropped = position, dilation, conv_input is not h
         return following, skips
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, dfollowing: Tensor, dsums: Tensor) -> tuple[Tensor | None, ...]:
-        h, heard, knots, taps, out, z = ctx.saved_tensors
+        h, conv_input, knots, taps, out, z = ctx.saved_tensors
         dfollowing, dsums, dilation = dfollowing.contiguous(), dsums.contiguous(), ctx.dilation
         (batch, samples, residual), gates = dfollowing.shape, taps.shape[0]
         filter = _filter(taps.shape[1] // residual)
         if not z.shape[1]:
             z = h.new_empty(batch, samples, gates)
-            _convolve(z, heard, 0, dilation, filter, filter.packed(taps, h.dtype))
+            _convolve(z, conv_input, 0, dilation, filter, filter.packed(taps, h.dtype))
         y, dz, dknots = h.new_empty(batch, samples, gates // 2), torch.empty_like(z), torch.zeros_like(knots)
         back = _packed(_by_pairs(out, residual)[None], ONE, h.dtype)
-        inputs = (*_arrays(dfollowing, dsums), back, *_arrays(z, knots), *ctx.moving)
+        inputs = (*_arrays(dfollowing, dsums), back, *_arrays(z, knots), *ctx.position)
         kernels.run(kernels.gate_backward, *inputs, *_arrays(y, dz, dknots))
         del z
-        dtaps = _gradient_of_filter(dz, heard, dilation, filter)
+        dtaps = _gradient_of_filter(dz, conv_input, dilation, filter)
         dout, dbias = _gradient_of_out(dfollowing, dsums, y)
         del y
-        dheard, added = torch.empty_like(h), None if ctx.dropped else dfollowing
-        _convolve(dheard, dz, samples - h.shape[1], dilation, filter, filter.reversed(taps, h.dtype), added)
-        dh = F.pad(dfollowing * ROOT_HALF, (0, 0, h.shape[1] - samples, 0)) if ctx.dropped else dheard
-        return dheard if ctx.dropped else None, dh, dsums, dknots, dtaps, dout, dbias, None, None, None
+        dconv_input, added = torch.empty_like(h), None if ctx.dropped else dfollowing
+        _convolve(dconv_input, dz, samples - h.shape[1], dilation, filter, filter.reversed(taps, h.dtype), added)
+        dh = F.pad(dfollowing * ROOT_HALF, (0, 0, h.shape[1] - samples, 0)) if ctx.dropped else dconv_input
+        return dconv_input if ctx.dropped else None, dh, dsums, dknots, dtaps, dout, dbias, None, None, None
 
 
 def _convolve(

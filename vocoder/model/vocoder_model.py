@@ -19,27 +19,17 @@ from vocoder.distributions import Distribution, LocationScale
 from vocoder.errors import UserError
 from vocoder.features.mel import MelSpec
 from vocoder.model.conditioning import MelConditioning, NoConditioning
-from vocoder.model.linear_prediction import LinearPrediction, Predictor
+from vocoder.model.interpolation import PiecewiseLinear
+from vocoder.model.linear_prediction import LinearPrediction, Prediction
 from vocoder.model.wavenet import WaveNet
 
 
 @dataclass
 class Conditioning:
-    """What is known of T samples before any of them is drawn."""
+    """What is known of F frames before any of their samples is drawn."""
 
-    channels: Tensor  # [B, T, C]
-    predictor: Predictor | None = None
-
-    def __getitem__(self, time: slice) -> "Conditioning":
-        return Conditioning(self.channels[:, time], self.predictor[time] if self.predictor else None)
-
-
-@dataclass
-class FrameConditioning:
-    """The same, before it is spread over samples."""
-
-    knots: Tensor  # [B, F, J, C], between which the channels go as the conditioning's `motion` says
-    filters: Tensor | None = None  # [B, F, U, K + 1], of the linear prediction
+    channels: PiecewiseLinear  # of F H samples, the speaker's among them
+    filters: Tensor | None = None  # of the linear prediction [B, F, U, K + 1]
 
 
 class VocoderModel(nn.Module):
@@ -96,101 +86,90 @@ class VocoderModel(nn.Module):
         Returns:
             params [B, P, F H].
         """
-        conditioning = (self._knots(mel, speaker), self.conditioning.motion)
-        everywhere = self._predictor(mel)
-        before = self.history_frames * self.spec.hop_length
-        first = before - self.wavenet.receptive_field  # the oldest sample that the network hears
-        previous = waves[:, first:-1]
-        if everywhere is None:
-            return self.wavenet(network_inputs(previous), *conditioning).transpose(1, 2)
-        predictor, prediction = self._predict(waves, everywhere, first)
-        residual = predictor[:-1].residual(previous, prediction[:, :-1])
-        inputs = network_inputs(previous, prediction[:, 1:], residual)
-        params = self.wavenet(inputs, *conditioning).transpose(1, 2)
-        return self.relative_to(prediction[:, before - first :], predictor[before - first :], params)
+        conditioning = self.condition(mel, speaker)
+        inputs, prediction = self.inputs(waves, conditioning)
+        params = self.wavenet(inputs, conditioning.channels).transpose(1, 2)
+        return params if prediction is None else self.shift_and_scale(params, prediction)
 
     def condition(self, mel: Tensor, speaker: Tensor | None = None) -> Conditioning:
-        """What is known beforehand of F H samples, from mel [B, n_mels, F + 2 context]."""
-        return Conditioning(self._with_speaker(self.conditioning(mel), speaker), self._predictor(mel))
+        """What the samples of mel [B, n_mels, F + 2 context] are conditioned on; engines are given the same."""
+        knots = self._with_speaker(self.conditioning(mel), speaker)
+        filters = self._filters(mel) if self.linear_prediction else None
+        return Conditioning(PiecewiseLinear(knots, self.conditioning.interpolation), filters)
 
-    def condition_frames(self, mel: Tensor, speaker: Tensor | None = None) -> "FrameConditioning":
-        """The same before it is spread over samples, from mel [B, n_mels, F + 2 context]."""
-        filters = self.linear_prediction.filters(self._heard_by_prediction(mel)) if self.linear_prediction else None
-        return FrameConditioning(self._knots(mel, speaker), filters)
+    def inputs(self, waves: Tensor, conditioning: Conditioning) -> tuple[Tensor, Prediction | None]:
+        """The network's inputs [B, R - 1 + F H, I], and the linear prediction of the last F H samples if there is one.
 
-    def _knots(self, mel: Tensor, speaker: Tensor | None) -> Tensor:
-        """[B, F, J, C], the speaker's channels with those of the mel."""
-        knots = self.conditioning.knots(mel)
-        return self._with_speaker(knots.flatten(1, 2), speaker).unflatten(1, knots.shape[1:3])
+        Arguments as `forward`; R is the receptive field of the WaveNet alone.
+        """
+        before = self.history_frames * self.spec.hop_length
+        first = before - self.wavenet.receptive_field  # the oldest sample that reaches the network
+        previous = waves[:, first:-1]  # x[t - 1]
+        if self.linear_prediction is None or conditioning.filters is None:
+            return network_inputs(previous), None
+        prediction = self.linear_prediction.predict(waves, conditioning.filters, first)
+        excitation = prediction[:-1].excitation(previous)  # e[t - 1]
+        return network_inputs(previous, prediction.mean[:, 1:], excitation), prediction[before - first :]
 
-    def relative_to(self, prediction: Tensor, predictor: Predictor, params: Tensor) -> Tensor:
-        """Parameters of the samples [B, P, T], given those of their residuals: x = p + g e, with p and g [B, T]."""
+    def shift_and_scale(self, params: Tensor, prediction: Prediction) -> Tensor:
+        """Parameters of the samples x = p + g e from those of their excitation e, both [B, P, T]."""
         distribution = cast(LocationScale, self.distribution)
-        return distribution.affine(params, prediction, predictor.log_gain)
+        return distribution.affine(params, prediction.mean, prediction.log_gain)
 
-    def _with_speaker(self, channels: Tensor, speaker: Tensor | None) -> Tensor:
-        """Channels [B, T, C] and, where the model has speakers, the channels of the speaker."""
+    def _filters(self, mel: Tensor) -> Tensor:
+        """Filters [B, F, U, K + 1] from mel with the conditioning's context, which is wider than theirs."""
+        assert self.linear_prediction is not None
+        surplus = self.context_frames - self.linear_prediction.context_frames
+        filters: Tensor = self.linear_prediction(mel[..., surplus : mel.shape[2] - surplus])
+        return filters
+
+    def _with_speaker(self, knots: Tensor, speaker: Tensor | None) -> Tensor:
+        """Knots [B, F, J, C] with the channels of the speaker, where the model has speakers."""
         if self.speaker_embedding is None:
-            return channels
+            return knots
         if speaker is None:
             raise UserError(f"this model has speakers: name one of {', '.join(self.speakers)}")
-        embedded = self.speaker_embedding(speaker)[:, None].expand(-1, channels.shape[1], -1)
-        return torch.cat((channels, embedded.to(channels.dtype)), -1)
-
-    def _predictor(self, mel: Tensor) -> Predictor | None:
-        return self.linear_prediction(self._heard_by_prediction(mel)) if self.linear_prediction else None
-
-    def _heard_by_prediction(self, mel: Tensor) -> Tensor:
-        """Of mel with the conditioning's context, the part with that of the linear prediction."""
-        beyond = self.context_frames - LinearPrediction.context_frames
-        return mel[..., beyond : mel.shape[2] - beyond]
-
-    def _predict(self, waves: Tensor, predictor: Predictor, first: int) -> tuple[Predictor, Tensor]:
-        """(predictor, prediction [B, T]) of waves from sample `first` on, which has K samples before it."""
-        predictor = predictor[first:]
-        past = waves[:, first - predictor.order : -1].unfold(1, predictor.order, 1)  # [B, T, K]
-        return predictor, predictor.predict(past)
+        embedded = self.speaker_embedding(speaker)[:, None, None].expand(-1, *knots.shape[1:3], -1)
+        return torch.cat((knots, embedded.to(knots.dtype)), -1)
 
     @torch.no_grad()
-    def innovation(self, waves: Tensor, mel: Tensor) -> Tensor:
-        """What the network has to foretell of samples after the history, arguments as `forward` -> [B, F H].
+    def excitation(self, waves: Tensor, mel: Tensor) -> Tensor:
+        """What remains to be predicted of the samples after the history, arguments as `forward` -> [B, F H].
 
-        The samples themselves; with linear prediction their residuals.
+        The samples themselves; with linear prediction their excitation.
         """
         before = self.history_frames * self.spec.hop_length
         waves = self.distribution.grid.round(waves)
-        everywhere = self._predictor(mel)
-        if everywhere is None:
+        if self.linear_prediction is None:
             return waves[:, before:]
-        predictor, prediction = self._predict(waves, everywhere, before)
-        return predictor.residual(waves[:, before:], prediction)
+        return self.linear_prediction.predict(waves, self._filters(mel), before).excitation(waves[:, before:])
 
     def log_prob(self, waves: Tensor, mel: Tensor, speaker: Tensor | None = None) -> Tensor:
         """Log-probability in nats of every sample after the history: as `forward` -> [B, F H]."""
-        params, target = self.predict(waves, mel, speaker)
+        params, target = self.params_and_target(waves, mel, speaker)
         return self.distribution.log_prob(params, target)
 
-    def predict(self, waves: Tensor, mel: Tensor, speaker: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """(params [B, P, F H], the samples they are to foretell [B, F H]), arguments as `forward`.
+    def params_and_target(self, waves: Tensor, mel: Tensor, speaker: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """(params [B, P, F H], the samples that they predict [B, F H]), arguments as `forward`.
 
-        Waves of any grid are brought to the distribution's own first: it is these samples that are foretold and heard.
+        Waves are first rounded to the distribution's grid, whichever grid they come on.
         """
         waves = self.distribution.grid.round(waves)
         params = self(waves, mel, speaker)
         return params, waves[:, -params.shape[2] :]
 
     @torch.no_grad()
-    def initialise_output(self, innovation: Tensor) -> None:
-        """Let an untrained network predict the histogram of `innovation` [N], so that training starts there."""
+    def initialise_output(self, excitation: Tensor) -> None:
+        """Let an untrained network predict the histogram of `excitation` [N], the best it can do without its inputs."""
         output = self.wavenet.output
         output.weight.mul_(0.1)
-        output.bias.copy_(self._marginal_params(innovation))
+        output.bias.copy_(self._marginal_params(excitation))
 
-    def _marginal_params(self, innovation: Tensor) -> Tensor:
+    def _marginal_params(self, excitation: Tensor) -> Tensor:
         if self.linear_prediction is None:
-            return self.distribution.marginal_params(innovation)
-        scale = innovation.abs().quantile(0.999).clamp(min=1.0)[None, None]  # residuals reach beyond [-1, 1]
-        fitted = self.distribution.marginal_params((innovation / scale[0]).clamp(-1, 1))[None, :, None]
+            return self.distribution.marginal_params(excitation)
+        scale = excitation.abs().quantile(0.999).clamp(min=1.0)[None, None]  # an excitation reaches beyond [-1, 1]
+        fitted = self.distribution.marginal_params((excitation / scale[0]).clamp(-1, 1))[None, :, None]
         distribution = cast(LocationScale, self.distribution)
         return distribution.affine(fitted, torch.zeros_like(scale), scale.log())[0, :, 0]
 
@@ -198,6 +177,10 @@ class VocoderModel(nn.Module):
         """Fix the normalisation of the mel from per-band statistics [n_mels] of the training data."""
         if isinstance(self.conditioning, MelConditioning):
             self.conditioning.set_statistics(mean, std)
+
+    def speaker_name(self, name: str | None) -> str | None:
+        """The speaker of an utterance, as this model takes it: None for a model without speakers."""
+        return None if self.speaker_embedding is None else name
 
     def speaker_index(self, name: str | None) -> Tensor | None:
         """The index [1] of a speaker's name; None for a model without speakers.
@@ -235,15 +218,15 @@ class VocoderModel(nn.Module):
         )
 
 
-def network_inputs(previous: Tensor, prediction: Tensor | None = None, residual: Tensor | None = None) -> Tensor:
-    """What the network hears, of about unit size: x[t - 1] and, with linear prediction, p[t] and e[t - 1].
+def network_inputs(previous: Tensor, prediction: Tensor | None = None, excitation: Tensor | None = None) -> Tensor:
+    """The WaveNet's inputs, of about unit size: x[t - 1] and, with linear prediction, p[t] and e[t - 1].
 
-    Each [...] -> [..., 1] or [..., 3]. A residual can be huge where the mel says silence and there is none; tanh keeps
-    it in bounds.
+    Each [...] -> [..., 1] or [..., 3]. Where the mel says silence and there is none, the excitation is huge;
+    tanh bounds it.
     """
-    if prediction is None or residual is None:
+    if prediction is None or excitation is None:
         return 4 * previous.unsqueeze(-1)
-    return 4 * torch.stack((previous, prediction, (residual / 4).tanh() / 2), -1)
+    return 4 * torch.stack((previous, prediction, (excitation / 4).tanh() / 2), -1)
 
 
 def input_channels(linear_prediction: bool) -> int:

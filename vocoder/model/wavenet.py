@@ -8,15 +8,15 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrizations, parametrize
 
 from vocoder.device import in_autocast_dtype, without_autocast
-from vocoder.model.conditioning import Motion
-from vocoder.model.layers import ResidualLayer
+from vocoder.model.interpolation import PiecewiseLinear
+from vocoder.model.residual_layer import ResidualLayer
 
 
 class WaveNet(nn.Module):
     """Stacks of dilated causal convolutions with a two-layer output (van den Oord et al. 2016).
 
-    Dilations double from 1 within a stack. The output at t depends on the inputs at t and the
-    `receptive_field - 1` samples before; nothing is padded, so the caller brings that history along.
+    Dilations double from 1 within a stack. The output at t depends on the input at t and on the `receptive_field - 1`
+    inputs before. Nothing is padded: the caller brings that history.
     """
 
     def __init__(
@@ -35,8 +35,11 @@ class WaveNet(nn.Module):
         weight_norm: bool = False,
     ) -> None:
         super().__init__()
+        self.kernel_size = kernel_size
+        self.residual_channels, self.gate_channels, self.skip_channels = residual_channels, gate_channels, skip_channels
+        self.conditioning_channels, self.output_channels = conditioning_channels, output_channels
         self.dropout = dropout
-        self.recompute = False  # activations of the layers in the backward pass, in place of keeping them
+        self.recompute = False  # recompute the layers' activations in the backward pass instead of keeping them
         self.input = nn.Linear(input_channels, residual_channels)
         self.layers = nn.ModuleList(
             ResidualLayer(
@@ -51,7 +54,7 @@ class WaveNet(nn.Module):
                 parametrizations.weight_norm(linear)
 
     def fold_weight_norm(self) -> None:
-        """Leave the weights alone of what training had as their lengths and directions, if it had."""
+        """Fold weight norm, if there is any, into plain weights."""
         for linear in self._normalised():
             if parametrize.is_parametrized(linear):
                 parametrize.remove_parametrizations(linear, "weight")
@@ -61,7 +64,7 @@ class WaveNet(nn.Module):
 
     @property
     def residual_layers(self) -> list[ResidualLayer]:
-        """The layers in order, as what they are."""
+        """The layers in order, typed."""
         return cast(list[ResidualLayer], list(self.layers))
 
     @property
@@ -69,28 +72,29 @@ class WaveNet(nn.Module):
         """How many inputs an output depends on, in samples."""
         return 1 + sum(layer.history for layer in self.residual_layers)
 
-    def forward(self, inputs: Tensor, knots: Tensor, motion: Motion) -> Tensor:
-        """inputs [B, receptive_field - 1 + T, I] -> [B, T, P].
-
-        The last sample is the last of the frames whose conditioning the knots [B, F, J, C] are, as `motion` spreads it.
-        """
+    def forward(self, inputs: Tensor, conditioning: PiecewiseLinear) -> Tensor:
+        """inputs [B, receptive_field - 1 + T, I], conditioning [B, F H, C], both up to the same sample -> [B, T, P]."""
         h = self.embed(inputs)
-        samples, channels = inputs.shape[1] - (self.receptive_field - 1), self.hidden.in_features
-        skips = inputs.new_zeros(len(inputs), samples, channels)
+        skips = inputs.new_zeros(len(inputs), inputs.shape[1] - (self.receptive_field - 1), self.skip_channels)
         for layer in self.residual_layers:
-            h, skips = layer(h, skips, knots, motion, self.recompute)
+            h, skips = layer(h, skips, conditioning, self.recompute)
         return self.head(skips)
 
     def embed(self, inputs: Tensor) -> Tensor:
-        """inputs [..., I] -> h [..., R]. The product in float32, since bfloat16 keeps 8 of a sample's 16 bits;
-        what goes on through the layers in autocast's dtype, which saves a third of a training step."""
+        """inputs [..., I] -> h [..., R].
+
+        The product is in float32, because bfloat16 keeps 8 of a sample's 16 bits; the result is in autocast's dtype,
+        which saves a third of a training step.
+        """
         with without_autocast(inputs.device):
             h: Tensor = self.input(inputs)
         return in_autocast_dtype(h)
 
     def head(self, skips: Tensor) -> Tensor:
-        """Summed skips [..., S] -> parameters [..., P], the last product in float32, because in
-        bfloat16 a mean of 0.5 moves in steps of 128 of the grid's levels."""
+        """Summed skips [..., S] -> parameters [..., P].
+
+        The last product is in float32: in bfloat16 a mean of 0.5 could only move in steps of 128 of the grid's levels.
+        """
         hidden = F.relu(self.hidden(F.relu(skips * math.sqrt(1 / len(self.layers)))))
         with without_autocast(hidden.device):
             return self.output(hidden.float())

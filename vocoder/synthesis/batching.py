@@ -104,7 +104,7 @@ class Crews(Generic[Key]):
             drawn = 0
             for lane in reversed(range(len(at_work))):
                 job = at_work[lane]
-                if frames[lane].given is None:
+                if frames[lane].forced is None:
                     job.samples.append(waves[lane])
                     drawn += waves.shape[1]
                 if self._goes_on(job):

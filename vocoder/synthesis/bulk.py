@@ -23,7 +23,7 @@ DESCRIPTION = "synthesis.json"  # in the output folder: what its wavs were made 
 
 
 @dataclass(frozen=True)
-class Sound:
+class SynthesisOptions:
     """What decides how an utterance sounds, beside the model and its mel."""
 
     seed: int = 0
@@ -36,7 +36,7 @@ def synthesize_into(
     output: Path,
     vocoder: Vocoder,
     sources: list[Source],
-    sound: Sound,
+    sound: SynthesisOptions,
     progress: Callable[[int], None] = lambda samples: None,
     *,
     overwrite: bool = False,
@@ -119,7 +119,9 @@ def named(source: Source, error: UserError) -> UserError:
 Waves = Generator[tuple[Source, np.ndarray | UserError], None, None]
 
 
-def _together(vocoder: Vocoder, sources: list[Source], sound: Sound, progress: Callable[[int], None]) -> Waves:
+def _together(
+    vocoder: Vocoder, sources: list[Source], sound: SynthesisOptions, progress: Callable[[int], None]
+) -> Waves:
     def frames(source: Source) -> Iterator[Frame]:
         yield from vocoder.frames(source.read(), sound.seed)
 
@@ -127,7 +129,7 @@ def _together(vocoder: Vocoder, sources: list[Source], sound: Sound, progress: C
     return generate(vocoder.engine, jobs, sound.temperature, progress)
 
 
-def _folded(vocoder: Vocoder, sources: list[Source], sound: Sound, progress: Callable[[int], None]) -> Waves:
+def _folded(vocoder: Vocoder, sources: list[Source], sound: SynthesisOptions, progress: Callable[[int], None]) -> Waves:
     """One after another, each in pieces at the same time."""
     for source in sources:
         try:
@@ -139,7 +141,7 @@ def _folded(vocoder: Vocoder, sources: list[Source], sound: Sound, progress: Cal
             yield source, error
 
 
-def described_by(vocoder: Vocoder, sound: Sound) -> dict[str, object]:
+def described_by(vocoder: Vocoder, sound: SynthesisOptions) -> dict[str, object]:
     digest = hashlib.sha256(vocoder.model.describe().encode() + repr(vocoder.model).encode())
     digest.update(repr((vocoder.spec, vocoder.model.distribution)).encode())
     for name, tensor in sorted(vocoder.model.state_dict().items()):

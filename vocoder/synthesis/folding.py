@@ -59,7 +59,7 @@ def frames_of_piece(
     silence = np.zeros(model.spec.hop_length, np.float32)
     begin = piece.first - low  # of the silence, within what comes: as much of it lies before the window
     for frame in islice(frames, begin, begin + lead):
-        yield replace(frame, given=silence)
+        yield replace(frame, forced=silence)
     yield from islice(frames, piece.stop - piece.first)
 
 

@@ -88,8 +88,8 @@ class Blocks:
         full = np.zeros((1, mel.shape[0], BLOCK + 2 * self.context), np.float32)
         full[0, :, : mel.shape[1]] = mel
         with one_torch_thread():
-            known = self.model.condition_frames(torch.from_numpy(full).to(self.model.device), self.speaker)
-        knots = known.knots[0].cpu().numpy()
+            known = self.model.condition(torch.from_numpy(full).to(self.model.device), self.speaker)
+        knots = known.channels.knots[0].cpu().numpy()
         if known.filters is None:
             return [(frame, None) for frame in knots]
         return list(zip(knots, known.filters[0].cpu().numpy(), strict=True))
@@ -101,7 +101,7 @@ class NoiseBlocks:
     def __init__(self, model: VocoderModel, noise: Noise, first: int) -> None:
         self.distribution, self.hop = model.distribution, model.spec.hop_length
         self.noise, self.first = noise, first
-        self.none = np.zeros((self.distribution.drawing.choices + 1, self.hop), np.float32)
+        self.none = np.zeros((self.distribution.sampler_spec.choices + 1, self.hop), np.float32)
         self._block, self._values = -1, self.none
 
     def __getitem__(self, frame: int) -> np.ndarray:

@@ -85,7 +85,7 @@ def _of_store(vocoder: Vocoder, store: Store, split: str, speaker: str | None) -
         raise UserError(f"split={split}: {store.directory} has no utterances in it; choose another split")
     sources = []
     for entry in entries:
-        name = speaker or (entry.speaker if vocoder.model.speakers else None)
+        name = speaker or vocoder.model.speaker_name(entry.speaker)
         stamp = f"{entry.shard} {entry.start} {entry.frames}"
         sources.append(Source(entry.id, partial(_read_entry, store, entry, name), entry.frames, stamp))
     return sources

@@ -179,7 +179,7 @@ class Vocoder:
         checked = (self._checked(chunk, whole=False) for chunk in mel if np.size(chunk))
         for frame in self._frames(checked, seed, speaker, id):
             wave = lanes.advance([frame])[0]
-            if frame.given is None:
+            if frame.forced is None:
                 yield int16_to_waveform(grid_to_int16(wave))
 
     def frames(self, request: Request, seed: int) -> Iterator[Frame]:

@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 import torch
 
-from vocoder.data.store import Entry
 from vocoder.features.audio import int16_to_waveform
 from vocoder.features.mel import log_mel
 from vocoder.synthesis import Request, Vocoder
@@ -19,7 +18,10 @@ def audition(trainer: Trainer, monitor: Monitor, progress: Callable[[int], None]
     frames = max(4, round(settings.seconds * spec.sample_rate / spec.hop_length))
     entries = [entry for entry in trainer.dev_entries() if entry.frames >= 4][: settings.utterances]
     targets = [store.read(entry, 0, min(frames, entry.frames)) for entry in entries]
-    requests = [Request(target.entry.id, target.mel.T.copy(), _speaker(trainer, target.entry)) for target in targets]
+    requests = [
+        Request(target.entry.id, target.mel.T.copy(), trainer.model.speaker_name(target.entry.speaker))
+        for target in targets
+    ]
     if not requests:
         return
     waves = Vocoder(trainer.averaged_model()).synthesize_batch(requests, trainer.settings.seed, progress=progress)
@@ -30,7 +32,3 @@ def audition(trainer: Trainer, monitor: Monitor, progress: Callable[[int], None]
         monitor.audio(trainer.step, f"synthesized/{name}", wave, spec.sample_rate)
         pictures = {"target": target.mel.T, f"synthesized, step {trainer.step}": mel}
         monitor.mels(trainer.step, f"mel/{name}", pictures, spec.hop_length / spec.sample_rate)
-
-
-def _speaker(trainer: Trainer, entry: Entry) -> str | None:
-    return entry.speaker if trainer.model.speaker_embedding is not None else None

@@ -9,7 +9,7 @@ from vocoder.errors import UserError
 
 
 @dataclass(frozen=True)
-class BatchSettings:
+class BatchConfig:
     """What one step is computed on."""
 
     size: int = 4  # segments
@@ -21,7 +21,7 @@ class BatchSettings:
 
 
 @dataclass(frozen=True)
-class LossSettings:
+class LossConfig:
     """The exact likelihood, and what may be added to it."""
 
     spectral_weight: float = 0.0  # nats a sample for one unit of multi-resolution STFT distance of a relaxed draw
@@ -29,7 +29,7 @@ class LossSettings:
 
 
 @dataclass(frozen=True)
-class OptimizerSettings:
+class OptimizerConfig:
     """Adamax (Kingma and Ba 2015): no step is longer than the rate, also at the rare huge gradients of a mixture."""
 
     learning_rate: float = 4e-3
@@ -39,7 +39,7 @@ class OptimizerSettings:
 
 
 @dataclass(frozen=True)
-class ScheduleSettings:
+class ScheduleConfig:
     """Learning rate: linear warm-up, constant, then down to `final` times its value, or by `factor` at intervals."""
 
     kind: Literal["exponential", "cosine", "step", "constant"] = "exponential"
@@ -51,7 +51,7 @@ class ScheduleSettings:
 
 
 @dataclass(frozen=True)
-class GuardSettings:
+class GuardConfig:
     """What is done about steps that would do harm."""
 
     skips: int = 10  # steps in a row whose loss or gradient is no number end the run
@@ -61,7 +61,7 @@ class GuardSettings:
 
 
 @dataclass(frozen=True)
-class LengthSettings:
+class LengthConfig:
     """A run ends at whichever comes first; null does not count."""
 
     steps: int | None = 500_000
@@ -69,7 +69,7 @@ class LengthSettings:
 
 
 @dataclass(frozen=True)
-class CheckpointSettings:
+class CheckpointConfig:
     """Evaluate on dev and save, every so many steps."""
 
     every: int = 1000
@@ -79,7 +79,7 @@ class CheckpointSettings:
 
 
 @dataclass(frozen=True)
-class AuditionSettings:
+class AuditionConfig:
     """Free-running synthesis of the same dev utterances into TensorBoard."""
 
     every: int = 10_000  # steps; 0 never
@@ -88,17 +88,17 @@ class AuditionSettings:
 
 
 @dataclass(frozen=True)
-class TrainingSettings:
+class TrainingConfig:
     """A whole training run, but for data and model."""
 
-    batch: BatchSettings = field(default_factory=BatchSettings)
-    loss: LossSettings = field(default_factory=LossSettings)
-    optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
-    schedule: ScheduleSettings = field(default_factory=ScheduleSettings)
-    length: LengthSettings = field(default_factory=LengthSettings)
-    guard: GuardSettings = field(default_factory=GuardSettings)
-    checkpoint: CheckpointSettings = field(default_factory=CheckpointSettings)
-    audition: AuditionSettings = field(default_factory=AuditionSettings)
+    batch: BatchConfig = field(default_factory=BatchConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    length: LengthConfig = field(default_factory=LengthConfig)
+    guard: GuardConfig = field(default_factory=GuardConfig)
+    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    audition: AuditionConfig = field(default_factory=AuditionConfig)
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     seed: int = 0
     log_every: int = 20  # steps between scalars

@@ -7,7 +7,7 @@ from enum import Enum, auto
 from typing import Any
 
 from vocoder.errors import UserError
-from vocoder.training.config import GuardSettings
+from vocoder.training.config import GuardConfig
 
 SETTLED = 100  # steps before which a loss is no spike: there is nothing to compare it with
 MEMORY = 0.98  # of the running mean and variance, for each step
@@ -25,7 +25,7 @@ class Verdict(Enum):
 class Guard:
     """Watches the losses of a run; part of a checkpoint, so that a resumed run judges as an undisturbed one."""
 
-    settings: GuardSettings
+    settings: GuardConfig
     skipped: int = 0  # steps, since the run began
     in_a_row: int = 0
     rolled_back: int = 0  # times, since the run began

@@ -75,7 +75,7 @@ class Loop:
         if checkpoint is None:
             return
         trainer.restore(checkpoint)
-        trainer.passed_over = spiked - trainer.step
+        trainer.skipped_batches = spiked - trainer.step
         trainer.guard.rolled_back = times + 1
         self.monitor.rewind(trainer.step)
         trainer.tell(f"back to step {trainer.step}, and on from there with other batches")

@@ -11,7 +11,7 @@ import torch
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
-from vocoder.files import write_errors_are_clear, written_aside
+from vocoder.files import atomic_write, write_errors_are_clear
 
 matplotlib.use("agg")
 from matplotlib.figure import Figure
@@ -81,11 +81,11 @@ class Monitor:
     def _forget_after(self, step: int) -> None:
         lines = self._path.read_text(encoding="utf-8").splitlines()
         kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
-        with written_aside(self._path) as aside:
+        with atomic_write(self._path) as aside:
             aside.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
 
 
-class Silence(Monitor):
+class NullMonitor(Monitor):
     """Of a process that is not to write."""
 
     def __init__(self) -> None:

@@ -12,13 +12,13 @@ from vocoder.device import in_precision
 from vocoder.engines import Noise
 from vocoder.evaluation.spectral import multi_resolution_stft_distance
 from vocoder.model import VocoderModel
-from vocoder.training.config import TrainingSettings
+from vocoder.training.config import TrainingConfig
 
 
 class Objective(nn.Module):
     """The loss of a batch, as a module: what is run in several processes at the same time."""
 
-    def __init__(self, model: VocoderModel, settings: TrainingSettings, precision: torch.dtype) -> None:
+    def __init__(self, model: VocoderModel, settings: TrainingConfig, precision: torch.dtype) -> None:
         super().__init__()
         self.model = model
         self.settings, self.precision = settings, precision
@@ -35,7 +35,7 @@ class Objective(nn.Module):
         What is random in it is a function of the seed and the batch's number and utterances.
         """
         with in_precision(self.precision, self.model.device), self._dropout_of(batch, number):
-            params, target = self.model.predict(batch.waves, batch.mel, batch.speaker)
+            params, target = self.model.params_and_target(batch.waves, batch.mel, batch.speaker)
         loss = -self.model.distribution.log_prob(params, target).mean()
         if self.settings.loss.spectral_weight:
             distance = self._spectral_distance(params, target, [f"{number} {id}" for id in batch.ids])

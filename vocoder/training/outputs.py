@@ -14,7 +14,7 @@ def described(distribution: Distribution, params: Tensor) -> dict[str, float]:
     is the geometric mean of the scales in steps of the grid, each weighted as its component is. A distribution of one
     component has its scale alone, a categorical one its classes in use.
     """
-    drawing = distribution.drawing
+    drawing = distribution.sampler_spec
     params = params.double()
     weights = params[:, : drawing.choices].softmax(1) if drawing.choices > 1 else torch.ones_like(params[:, :1])
     found = {}

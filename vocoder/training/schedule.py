@@ -6,12 +6,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from vocoder.training.config import LengthSettings, ScheduleSettings
+from vocoder.training.config import LengthConfig, ScheduleConfig
 
 TensorList = tuple[Tensor, ...] | list[Tensor]
 
 
-def learning_rate_factor(settings: ScheduleSettings, step: int, progress: float) -> float:
+def learning_rate_factor(settings: ScheduleConfig, step: int, progress: float) -> float:
     """What to multiply the learning rate by in 0-based `step`, with `progress` of the run in [0, 1] done."""
     warmup = min(1.0, (step + 1) / settings.warmup_steps) if settings.warmup_steps else 1.0
     decayed = min(1.0, max(0.0, progress - settings.decay_start) / (1 - settings.decay_start))
@@ -24,7 +24,7 @@ def learning_rate_factor(settings: ScheduleSettings, step: int, progress: float)
     return warmup
 
 
-def progress_of(length: LengthSettings, step: int, minutes: float) -> float:
+def progress_of(length: LengthConfig, step: int, minutes: float) -> float:
     """The fraction of a run that is done; 1 or more when it is over."""
     by_steps = step / length.steps if length.steps else 0.0
     by_minutes = minutes / length.minutes if length.minutes else 0.0

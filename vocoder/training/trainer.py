@@ -21,7 +21,7 @@ from vocoder.evaluation.spectral import SHORTEST
 from vocoder.model import VocoderConfig, VocoderModel, build_model, save_checkpoint
 from vocoder.model.checkpoint import Checkpoint
 from vocoder.settings import differences
-from vocoder.training.config import TrainingSettings
+from vocoder.training.config import TrainingConfig
 from vocoder.training.distributed import World
 from vocoder.training.guard import TOO_FAST, Guard
 from vocoder.training.interrupts import Interrupted
@@ -50,7 +50,7 @@ class Trainer:
         self,
         config: VocoderConfig,
         store: Store,
-        settings: TrainingSettings,
+        settings: TrainingConfig,
         device: torch.device,
         world: World = World(),  # noqa: B008
         tell: Callable[[str], object] = print,
@@ -87,7 +87,7 @@ class Trainer:
         self.guard = Guard(settings.guard)
         self.parts = settings.batch.accumulate  # more, once memory has run out
         self.step = 0
-        self.passed_over = 0  # batches that were never trained on: a spike came of them
+        self.skipped_batches = 0  # batches that were never trained on: a spike came of them
         self.minutes = 0.0  # of training, evaluation and saving
         self.pending: list[float] = []  # losses that are not logged yet
         self.dev_bits: float | None = None  # measured at this very step
@@ -101,7 +101,7 @@ class Trainer:
     @property
     def next_batch(self) -> int:
         """The number of the batch that the next step is for."""
-        return self.step + self.passed_over
+        return self.step + self.skipped_batches
 
     @property
     def unit(self) -> str:
@@ -183,7 +183,7 @@ class Trainer:
         wave, mel = (
             torch.from_numpy(a)[None].to(self.device) for a in segment(self.store, entry, 0, frames, self.shape)
         )
-        speaker = model.speaker_index(entry.speaker if model.speaker_embedding is not None else None)
+        speaker = model.speaker_index(model.speaker_name(entry.speaker))
         return described(model.distribution, model(model.distribution.grid.round(wave), mel, speaker))
 
     def save(self, directory: Path) -> None:
@@ -206,7 +206,7 @@ class Trainer:
             "scaler": self.scaler.state_dict(),
             "averaged_steps": self.averaged.n_averaged,
             "step": self.step,
-            "passed_over": self.passed_over,
+            "passed_over": self.skipped_batches,
             "parts": self.parts,
             "minutes": self.minutes,
             "pending": list(self.pending),
@@ -239,7 +239,7 @@ class Trainer:
             self.scaler.load_state_dict(state["scaler"])
         changed_settings = sorted(differences(state["settings"], asdict(self.settings), "training."))
         self.step, self.minutes = state["step"], state["minutes"]
-        self.passed_over, self.pending = state.get("passed_over", 0), list(state.get("pending", []))
+        self.skipped_batches, self.pending = state.get("passed_over", 0), list(state.get("pending", []))
         self.guard.load_state_dict(state.get("guard", {}))
         if not any("batch." in change for change in changed_settings):
             self.parts = state.get("parts", self.parts)
@@ -251,8 +251,8 @@ class Trainer:
         mean, std = (torch.from_numpy(array) for array in self.store.mel_statistics)
         self.model.set_mel_statistics(mean, std)
         whole = self.data.whole()  # the same in every process
-        innovation = [self.model.innovation(b.waves, b.mel) for b in (whole[i] for i in range(MARGINAL_BATCHES))]
-        self.model.initialise_output(torch.cat(innovation).flatten()[: 2**18])
+        excitation = [self.model.excitation(b.waves, b.mel) for b in (whole[i] for i in range(MARGINAL_BATCHES))]
+        self.model.initialise_output(torch.cat(excitation).flatten()[: 2**18])
 
     def _set_learning_rate(self) -> None:
         factor = learning_rate_factor(self.settings.schedule, self.step, self.progress)
@@ -295,7 +295,7 @@ class Trainer:
         return self.world.mean(loss), norm
 
 
-def check_fit(config: VocoderConfig, store: Store, settings: TrainingSettings, world: World) -> None:
+def check_fit(config: VocoderConfig, store: Store, settings: TrainingConfig, world: World) -> None:
     """Raises UserError where the parts of a training run do not fit each other."""
     if store.spec != config.mel:
         raise UserError(
