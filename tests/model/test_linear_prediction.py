@@ -49,6 +49,12 @@ def prediction(spec: MelSpec = SPEC, order: int = 24, updates: int = 8) -> Linea
     return LinearPrediction(spec, order, updates)
 
 
+def predictor_of(mel: Tensor, lp: LinearPrediction | None = None) -> Predictor:
+    """The filter at every sample of a mel [B, n_mels, F + 2]."""
+    lp = lp or prediction()
+    return lp.predictor(lp(mel))
+
+
 def some_mel(spec: MelSpec = SPEC, frames: int = 20, batch: int = 1) -> Tensor:
     """Smooth over bands, as loud as speech."""
     generator = np.random.default_rng(0)
@@ -147,11 +153,10 @@ def test_the_filter_of_a_known_resonator_is_found() -> None:
 
 def test_what_remains_of_a_known_resonators_sound_is_white_and_of_unit_power() -> None:
     wave = vowel()
-    whole = prediction()(torch.nn.functional.pad(log_mel(wave, SPEC)[None], (1, 1), mode="replicate"))
-    prior = whole.predict(past_of(wave))
-    residual = whole.residual(wave[None], prior)[0, 2000:-2000].double().numpy()
-    assert 0.7 < residual.std() < 1.4
-    _, density = scipy.signal.welch(residual, 16000, nperseg=512)
+    whole = predictor_of(torch.nn.functional.pad(log_mel(wave, SPEC)[None], (1, 1), mode="replicate"))
+    excitation = whole.predict(past_of(wave)).excitation(wave[None])[0, 2000:-2000].double().numpy()
+    assert 0.7 < excitation.std() < 1.4
+    _, density = scipy.signal.welch(excitation, 16000, nperseg=512)
     _, before = scipy.signal.welch(wave.numpy(), 16000, nperseg=512)
     assert np.ptp(10 * np.log10(before[4:128])) > 50
     assert np.std(10 * np.log10(density[4:128])) < 1.0  # up to 4 kHz; above, 60 dB below, the mel is its own floor
@@ -172,7 +177,7 @@ def test_the_filter_is_in_force_when_its_frame_is_heard(padding: Any) -> None:
     wave = 1e-4 * torch.randn(16000, generator=torch.Generator().manual_seed(0))
     wave[8000:8050] += 0.5
     mel = torch.nn.functional.pad(log_mel(wave, spec)[None], (1, 1), mode="replicate")
-    loud = prediction(spec, updates=200)(mel).log_gain[0].exp()
+    loud = predictor_of(mel, prediction(spec, updates=200)).log_gain[0].exp()
     centre = float((loud * torch.arange(16000)).sum() / loud.sum())
     assert centre == pytest.approx(8025, abs=15)
 
@@ -212,7 +217,7 @@ def test_every_filter_is_stable_for_any_finite_mel(name: str, data: st.DataObjec
         reflection, log_gain = lp.analyse(torch.from_numpy(mel))
         assert reflection.abs().max() < 1
         assert log_gain.isfinite().all()
-        whole = lp(torch.from_numpy(mel))
+        whole = predictor_of(torch.from_numpy(mel), lp)
         assert whole.log_gain.isfinite().all()
         assert np.abs(reflections_of(whole.coefficients[0, ::25].numpy())).max() < 1
 
@@ -222,7 +227,7 @@ def test_every_filter_is_stable_for_any_finite_mel(name: str, data: st.DataObjec
 def test_between_frames_the_filter_moves_on_lines_of_reflection_and_log_gain(updates: int, padding: Any) -> None:
     spec = replace(SPEC, padding=padding)
     mel, lp = some_mel(frames=6), prediction(spec, updates=updates)
-    whole = lp(mel)
+    whole = predictor_of(mel, lp)
     reflection, log_gain = (x[0].numpy() for x in lp.analyse(mel))
     frames = np.arange(-1, 5) + (0.5 if padding == "frame" else 0.0)  # the first is context
     for sample in range(0, 4 * 200, 13):
@@ -238,7 +243,7 @@ def test_between_frames_the_filter_moves_on_lines_of_reflection_and_log_gain(upd
 
 
 def test_a_constant_mel_gives_one_filter() -> None:
-    whole = prediction()(some_mel(frames=1).expand(-1, -1, 5))
+    whole = predictor_of(some_mel(frames=1).expand(-1, -1, 5))
     torch.testing.assert_close(whole.coefficients, whole.coefficients[:, :1].expand(-1, 600, -1), rtol=0, atol=1e-5)
 
 
@@ -246,7 +251,7 @@ def test_a_prediction_is_the_weighted_sum_of_the_samples_before() -> None:
     torch.manual_seed(0)
     predictor = Predictor(torch.randn(2, 9, 3), torch.zeros(2, 9))
     past = torch.randn(2, 3 + 8)
-    found = predictor.predict(past.unfold(1, 3, 1))
+    found = predictor.predict(past.unfold(1, 3, 1)).mean
     for t in range(9):
         expected = sum(predictor.coefficients[:, t, k] * past[:, 3 + t - 1 - k] for k in range(3))
         torch.testing.assert_close(found[:, t], expected)
@@ -258,8 +263,8 @@ def test_on_real_speech_it_foretells_most_of_what_is_heard(speech_store: Store) 
         utterance = speech_store.read(entry)
         wave = torch.from_numpy(int16_to_grid(utterance.wave))
         mel = torch.from_numpy(utterance.mel.T.copy())[None]
-        whole = lp(torch.nn.functional.pad(mel, (1, 1), mode="replicate"))
-        prior = whole.predict(past_of(wave))[0]
+        whole = predictor_of(torch.nn.functional.pad(mel, (1, 1), mode="replicate"), lp)
+        prior = whole.predict(past_of(wave)).mean[0]
         gained.append(10 * math.log10(float(wave.square().sum() / (wave - prior).square().sum())))
     assert np.mean(gained) > 12  # dB
 
@@ -289,11 +294,11 @@ def test_the_start_survives_silence_and_heeds_no_outlier(speech_store: Store) ->
     model = build_model(VocoderConfig(SPEC, parts, MixtureOfLogistics(10)))
     model.initialise_output(torch.zeros(5000))
     assert model.wavenet.output.bias.isfinite().all()
-    residuals = torch.randn(20000, generator=torch.Generator().manual_seed(0))
-    model.initialise_output(residuals)
+    excitation = torch.randn(20000, generator=torch.Generator().manual_seed(0))
+    model.initialise_output(excitation)
     plain = model.wavenet.output.bias.clone()
-    residuals[0] = 1e6
-    model.initialise_output(residuals)
+    excitation[0] = 1e6
+    model.initialise_output(excitation)
     torch.testing.assert_close(model.wavenet.output.bias, plain, rtol=0, atol=0.05)
 
 

@@ -18,7 +18,7 @@ from vocoder.distributions import MixtureOfLogistics
 from vocoder.errors import UserError
 from vocoder.features.audio import int16_to_grid
 from vocoder.features.mel import MelSpec
-from vocoder.model.conditioning import Interpolation, LinearUpsample, MelConditioning, StagedUpsample
+from vocoder.model.conditioning import MelConditioning
 from vocoder.model.config import (
     ConditioningConfig,
     LinearPredictionConfig,
@@ -27,6 +27,7 @@ from vocoder.model.config import (
     WaveNetConfig,
     build_model,
 )
+from vocoder.model.interpolation import LinearUpsample, PiecewiseLinear, StagedUpsample, interpolate, no_interpolation
 from vocoder.model.vocoder_model import VocoderModel, extend_edges
 from vocoder.model.wavenet import WaveNet, dilations
 
@@ -73,10 +74,14 @@ def changed(before: Tensor, after: Tensor) -> list[int]:
     return (before != after).any(0).any(0).nonzero().flatten().tolist()
 
 
-def sample_by_sample(conditioning: Tensor) -> tuple[Tensor, Interpolation]:
-    """Conditioning [B, T, C] as one frame with a knot for each sample, and how it goes between them."""
-    samples = conditioning.shape[1]
-    return conditioning[:, None], Interpolation(torch.arange(samples), torch.tensor([[1.0, 0.0]] * samples))
+def knot_per_sample(channels: Tensor) -> PiecewiseLinear:
+    """Channels [B, T, C] as one frame with a knot at every sample."""
+    return PiecewiseLinear(channels[:, None], no_interpolation(torch.arange(channels.shape[1])))
+
+
+def upsampled(upsample: LinearUpsample | StagedUpsample, frames: Tensor) -> Tensor:
+    """Frames [B, F + 2 context, C] at the sample rate [B, F H, C]."""
+    return interpolate(upsample(frames), upsample.interpolation)
 
 
 # The WaveNet
@@ -92,12 +97,12 @@ def test_an_output_depends_on_exactly_the_receptive_field(layers: int, stacks: i
     assert field == 1 + (kernel_size - 1) * stacks * (2 ** (layers // stacks) - 1)
 
     inputs = torch.randn(16, field + 20, 1)  # sixteen, lest a rectifier hides a faint tap
-    conditioning = sample_by_sample(torch.zeros(16, field + 20, 0))
-    before = wavenet(inputs, *conditioning)
+    conditioning = knot_per_sample(torch.zeros(16, field + 20, 0))
+    before = wavenet(inputs, conditioning)
     assert before.shape == (16, 21, 3)
     perturbed = inputs.clone()
     perturbed[:, 10] += 5
-    times = changed(before.transpose(1, 2), wavenet(perturbed, *conditioning).transpose(1, 2))
+    times = changed(before.transpose(1, 2), wavenet(perturbed, conditioning).transpose(1, 2))
     first, last = max(10 - (field - 1), 0), 10  # output t sees inputs t … t + field - 1
     assert (times[0], times[-1]) == (first, last)
 
@@ -114,7 +119,7 @@ def test_a_wavenet_equals_its_twin_of_dilated_convolutions(kernel_size: int) -> 
     length = wavenet.receptive_field + 30
     inputs, conditioning = torch.randn(3, length, 2), torch.randn(3, length, 5)
     twin = convolutional_twin(wavenet, inputs.transpose(1, 2), conditioning.transpose(1, 2))
-    found = wavenet(inputs, *sample_by_sample(conditioning))
+    found = wavenet(inputs, knot_per_sample(conditioning))
     torch.testing.assert_close(found, twin.transpose(1, 2)[:, wavenet.receptive_field - 1 :], rtol=1e-5, atol=1e-5)
 
 
@@ -176,9 +181,10 @@ def test_conditioning_reaches_the_prediction_of_its_own_sample_and_none_before(m
     model = a_model()
     waves, mel = an_utterance(model, frames=3, batch=16)
     frames = mel.shape[2] - 2 * model.context_frames
-    channels = model.condition(mel).channels.detach().unflatten(1, (frames, HOP))  # a knot for each sample
-    monkeypatch.setattr(type(model.conditioning), "motion", sample_by_sample(torch.zeros(1, HOP, 1))[1])
-    monkeypatch.setattr(model.conditioning, "knots", lambda mel: channels)
+    channels = model.condition(mel).channels.samples().detach().unflatten(1, (frames, HOP))  # a knot at every sample
+    every_sample = no_interpolation(torch.arange(HOP))
+    monkeypatch.setattr(type(model.conditioning), "interpolation", every_sample)
+    monkeypatch.setattr(model.conditioning, "forward", lambda mel: channels)
     before = model(waves, mel)
     for t in (0, 5, 3 * HOP - 1):
         channels = channels.clone()
@@ -195,13 +201,14 @@ def test_a_mel_frame_conditions_only_the_frames_within_its_context(scales, conte
     frames, middle = 13, 6
     mel = torch.randn(1, N_MELS, frames + 2 * context_frames) - 5
     before = model.condition(mel)
-    assert before.channels.shape == (1, frames * HOP, 5)
+    assert before.channels.samples().shape == (1, frames * HOP, 5)
     mel[:, ::2, context_frames + middle] += 2
     after = model.condition(mel)
-    times = changed(before.channels.transpose(1, 2), after.channels.transpose(1, 2))
+    times = changed(*(found.channels.samples().transpose(1, 2) for found in (before, after)))
     assert (middle - context_frames) * HOP <= times[0] <= middle * HOP
     assert (middle + 1) * HOP <= times[-1] + 1 <= (middle + 1 + context_frames) * HOP
-    filters = changed(before.predictor.coefficients.transpose(1, 2), after.predictor.coefficients.transpose(1, 2))
+    predictors = [model.linear_prediction.predictor(found.filters) for found in (before, after)]
+    filters = changed(*(predictor.coefficients.transpose(1, 2) for predictor in predictors))
     assert (middle - 1) * HOP <= filters[0] <= middle * HOP
     assert (middle + 1) * HOP <= filters[-1] + 1 <= (middle + 2) * HOP
 
@@ -225,7 +232,7 @@ def test_linear_upsampling_is_linear_interpolation_between_frame_centres() -> No
     for hop in (1, 2, 5, 12, 200):
         frames = torch.randn(2, 9, 3)
         expected = F.interpolate(frames.transpose(1, 2), scale_factor=hop, mode="linear", align_corners=False)
-        ours = LinearUpsample(hop)(frames)
+        ours = upsampled(LinearUpsample(hop), frames)
         torch.testing.assert_close(ours, expected[..., hop:-hop].transpose(1, 2), rtol=0, atol=1e-5)
 
 
@@ -233,20 +240,20 @@ def test_linear_upsampling_is_linear_interpolation_between_frame_centres() -> No
 def test_a_crop_upsampled_in_stages_equals_the_whole(scales: tuple[int, ...]) -> None:
     torch.manual_seed(5)
     upsample, hop = StagedUpsample(scales), math.prod(scales)
-    for filter in upsample.smoothing:
-        torch.nn.init.normal_(filter)
+    for kernel in upsample.smoothing:
+        torch.nn.init.normal_(kernel)
     context = upsample.context_frames
     frames = torch.randn(2, 9 + 2 * context, 3)
-    whole = upsample(frames)
+    whole = upsampled(upsample, frames)
     assert whole.shape == (2, 9 * hop, 3)
-    crop = upsample(frames[:, 2 : 6 + 2 * context])
+    crop = upsampled(upsample, frames[:, 2 : 6 + 2 * context])
     torch.testing.assert_close(crop, whole[:, 2 * hop : 6 * hop], rtol=1e-5, atol=1e-4)
 
 
 @pytest.mark.parametrize("upsample", [LinearUpsample(12), StagedUpsample((3, 4)), StagedUpsample((2, 3, 2))])
 def test_untrained_upsampling_keeps_a_constant(upsample) -> None:
     frames = torch.full((1, 5 + 2 * upsample.context_frames, 2), 3.0)
-    torch.testing.assert_close(upsample(frames), torch.full((1, 60, 2), 3.0))
+    torch.testing.assert_close(upsampled(upsample, frames), torch.full((1, 60, 2), 3.0))
 
 
 def test_mel_statistics_normalise_each_band_and_travel_with_the_weights() -> None:
