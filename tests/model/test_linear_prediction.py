@@ -1,4 +1,4 @@
-"""The filter that a mel implies: right by an independent computation, stable for any mel, and of use on speech."""
+"""Linear prediction from the mel: equal to independent computations, stable for any mel, useful on speech."""
 
 import math
 from dataclasses import replace
@@ -108,7 +108,7 @@ def test_filter_and_gain_are_those_of_the_normal_equations(spec: MelSpec) -> Non
 
 
 @pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
-def test_the_spectrum_is_above_zero_and_has_the_mel_it_came_from(spec: MelSpec) -> None:
+def test_the_spectrum_is_positive_and_has_the_mel_it_came_from(spec: MelSpec) -> None:
     inverse = inverse_filterbank(spec)
     assert inverse.min() >= 0
     assert torch.allclose(inverse.sum(1) > 0, torch.ones(len(inverse), dtype=torch.bool))
@@ -151,7 +151,7 @@ def test_the_filter_of_a_known_resonator_is_found() -> None:
         assert abs(frequencies[near][np.mean(level, 0)[near].argmax()] - frequency) < 100
 
 
-def test_what_remains_of_a_known_resonators_sound_is_white_and_of_unit_power() -> None:
+def test_the_excitation_of_a_known_resonator_is_white_and_of_unit_power() -> None:
     wave = vowel()
     whole = predictor_of(torch.nn.functional.pad(log_mel(wave, SPEC)[None], (1, 1), mode="replicate"))
     excitation = whole.predict(past_of(wave)).excitation(wave[None])[0, 2000:-2000].double().numpy()
@@ -171,8 +171,8 @@ def test_the_gain_of_white_noise_is_its_standard_deviation(spec: MelSpec) -> Non
 
 
 @pytest.mark.parametrize("padding", ["frame", "centre"])
-def test_the_filter_is_in_force_when_its_frame_is_heard(padding: Any) -> None:
-    """A click in the middle of a pause: the loudest gain is where the click is, whatever point a frame speaks of."""
+def test_the_filter_acts_at_the_time_of_its_frame(padding: Any) -> None:
+    """A click in the middle of a pause: the largest gain is at the click, wherever in its hop a frame is centred."""
     spec = replace(SPEC, padding=padding)
     wave = 1e-4 * torch.randn(16000, generator=torch.Generator().manual_seed(0))
     wave[8000:8050] += 0.5
@@ -224,7 +224,7 @@ def test_every_filter_is_stable_for_any_finite_mel(name: str, data: st.DataObjec
 
 @pytest.mark.parametrize("padding", ["frame", "centre"])
 @pytest.mark.parametrize("updates", [1, 7, 8, 200])
-def test_between_frames_the_filter_moves_on_lines_of_reflection_and_log_gain(updates: int, padding: Any) -> None:
+def test_reflection_and_log_gain_are_interpolated_linearly_between_frames(updates: int, padding: Any) -> None:
     spec = replace(SPEC, padding=padding)
     mel, lp = some_mel(frames=6), prediction(spec, updates=updates)
     whole = predictor_of(mel, lp)
@@ -257,7 +257,7 @@ def test_a_prediction_is_the_weighted_sum_of_the_samples_before() -> None:
         torch.testing.assert_close(found[:, t], expected)
 
 
-def test_on_real_speech_it_foretells_most_of_what_is_heard(speech_store: Store) -> None:
+def test_it_predicts_most_of_the_power_of_real_speech(speech_store: Store) -> None:
     lp, gained = prediction(), []
     for entry in speech_store.entries:
         utterance = speech_store.read(entry)
@@ -269,7 +269,7 @@ def test_on_real_speech_it_foretells_most_of_what_is_heard(speech_store: Store) 
     assert np.mean(gained) > 12  # dB
 
 
-def test_before_any_training_it_saves_bits_on_real_speech(speech_store: Store) -> None:
+def test_an_untrained_model_with_it_needs_fewer_bits_for_real_speech(speech_store: Store) -> None:
     bits = {}
     for kind in ("none", "mel"):
         sizes = WaveNetConfig(4, 2, 2, residual_channels=8, gate_channels=16, skip_channels=8)
@@ -288,7 +288,7 @@ def test_before_any_training_it_saves_bits_on_real_speech(speech_store: Store) -
     assert bits["mel"] < bits["none"] - 2
 
 
-def test_the_start_survives_silence_and_heeds_no_outlier(speech_store: Store) -> None:
+def test_the_initial_output_is_finite_for_silence_and_robust_to_outliers(speech_store: Store) -> None:
     sizes = WaveNetConfig(4, 2, 2, residual_channels=8, gate_channels=16, skip_channels=8)
     parts = ModelConfig(sizes, linear_prediction=LinearPredictionConfig("mel"))
     model = build_model(VocoderConfig(SPEC, parts, MixtureOfLogistics(10)))
@@ -312,13 +312,13 @@ def test_the_start_survives_silence_and_heeds_no_outlier(speech_store: Store) ->
         (LinearPredictionConfig("mel"), ConditioningConfig("none"), r"linear_prediction\.kind"),
     ],
 )
-def test_what_cannot_be_is_refused_by_name(config, conditioning, message: str) -> None:
+def test_impossible_settings_are_refused_by_name(config, conditioning, message: str) -> None:
     sizes = WaveNetConfig(4, 2, 2, residual_channels=8, gate_channels=16, skip_channels=8)
     with pytest.raises(UserError, match=message):
         build_model(VocoderConfig(SPEC, ModelConfig(sizes, conditioning, 0, config), MixtureOfLogistics(10)))
 
 
-def test_a_distribution_of_classes_is_told_that_it_cannot_be_moved() -> None:
+def test_a_distribution_without_location_is_refused() -> None:
     class Classes:
         levels, channels, uniforms = 65536, 256, 256
 
@@ -328,7 +328,7 @@ def test_a_distribution_of_classes_is_told_that_it_cannot_be_moved() -> None:
 
     sizes = WaveNetConfig(4, 2, 2, residual_channels=8, gate_channels=16, skip_channels=8)
     parts = ModelConfig(sizes, linear_prediction=LinearPredictionConfig("mel"))
-    with pytest.raises(UserError, match=r"linear_prediction\.kind=none, or take another one"):
+    with pytest.raises(UserError, match=r"linear_prediction\.kind=none, or choose another distribution"):
         build_model(VocoderConfig(SPEC, parts, Classes()))
     build_model(VocoderConfig(SPEC, replace(parts, linear_prediction=LinearPredictionConfig("none")), Classes()))
 

@@ -1,10 +1,10 @@
-"""A model on disk: a directory that is whole or not there, and that says so itself.
+"""A checkpoint: a directory that is complete or absent, and that can verify itself.
 
-model.safetensors   weights as the optimiser left them
-ema.safetensors     their moving average, which is what synthesis uses
+model.safetensors   weights from the optimiser
+ema.safetensors     their exponential moving average, which synthesis uses
 config.json         architecture, mel contract, distribution, speakers
 metrics.json        step and dev bits per sample
-train_state.pt      optimiser, schedule, progress; a shipped model goes without it
+train_state.pt      optimiser, schedule, progress; absent from a shipped model
 manifest.json       size and SHA-256 of each of these, written last
 """
 
@@ -45,7 +45,7 @@ class Checkpoint:
 
     @property
     def dev_bits(self) -> float:
-        """Dev bits per sample of the averaged weights; infinite where they were never measured, or are no number."""
+        """Dev bits per sample of the averaged weights; infinite if never measured or not finite."""
         bits = read_json(self.directory / "metrics.json")["dev_bits"]
         return float("inf") if bits is None or not math.isfinite(bits) else float(bits)
 
@@ -54,10 +54,12 @@ class Checkpoint:
         return safetensors.torch.load_file(self.directory / f"{name}.safetensors")
 
     def train_state(self) -> dict[str, Any]:
-        """Raises UserError where this is a shipped model, which cannot be trained on."""
+        """Raises UserError for a shipped model, whose training cannot be resumed."""
         path = self.directory / TRAIN_STATE
         if not path.exists():
-            raise UserError(f"{self.directory}: holds no {TRAIN_STATE}; training cannot go on from it")
+            raise UserError(
+                f"{self.directory}: has no {TRAIN_STATE}, so training cannot resume from it; start a new run with init_from"
+            )
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         return state
 
@@ -69,36 +71,36 @@ def save_checkpoint(
     metrics: Mapping[str, Any],
     train_state: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write a checkpoint aside, then give it its name.
+    """Write a checkpoint atomically.
 
     Raises:
-        UserError: no space, or no permission; nothing half-written stays.
+        UserError: no space, or no permission; nothing half-written remains.
     """
-    with atomic_directory(directory) as aside:
+    with atomic_directory(directory) as partial:
         for name, state in weights.items():
             plain = {key: value.detach().cpu().contiguous() for key, value in state.items()}
             try:
-                safetensors.torch.save_file(plain, aside / f"{name}.safetensors")
-            except safetensors.SafetensorError as error:  # wraps the operating system's error as text
+                safetensors.torch.save_file(plain, partial / f"{name}.safetensors")
+            except safetensors.SafetensorError as error:  # the operating system's error, as text
                 raise UserError(f"{directory}: weights cannot be written ({error}); is the disk full?") from error
         if train_state is not None:
             try:
-                torch.save(dict(train_state), aside / TRAIN_STATE)
+                torch.save(dict(train_state), partial / TRAIN_STATE)
             except RuntimeError as error:  # torch's zip writer hides the operating system's error
                 raise UserError(f"{directory}: train state cannot be written; is the disk full?") from error
-        write_json(aside / "config.json", config.to_json())
-        write_json(aside / "metrics.json", dict(metrics))
-        write_json(aside / MANIFEST, {file.name: _fingerprint(file) for file in sorted(aside.iterdir())})
+        write_json(partial / "config.json", config.to_json())
+        write_json(partial / "metrics.json", dict(metrics))
+        write_json(partial / MANIFEST, {file.name: _fingerprint(file) for file in sorted(partial.iterdir())})
 
 
 def open_checkpoint(directory: Path) -> Checkpoint:
-    """A checkpoint whose every file is what was written.
+    """A checkpoint, after verifying each of its files against the manifest.
 
     Raises:
-        UserError: a file is missing, too many, or damaged; the message names it.
+        UserError: a file is missing or damaged; the message names it.
     """
     if not (directory / MANIFEST).exists():
-        raise UserError(f"{directory}: not a complete model or checkpoint (no {MANIFEST}); take another")
+        raise UserError(f"{directory}: not a complete model or checkpoint (no {MANIFEST}); choose another")
     manifest = read_json(directory / MANIFEST)
     for required in ("config.json", "metrics.json", "model.safetensors"):
         if required not in manifest:
@@ -108,19 +110,19 @@ def open_checkpoint(directory: Path) -> Checkpoint:
         if not file.exists():
             if name == TRAIN_STATE:  # left out of a shipped model
                 continue
-            raise UserError(f"{directory}: incomplete, {name} is missing; take another checkpoint")
+            raise UserError(f"{directory}: incomplete, {name} is missing; choose another checkpoint")
         if _fingerprint(file) != expected:
-            raise UserError(f"{file}: damaged (size or SHA-256 is not the manifest's); take another checkpoint")
+            raise UserError(f"{file}: damaged (size or SHA-256 differs from the manifest); choose another checkpoint")
     return Checkpoint(directory)
 
 
 def checkpoints_in(run: Path) -> list[Path]:
-    """Checkpoint directories of a training run, oldest first; not verified."""
+    """Checkpoint directories of a training run, oldest first, not verified."""
     return sorted((run / "checkpoints").glob("step-*"))
 
 
 def find_checkpoint(path: Path) -> Checkpoint:
-    """The checkpoint at `path`; of a training run the best by dev bits that is undamaged.
+    """The checkpoint at `path`; in a training run, the best undamaged one by dev bits.
 
     Raises:
         UserError: there is none.
@@ -142,7 +144,7 @@ def find_checkpoint(path: Path) -> Checkpoint:
 
 
 def load_model(checkpoint: Checkpoint, device: torch.device | str = "cpu") -> VocoderModel:
-    """The checkpoint's model with its averaged weights, ready to run."""
+    """The checkpoint's model with its averaged weights, in eval mode."""
     model = build_model(checkpoint.config)
     averaged = (checkpoint.directory / "ema.safetensors").exists()
     model.load_state_dict(checkpoint.weights("ema" if averaged else "model"))

@@ -1,4 +1,4 @@
-"""What a model is made of, as plain data; and the one function that makes it."""
+"""A model's architecture as plain data, and the one function that builds it."""
 
 import math
 from dataclasses import asdict, dataclass, field
@@ -25,10 +25,10 @@ class WaveNetConfig:
     stacks: int
     kernel_size: int
     residual_channels: int
-    gate_channels: int  # half of them filter, half gate
+    gate_channels: int  # half for the tanh signal, half for its sigmoid gate
     skip_channels: int
-    dropout: float = 0.0  # of what enters each layer's convolution, in training
-    weight_norm: bool = False  # lengths and directions of the weights apart, in training
+    dropout: float = 0.0  # of the input of each layer's convolution, in training
+    weight_norm: bool = False  # weights as norm times direction, in training
 
     def __post_init__(self) -> None:
         for name in ("layers", "stacks", "kernel_size", "residual_channels", "gate_channels", "skip_channels"):
@@ -36,11 +36,11 @@ class WaveNetConfig:
             if value < 1:
                 raise UserError(f"model.wavenet.{name}={value}: must be at least 1")
         if not 0 <= self.dropout < 1:
-            raise UserError(f"model.wavenet.dropout={self.dropout}: must lie between 0 and 1, without 1")
+            raise UserError(f"model.wavenet.dropout={self.dropout}: must be at least 0 and below 1")
         if self.layers % self.stacks:
             raise UserError(f"model.wavenet.layers={self.layers} is not a multiple of stacks={self.stacks}")
         if self.gate_channels % 2:
-            raise UserError(f"model.wavenet.gate_channels={self.gate_channels} must be even: half filters, half gates")
+            raise UserError(f"model.wavenet.gate_channels={self.gate_channels} must be even: half signal, half gate")
 
 
 @dataclass(frozen=True)
@@ -49,17 +49,17 @@ class ConditioningConfig:
 
     kind: Literal["mel", "none"] = "mel"
     channels: int = 80
-    context_frames: int = 2  # to either side
+    context_frames: int = 2  # on each side
     upsample_scales: tuple[int, ...] | None = None  # learned stages; None interpolates linearly by the hop
 
 
 @dataclass(frozen=True)
 class LinearPredictionConfig:
-    """The filter that the mel implies, relative to which samples are predicted."""
+    """The filter that the mel implies; the network predicts relative to it."""
 
-    kind: Literal["none", "mel"] = "none"  # what older and others' models are; the shipped configs say mel
-    order: int | None = None  # coefficients; None takes 1.5 a kilohertz of the sample rate
-    updates: int = 8  # times a frame that the filter moves
+    kind: Literal["none", "mel"] = "none"  # of configs that do not say; the shipped ones say mel
+    order: int | None = None  # coefficients; None is 1.5 for each kHz of the sample rate
+    updates: int = 8  # of the filter in a frame
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class VocoderConfig:
-    """All that is needed to build a model and to know what it takes: the contents of config.json."""
+    """Everything needed to build a model and to check its inputs: the contents of config.json."""
 
     mel: MelSpec
     model: ModelConfig
@@ -99,7 +99,7 @@ class VocoderConfig:
             raise UserError(f"{where}: not a model description of format {FORMAT}")
         missing = {"mel", "mel_hash", "model", "distribution"} - data.keys()
         if missing:
-            raise UserError(f"{where}: incomplete, without {', '.join(sorted(missing))}")
+            raise UserError(f"{where}: incomplete, {', '.join(sorted(missing))} missing")
         mel = from_mapping(MelSpec, data["mel"], f"{where}: mel")
         if mel.hash() != data["mel_hash"]:
             raise UserError(f"{where}: mel does not match its mel_hash; the file was edited")

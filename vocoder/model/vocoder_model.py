@@ -1,9 +1,9 @@
-"""Conditioning, WaveNet and distribution put together: what is trained, checkpointed and run.
+"""The vocoder model: mel conditioning, linear prediction, WaveNet and output distribution.
 
 B batch, T samples, F frames, H hop length, P distribution parameters, R receptive field in samples.
 
-Sample x[t] is predicted from x[<t] and the conditioning at t. Before an utterance there is silence:
-zeros, and its first mel frame repeated. Training segments and generation both begin that way.
+Sample x[t] is predicted from x[<t] and the conditioning at t. Before an utterance lies silence: zero samples, and its
+first mel frame repeated. Training segments and generation both begin that way.
 """
 
 import math
@@ -33,7 +33,7 @@ class Conditioning:
 
 
 class VocoderModel(nn.Module):
-    """A WaveNet conditioned on mel frames (and, if it has any, on a speaker)."""
+    """A WaveNet conditioned on mel frames and, in models with speakers, on a speaker."""
 
     def __init__(
         self,
@@ -48,8 +48,8 @@ class VocoderModel(nn.Module):
         super().__init__()
         if linear_prediction is not None and not isinstance(distribution, LocationScale):
             raise UserError(
-                "model.linear_prediction.kind=mel: moves and scales what is predicted, and this distribution has no "
-                "location and no scale; set model.linear_prediction.kind=none, or take another one"
+                "model.linear_prediction.kind=mel: shifts and scales the output distribution, and this one has no "
+                "location and no scale; set model.linear_prediction.kind=none, or choose another distribution"
             )
         self.spec = spec
         self.conditioning = conditioning
@@ -61,25 +61,25 @@ class VocoderModel(nn.Module):
 
     @property
     def receptive_field(self) -> int:
-        """R: how many past samples a prediction depends on."""
+        """R: the number of past samples that a prediction depends on."""
         order = self.linear_prediction.order if self.linear_prediction else 0
         return self.wavenet.receptive_field + order
 
     @property
     def history_frames(self) -> int:
-        """Whole frames that hold the receptive field."""
+        """The receptive field in frames, rounded up."""
         return math.ceil(self.receptive_field / self.spec.hop_length)
 
     @property
     def context_frames(self) -> int:
-        """Mel frames to either side of a frame that its samples are conditioned on."""
+        """Mel frames on each side of a frame that condition its samples too."""
         return self.conditioning.context_frames
 
     def forward(self, waves: Tensor, mel: Tensor, speaker: Tensor | None = None) -> Tensor:
         """Parameters of the distribution of each sample after the history, given the true past.
 
         Args:
-            waves: grid samples [B, (history_frames + F) H], the last F H of them to be predicted.
+            waves: grid samples [B, (history_frames + F) H], of which the last F H are predicted.
             mel: the frames of `waves` and their context [B, n_mels, context + history_frames + F + context].
             speaker: indices [B] into `speakers`, where the model has any.
 
@@ -174,7 +174,7 @@ class VocoderModel(nn.Module):
         return distribution.affine(fitted, torch.zeros_like(scale), scale.log())[0, :, 0]
 
     def set_mel_statistics(self, mean: Tensor, std: Tensor) -> None:
-        """Fix the normalisation of the mel from per-band statistics [n_mels] of the training data."""
+        """Set the normalisation of the mel from per-band statistics [n_mels] of the training data."""
         if isinstance(self.conditioning, MelConditioning):
             self.conditioning.set_statistics(mean, std)
 
@@ -198,11 +198,11 @@ class VocoderModel(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are, and mels have to be."""
+        """Where the weights are; inputs must be there too."""
         return self.wavenet.output.weight.device
 
     def describe(self) -> str:
-        """Parameter count and receptive field, for people."""
+        """Parameter count, receptive field and conditioning, in one line for users."""
         parameters = sum(parameter.numel() for parameter in self.parameters())
         milliseconds = 1000 * self.receptive_field / self.spec.sample_rate
         return (
@@ -230,10 +230,10 @@ def network_inputs(previous: Tensor, prediction: Tensor | None = None, excitatio
 
 
 def input_channels(linear_prediction: bool) -> int:
-    """How many numbers `network_inputs` gives for a sample."""
+    """Numbers per sample in `network_inputs`."""
     return 3 if linear_prediction else 1
 
 
 def extend_edges(mel: Tensor, before: int, after: int) -> Tensor:
-    """Repeat the first and last frame of mel [B, n_mels, F], as if the sound outside went on like them."""
+    """Pad mel [B, n_mels, F] with copies of its first and last frame."""
     return F.pad(mel, (before, after), mode="replicate") if before or after else mel

@@ -1,0 +1,73 @@
+"""Building a model, and the description that a checkpoint holds."""
+
+import json
+import math
+from dataclasses import replace
+
+import pytest
+from support.small_model import HOP, SIZES, small_config, small_model
+
+from vocoder.errors import UserError
+from vocoder.model.config import (
+    ConditioningConfig,
+    VocoderConfig,
+    build_model,
+)
+
+
+@pytest.mark.parametrize("scales", [(4, 4), (), (-3, -4)])
+def test_scales_whose_product_is_not_the_hop_are_refused(scales: tuple[int, ...]) -> None:
+    product = math.prod(scales)
+    with pytest.raises(UserError, match=rf"multiply to {product}.*hop_length is {HOP}"):
+        small_model(conditioning=ConditioningConfig("mel", 5, 3, scales))
+
+
+@pytest.mark.parametrize(("scales", "needed"), [(None, 1), ((12,), 1), ((3, 4), 2)])
+def test_a_context_too_short_for_the_upsampling_is_refused(scales, needed: int) -> None:
+    small_model(conditioning=ConditioningConfig("mel", 5, needed, scales))
+    with pytest.raises(UserError, match=f"context_frames={needed - 1}.*takes {needed}"):
+        small_model(conditioning=ConditioningConfig("mel", 5, needed - 1, scales))
+
+
+@pytest.mark.parametrize("wrong", [{"layers": 0}, {"layers": 7}, {"gate_channels": 5}, {"skip_channels": -1}])
+def test_impossible_sizes_are_refused_by_name(wrong: dict[str, int]) -> None:
+    ((name, value),) = wrong.items()
+    with pytest.raises(UserError, match=f"{name}={value}"):
+        replace(SIZES, **wrong)
+
+
+CONFIGS = [
+    small_config(),
+    small_config(speakers=("ann", "bob"), speaker_channels=4),
+    small_config(conditioning=ConditioningConfig("mel", 5, 3, (3, 4))),
+    small_config(conditioning=ConditioningConfig("none")),
+]
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_a_config_survives_json_and_builds_the_same_model(config: VocoderConfig) -> None:
+    read = VocoderConfig.from_json(json.loads(json.dumps(config.to_json())))
+    assert read == config
+    build_model(read).load_state_dict(build_model(config).state_dict())
+
+
+def test_a_mel_that_does_not_match_its_hash_is_refused() -> None:
+    edited = small_config().to_json()
+    edited["mel"]["fmax"] = 7600.0
+    with pytest.raises(UserError, match=r"model/config\.json: mel does not match its mel_hash"):
+        VocoderConfig.from_json(edited, "model/config.json")
+
+
+@pytest.mark.parametrize("key", ["format", "mel", "mel_hash", "model", "distribution"])
+def test_an_incomplete_description_is_refused(key: str) -> None:
+    incomplete = small_config().to_json()
+    del incomplete[key]
+    with pytest.raises(UserError, match=key):
+        VocoderConfig.from_json(incomplete)
+
+
+def test_an_unknown_distribution_is_refused_with_the_nearest_name() -> None:
+    data = small_config().to_json()
+    data["distribution"]["kind"] = "mixture_of_logistic"
+    with pytest.raises(UserError, match="did you mean mixture_of_logistics"):
+        VocoderConfig.from_json(data)
