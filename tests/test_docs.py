@@ -10,12 +10,13 @@ from omegaconf import OmegaConf
 
 from vocoder.commands import cli
 from vocoder.commands.preprocess import register_mel_presets
+from vocoder.features.mel import PRESETS
 from vocoder.settings import suggestion
 
 ROOT = Path(__file__).parent.parent
 SKIPPED = {".venv", "demo", "data", "runs", "node_modules"}  # not part of the repository
 LINK = re.compile(r"\[[^][]*\]\(([^()\s]+)\)")
-MODULE = re.compile(r"python -m (scripts(?:\.\w+)+)")
+MODULE = re.compile(r"python -m\s+(scripts(?:\.\w+)+)")
 FILE = re.compile(r"(?<![\w/.-])((?:scripts|tests|vocoder|configs|docs)/[\w./-]*\w)(?![\w*])")
 SETTING = re.compile(r"(?<![\w.-])((?:training|model|distribution)(?:\.\w+)+)")  # of training, wherever it is named
 HYDRA_GROUPS = {"model", "distribution", "experiment"}
@@ -111,6 +112,19 @@ def test_every_script_and_every_page_is_in_its_index() -> None:
     unlisted = [path for path in programs if f"`{path.stem}`" not in scripts and f"`{path.name}`" not in scripts]
     assert unlisted == []
     assert [p.name for p in (ROOT / "docs").glob("*.md") if f"({p.name})" not in docs] == ["README.md"]
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_the_table_of_mel_presets_has_their_numbers(name: str) -> None:
+    spec = PRESETS[name]
+    (row,) = re.findall(rf"^\| `{name}`.*$", (ROOT / "docs/data.md").read_text("utf-8"), re.MULTILINE)
+    cells = [re.sub(r"(?<=\d) (?=\d)", "", cell.strip()) for cell in row.strip("|").split("|")]
+    assert cells[1:5] == [
+        f"{spec.sample_rate} Hz",
+        f"{spec.n_mels}",
+        f"{spec.hop_length} / {spec.win_length} / {spec.n_fft}",
+        f"{spec.fmin:.0f}–{spec.fmax:.0f} Hz",
+    ]
 
 
 def test_these_tests_see_what_is_wrong(known: dict[str, set[str]]) -> None:
