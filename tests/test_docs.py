@@ -14,18 +14,15 @@ from vocoder.features.mel import PRESETS
 from vocoder.settings import suggestion
 
 ROOT = Path(__file__).parent.parent
-SKIPPED = {".venv", "demo", "data", "runs", "node_modules"}  # not part of the repository
+FOLDERS = ("configs", "docs", "scripts", "tests", "vocoder")
 LINK = re.compile(r"\[[^][]*\]\(([^()\s]+)\)")
 MODULE = re.compile(r"python -m\s+(scripts(?:\.\w+)+)")
 FILE = re.compile(r"(?<![\w/.-])((?:scripts|tests|vocoder|configs|docs)/[\w./-]*\w)(?![\w*])")
 SETTING = re.compile(r"(?<![\w.-])((?:training|model|distribution)(?:\.\w+)+)")  # of training, wherever it is named
-HYDRA_GROUPS = {"model", "distribution", "experiment"}
 
 
 def pages() -> list[Path]:
-    top = [path for path in ROOT.iterdir() if path.name not in SKIPPED and not path.name.startswith(".")]
-    nested = [page for folder in top if folder.is_dir() for page in folder.rglob("*.md")]
-    return sorted([*nested, *(path for path in top if path.suffix == ".md")])
+    return sorted([*ROOT.glob("*.md"), *(page for folder in FOLDERS for page in (ROOT / folder).rglob("*.md"))])
 
 
 PAGES = pytest.mark.parametrize("page", pages(), ids=lambda page: page.relative_to(ROOT).as_posix())
@@ -76,7 +73,7 @@ def known() -> dict[str, set[str]]:
     train = set.union(*(settings("train", f"distribution={name}") for name in distributions))
     return {
         "preprocess": settings("preprocess") | {"mel"},
-        "train": train | HYDRA_GROUPS,
+        "train": train | {"experiment"},
         "synthesize": settings("synthesize"),
     }
 
