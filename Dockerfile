@@ -1,23 +1,23 @@
-# One image for CPUs and GPUs: PyPI's torch brings its CUDA libraries along.
+# One image for CPUs and GPUs: PyPI's torch includes the CUDA libraries.
 #
 #     docker build -t vocoder .
 #     docker run --rm -v "$PWD:/home/vocoder/project" --user "$(id -u):$(id -g)" --gpus all --shm-size 2g \
 #         vocoder vocoder-train --help
 #
-# Leave out `--gpus all` on a machine without a GPU. The shared memory is for the data loader's workers.
+# Omit `--gpus all` on a machine without a GPU. The data loader's worker processes need the shared memory.
 FROM python:3.11-slim
 
 ENV PYTHONUNBUFFERED=1 \
     PIP_NO_CACHE_DIR=1 \
     PIP_ROOT_USER_ACTION=ignore \
-    # whoever runs the image, these must be writable
+    # must be writable for any --user
     NUMBA_CACHE_DIR=/tmp/numba \
     MPLCONFIGDIR=/tmp/matplotlib
 
 RUN useradd --create-home vocoder
 WORKDIR /home/vocoder/source
 
-# The dependencies are gigabytes and change seldom: a layer of their own, which editing the code leaves alone.
+# The dependencies are gigabytes and rarely change: a separate layer, which stays cached when the code changes.
 COPY pyproject.toml ./
 RUN python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" \
         > /tmp/requirements.txt \

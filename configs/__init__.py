@@ -1,1 +1,1 @@
-"""The Hydra configuration tree; importable as `vocoder.configs` once installed."""
+"""The Hydra configuration tree, installed as `vocoder.configs`."""

@@ -1,1 +1,1 @@
-"""What vocoder-train is configured from; a root of its own, so that groups of the same name elsewhere do not meet."""
+"""The config of vocoder-train; a separate root, so that its groups do not clash with settings of other commands."""
