@@ -1,6 +1,6 @@
 """From recordings to training batches: preprocessing, the store on disk and its index, aligned segments.
 
-`vocoder.data.preprocess` makes a store; what reads one is here.
+The names exported here read and write a store; `vocoder.data.preprocess` makes one from recordings.
 """
 
 from vocoder.data.dataset import Batch, Margins, Sampling, SegmentBatches, read_segment

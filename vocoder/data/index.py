@@ -23,7 +23,7 @@ TABLE_FILE, NAMES_FILE = "index.npy", "names.bin"
 
 @dataclass(frozen=True)
 class Entry:
-    """Where an utterance is stored, and what it is."""
+    """The metadata of a kept utterance and its position in the store."""
 
     id: str  # path of the recording below the input folder, without its suffix
     split: str

@@ -45,7 +45,7 @@ class PreprocessConfig:
     # One gain for the corpus brings the 95th percentile of the recordings' peaks to this value, so that louder
     # recordings have 3 dB of headroom. None leaves levels unchanged.
     peak: float | None = 0.7
-    trim_db: float | None = None  # remove ends this far below the loudest frame; None keeps them
+    trim_db: float | None = None  # trims ends that are this far below the loudest frame; None does not trim
     min_seconds: float = 0.3
     silence_peak: float = 0.001  # -60 dBFS: quieter recordings are skipped as silence
     dev_fraction: float = 0.05

@@ -6,8 +6,8 @@
     wave-00000.npy   int16 [N], whole utterances concatenated
     mel-00000.npy    float32 [N / hop_length, n_mels]; row f belongs to samples f·hop … (f + 1)·hop
 
-A pair of wave and mel arrays is a shard. A new shard begins when the last is large enough. An utterance lies whole in
-one shard and starts at the same frame in both of its arrays.
+A pair of wave and mel arrays is a shard. A new shard begins when the last is large enough. Each utterance is entirely
+in one shard and starts at the same frame in both arrays.
 """
 
 import json

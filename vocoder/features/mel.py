@@ -217,7 +217,7 @@ def check_mel(mel: Tensor, spec: MelSpec, *, whole_utterance: bool = True) -> No
             f"{spec.log_minimum:.1f} to {spec.log_maximum:.1f}: it was made with another log, scale or normalisation"
         )
     mean = float(mel.mean())
-    # A mel normalised to mean 0 and variance 1 lies within the range; its mean gives it away.
+    # A mel normalised to mean 0 and variance 1 is within the range, and only its mean is too high.
     if whole_utterance and mean > spec.log_noise:
         raise UserError(
             f"this mel averages {mean:.1f}, more than full-scale white noise in {preset_name(spec)} (log base "
