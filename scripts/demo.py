@@ -1,12 +1,14 @@
-"""The whole job in one command: real speech, a store, a trained model, synthesised utterances.
+"""The demo: fetch speech, preprocess it, train a model, and synthesise held-out utterances.
 
     python scripts/demo.py      (make demo)
 
-DEMO_MINUTES   of training, 10 by default; a larger number on a finished demo trains on
-WAVS           a folder of your own recordings, instead of the demo corpus
-DEMO           where all of it goes, "demo" by default
+Environment variables:
 
-Each stage runs once: started again after an interruption, the demo goes on where it was.
+DEMO_MINUTES   minutes of training, 10 by default; with a larger number, a finished demo trains for longer
+WAVS           a folder of your own recordings, used instead of the demo corpus
+DEMO           the output folder, "demo" by default
+
+After an interruption, the same command resumes: finished stages are not repeated, and training continues.
 """
 
 import hashlib
@@ -24,46 +26,26 @@ BIN = Path(sys.executable).parent
 
 
 def main() -> None:
-    minutes = minutes_of(os.environ.get("DEMO_MINUTES") or "10")
+    minutes = parse_minutes(os.environ.get("DEMO_MINUTES") or "10")
     own = os.environ.get("WAVS")
-    home = Path(os.environ.get("DEMO") or "demo") / (name_of(Path(own)) if own else "allison")
+    home = Path(os.environ.get("DEMO") or "demo") / (folder_name(Path(own)) if own else "allison")
     home.mkdir(parents=True, exist_ok=True)
+    wavs, store, run, output = home / "wavs", home / "store", home / "runs/demo", home / "synthesized"
     stages = Stages(home / "seconds.json")
-    wavs, store, run, output = Path(own) if own else home / "wavs", home / "store", home / "runs", home / "synthesized"
-    if not own:
-        stages.once("fetch", lambda: fetch(wavs))
-    mel = "speech_16k" if not own else "hifigan_22k"
-    stages.once("preprocess", lambda: command("preprocess", f"input={wavs}", f"output={store}", f"mel={mel}"))
-    stages.timed(
-        "train",
-        lambda: command(
-            "train",
-            f"data={store}",
-            "name=demo",
-            f"runs={run}",
-            "experiment=demo",
-            f"training.length.minutes={minutes:g}",
-        ),
-    )
+    if own:
+        stages.run_once("preprocess", lambda: preprocess(Path(own), store, "hifigan_22k"))
+    else:
+        stages.run_once("fetch", lambda: fetch(wavs))
+        stages.run_once("preprocess", lambda: preprocess(wavs, store, "speech_16k"))
+    stages.run("train", lambda: train(store, run, minutes))
     split = held_out_split(store)
-    stages.timed(
-        "synthesize",
-        lambda: command(
-            "synthesize",
-            f"model={run / 'demo'}",
-            f"input={store}",
-            f"split={split}",
-            f"limit={UTTERANCES}",
-            f"output={output}",
-            "overwrite=true",  # the network may have trained on since
-        ),
-    )
-    keep_targets(store, wavs, output, split)
-    report(home, run / "demo", output, stages, own is None)
+    stages.run("synthesize", lambda: synthesize(run, store, split, output))
+    copy_targets(store, output, split)
+    report(home, run, output, stages, own is None)
 
 
-def minutes_of(text: str) -> float:
-    """DEMO_MINUTES as a number."""
+def parse_minutes(text: str) -> float:
+    """DEMO_MINUTES as a number; exits with code 2 if it is not a positive one."""
     try:
         minutes = float(text)
     except ValueError:
@@ -74,28 +56,28 @@ def minutes_of(text: str) -> float:
     return minutes
 
 
-def name_of(recordings: Path) -> str:
-    """Another folder is another demo, so that neither goes on with the other's files."""
+def folder_name(recordings: Path) -> str:
+    """A name for the demo of these recordings, unique to their path, so that two demos do not share files."""
     path = str(recordings.resolve())
     return f"{recordings.resolve().name}-{hashlib.sha256(os.fsencode(path)).hexdigest()[:6]}"
 
 
 class Stages:
-    """Seconds that each stage has taken, over all runs of the demo, kept in a file."""
+    """Runs the stages and saves the seconds that each has taken, over all runs of the demo."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self.seconds: dict[str, float] = json.loads(path.read_text()) if path.exists() else {}
 
-    def once(self, name: str, work: Callable[[], None]) -> None:
-        """Do `work` unless it was finished before."""
+    def run_once(self, name: str, work: Callable[[], None]) -> None:
+        """Run the stage unless an earlier run of the demo has finished it."""
         if name in self.seconds:
-            print(f"== {name}: done before")
+            print(f"== {name}: already done")
         else:
-            self.timed(name, work)
+            self.run(name, work)
 
-    def timed(self, name: str, work: Callable[[], None]) -> None:
-        """Do `work` and note how long it took; training adds up, the rest replaces."""
+    def run(self, name: str, work: Callable[[], None]) -> None:
+        """Run the stage and save its time. Training times add up, also of interrupted runs."""
         print(f"== {name}", flush=True)
         before = self.seconds.get(name, 0.0) if name == "train" else 0.0
         started = time.monotonic()
@@ -112,14 +94,26 @@ def fetch(wavs: Path) -> None:
     run_or_exit([sys.executable, str(script), str(wavs)])
 
 
-def command(name: str, *overrides: str) -> None:
-    if name == "preprocess":  # an unfinished store cannot exist, but a finished one whose time was not noted can
-        shutil.rmtree(overrides[1].removeprefix("output="), ignore_errors=True)
-    run_or_exit([str(BIN / f"vocoder-{name}"), *overrides])
+def preprocess(wavs: Path, store: Path, mel: str) -> None:
+    shutil.rmtree(store, ignore_errors=True)  # complete, but from a run that was interrupted before it saved the time
+    run_or_exit([str(BIN / "vocoder-preprocess"), f"input={wavs}", f"output={store}", f"mel={mel}"])
+
+
+def train(store: Path, run: Path, minutes: float) -> None:
+    settings = [f"data={store}", f"name={run.name}", f"runs={run.parent}", "experiment=demo"]
+    run_or_exit([str(BIN / "vocoder-train"), *settings, f"training.length.minutes={minutes:g}"])
+
+
+def synthesize(run: Path, store: Path, split: str, output: Path) -> None:
+    settings = [f"model={run}", f"input={store}", f"split={split}", f"limit={UTTERANCES}", f"output={output}"]
+    run_or_exit([str(BIN / "vocoder-synthesize"), *settings, "overwrite=true"])  # the model may have changed since
 
 
 def run_or_exit(arguments: list[str]) -> None:
-    """Run a stage; its own message is enough where it fails. Ctrl-C reaches it too, and it may save first."""
+    """Run a command, and exit with its code if it fails; it has printed the reason itself.
+
+    Ctrl-C reaches the command as well, which may need time to save: so wait for it.
+    """
     process = subprocess.Popen(arguments)
     while True:
         try:
@@ -128,18 +122,18 @@ def run_or_exit(arguments: list[str]) -> None:
         except KeyboardInterrupt:
             continue
     if code:
-        print("demo: stopped; the same command goes on from here", file=sys.stderr)
+        print("demo: stopped; run the same command to resume", file=sys.stderr)
         raise SystemExit(code)
 
 
 def held_out_split(store: Path) -> str:
-    """test, or dev where the corpus is too small to have one."""
+    """ "test", or "dev" if the corpus is too small for a test split."""
     splits = json.loads((store / "store.json").read_text())["splits"]
     return "test" if splits["test"]["utterances"] else "dev"
 
 
-def keep_targets(store: Path, wavs: Path, output: Path, split: str) -> None:
-    """Put the recordings beside what was synthesised from their mels."""
+def copy_targets(store: Path, output: Path, split: str) -> None:
+    """Copy each original recording next to the utterance synthesised from its mel."""
     for line in (store / "manifest.jsonl").read_text(encoding="utf-8").splitlines():
         record = json.loads(line)
         synthesized = output / f"{record['id']}.wav"
@@ -149,8 +143,8 @@ def keep_targets(store: Path, wavs: Path, output: Path, split: str) -> None:
 
 
 def report(home: Path, run: Path, output: Path, stages: Stages, is_allison: bool) -> None:
-    """The table at the end."""
-    import soundfile  # only the environment's Python has it, and only this needs it
+    """Print the results and where the files are."""
+    import soundfile  # only the environment's Python has it, and only this function needs it
 
     records = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     bits = [(record["step"], record["bits/dev"]) for record in records if "bits/dev" in record]
@@ -166,7 +160,7 @@ def report(home: Path, run: Path, output: Path, stages: Stages, is_allison: bool
     print()
     for name, value in rows:
         print(f"  {name:34} {value:>9}")
-    print(f"\n  wavs         {output}/ ({len(files)}, each beside its .target recording)")
+    print(f"\n  wavs         {output}/ ({len(files)}, each with its recording as .target)")
     print(f"  checkpoint   {newest}")
     print(f"  TensorBoard  {BIN / 'tensorboard'} --logdir {run / 'tensorboard'}")
     if is_allison:

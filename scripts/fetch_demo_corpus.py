@@ -1,10 +1,11 @@
 """Fetch real speech from Debian's archive: python scripts/fetch_demo_corpus.py OUTPUT_DIR [--language en]
 
-The packages asterisk-core-sounds-LANGUAGE-g722 hold some 25 minutes of telephone prompts by one speaker, free to
-share with attribution. They are 16 kHz G.722: a lossy codec with a band of 7 kHz and an audible noise floor.
+The packages asterisk-core-sounds-LANGUAGE-g722 contain some 25 minutes of telephone prompts by one speaker, free to
+share with attribution. They are encoded in G.722 at 16 kHz, a lossy codec with a band of 7 kHz and an audible noise
+floor.
 
-apt checks the archive's signatures as always, but with lists and a cache of its own in a temporary folder: neither
-root nor any change to the system is needed.
+apt downloads the package and verifies the archive's signatures as usual, but with its lists and cache in a temporary
+folder, so that it needs no root and does not change the system.
 """
 
 import argparse
@@ -21,23 +22,23 @@ from vocoder.errors import UserError
 from vocoder.features.audio import write_wav
 from vocoder.files import atomic_directory
 
-CREDITS = {  # as each package's copyright file has them
+CREDITS = {  # from the copyright file of each package
     "en": "recorded by Allison Smith, CC-BY-SA-3.0, made for Asterisk with contributions by Digium",
     "es": "recorded by Allison Smith, CC-BY-SA-3.0, made for Asterisk with contributions by Digium",
     "fr": "recorded by June Wallack, CC-BY-SA-3.0, made for Asterisk with contributions by Digium",
     "it": "recorded by Carlo Flora, CC-BY-3.0, made for Asterisk",
     "ru": "provided by Maxim Topal, CC-BY-3.0, made for Asterisk",
 }
-OWN_FOLDER = "you can give your own folder of recordings: make demo WAVS=dir"
+OWN_FOLDER = "or use your own recordings: make demo WAVS=dir"
 
 
 def fetch(output_dir: Path, language: str) -> int:
-    """Fill `output_dir` with 16-bit WAV files and ATTRIBUTION.txt, all or nothing; return how many files.
+    """Fill `output_dir` with 16-bit WAV files and ATTRIBUTION.txt, atomically; return the number of WAV files.
 
-    A folder that is already complete stays as it is (0 files).
+    A folder that is already complete is not changed; the result is then 0.
 
     Raises:
-        UserError: a tool, the network or the package is missing, or the folder holds something else.
+        UserError: a tool, the network or the package is missing, or the folder has other contents.
     """
     package = f"asterisk-core-sounds-{language}-g722"
     if _is_complete(output_dir, package):
@@ -46,14 +47,14 @@ def fetch(output_dir: Path, language: str) -> int:
         unpacked = _download(package, Path(temporary))
         sources = sorted(unpacked.rglob("*.g722"))
         if not sources:
-            raise UserError(f"{package}: holds no .g722 files; {OWN_FOLDER}")
+            raise UserError(f"{package}: contains no .g722 files; {OWN_FOLDER}")
         top = os.path.commonpath([source.parent for source in sources])
-        with atomic_directory(output_dir) as aside:
+        with atomic_directory(output_dir) as partial:
             for source in sources:
                 samples, sample_rate = decode_g722(source)
-                write_wav(aside / source.relative_to(top).with_suffix(".wav"), samples, sample_rate)
+                write_wav(partial / source.relative_to(top).with_suffix(".wav"), samples, sample_rate)
             copyright_file = unpacked / "usr/share/doc" / package / "copyright"
-            (aside / "ATTRIBUTION.txt").write_text(
+            (partial / "ATTRIBUTION.txt").write_text(
                 f"These recordings: {CREDITS[language]}.\n"
                 f"Decoded without other changes from the Debian package {package}, whose copyright file follows.\n\n"
                 + copyright_file.read_text(encoding="utf-8"),
@@ -63,8 +64,8 @@ def fetch(output_dir: Path, language: str) -> int:
 
 
 def decode_g722(path: Path) -> tuple[np.ndarray, int]:
-    """A raw G.722 file as (int16 samples [T], sample rate)."""
-    import av  # here, so that a missing extra is a clear error in `main`
+    """Decode a raw G.722 file to (int16 samples [T], sample rate in Hz)."""
+    import av  # optional; `main` reports it if it is missing
 
     with av.open(str(path), format="g722") as container:
         frames = [frame.to_ndarray()[0] for frame in container.decode(audio=0)]  # packed mono: [1, T]
@@ -72,7 +73,11 @@ def decode_g722(path: Path) -> tuple[np.ndarray, int]:
 
 
 def _is_complete(output_dir: Path, package: str) -> bool:
-    """Whether an earlier run has filled the folder; ATTRIBUTION.txt only ever appears with everything else."""
+    """Whether the folder already has the corpus. ATTRIBUTION.txt is proof, because the folder is created atomically.
+
+    Raises:
+        UserError: the folder exists and has other contents.
+    """
     if not output_dir.exists():
         return False
     attribution = output_dir / "ATTRIBUTION.txt"
@@ -84,10 +89,10 @@ def _is_complete(output_dir: Path, package: str) -> bool:
 
 
 def _download(package: str, folder: Path) -> Path:
-    """Download and unpack a Debian package; return where its files are."""
+    """Download and unpack a Debian package below `folder`; return the root of its files."""
     for tool in ("apt-get", "dpkg-deb"):
         if shutil.which(tool) is None:
-            raise UserError(f"{tool} is missing: this needs Debian or a relative of it; {OWN_FOLDER}")
+            raise UserError(f"{tool} is missing: this script needs Debian or a derivative; {OWN_FOLDER}")
     for needed in ("lists/partial", "cache/archives/partial"):
         (folder / needed).mkdir(parents=True)
     apt = [
@@ -95,12 +100,12 @@ def _download(package: str, folder: Path) -> Path:
         f"-oDir::State::Lists={folder}/lists",
         f"-oDir::Cache={folder}/cache",
         "-oDebug::NoLocking=1",
-        "-oAPT::Sandbox::User=root",  # the temporary folder is closed to apt's own user
+        "-oAPT::Sandbox::User=root",  # apt's unprivileged user cannot access the temporary folder
         "-oAcquire::Languages=none",
         "-oAcquire::http::Timeout=20",  # seconds
         "-oAcquire::https::Timeout=20",
     ]
-    hint = f"is there a network, and Debian's archive in the apt sources? Without, {OWN_FOLDER}"
+    hint = f"check the network and that the apt sources have Debian's archive, {OWN_FOLDER}"
     _run([*apt, "update"], folder, hint)
     _run([*apt, "download", package], folder, hint)
     (archive,) = folder.glob("*.deb")
@@ -109,12 +114,16 @@ def _download(package: str, folder: Path) -> Path:
 
 
 def _run(command: list[str], folder: Path, hint: str) -> None:
-    """Run a command in `folder`; its last line of complaint becomes the error."""
+    """Run a command in `folder`.
+
+    Raises:
+        UserError: the command failed; with the last line of its error output and `hint`.
+    """
     english = {**os.environ, "LC_ALL": "C"}
     done = subprocess.run(command, cwd=folder, env=english, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     if done.returncode != 0:
-        complaint = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-        raise UserError(f"{command[0]} failed ({complaint}); {hint}")
+        reason = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        raise UserError(f"{command[0]} failed ({reason}); {hint}")
 
 
 def main() -> None:
@@ -125,13 +134,13 @@ def main() -> None:
     try:
         count = fetch(arguments.output_dir.resolve(), arguments.language)
     except ModuleNotFoundError as error:
-        sys.exit(_complain(f"{error.name} is missing: pip install '.[demo]'"))
+        sys.exit(_print_error(f"{error.name} is missing: pip install '.[demo]'"))
     except (UserError, OSError) as error:
-        sys.exit(_complain(str(error)))
+        sys.exit(_print_error(str(error)))
     print(f"{arguments.output_dir}: {f'{count} recordings' if count else 'already complete'}")
 
 
-def _complain(message: str) -> int:
+def _print_error(message: str) -> int:
     print(f"error: {message}", file=sys.stderr)
     return 2
 

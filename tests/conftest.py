@@ -47,7 +47,7 @@ def make_counting_store(tmp_path: Path) -> Callable[..., Store]:
         records.append({"id": "broken", "status": "skipped", "reason": "cut short"})
         writer.close()
         statistics = {"mean": [0.0] * 4, "std": [1.0] * 4}
-        writer.describe(records, {"speakers": sorted(speakers), "mel_statistics": statistics})
+        writer.write_metadata(records, {"speakers": sorted(speakers), "mel_statistics": statistics})
         return Store(tmp_path)
 
     return make

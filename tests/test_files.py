@@ -1,4 +1,4 @@
-"""Files that are either whole or absent."""
+"""Atomic writes: a file or directory is complete or absent, and failures are reported as UserErrors."""
 
 import errno
 import os
@@ -12,7 +12,7 @@ from vocoder.files import atomic_directory, atomic_write, read_json, write_json
 
 
 class BodyError(Exception):
-    """Whatever may happen while a file is being written."""
+    """Any exception raised while a file is being written."""
 
 
 def fail_half_way(path: Path, error: type[BaseException]) -> None:
@@ -27,11 +27,11 @@ def fail_on_sync(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
     monkeypatch.setattr(os, "fsync", fsync)
 
 
-def test_a_file_appears_whole_with_the_ordinary_permissions(tmp_path: Path) -> None:
+def test_a_file_appears_complete_and_with_default_permissions(tmp_path: Path) -> None:
     path = tmp_path / "new" / "folder" / "file"
-    with atomic_write(path) as aside:
-        assert aside.parent == path.parent  # the same disk, so that renaming is atomic
-        aside.write_text("whole")
+    with atomic_write(path) as partial:
+        assert partial.parent == path.parent  # the same file system, so that renaming is atomic
+        partial.write_text("whole")
         assert not path.exists()
     assert path.read_text() == "whole"
     assert os.listdir(path.parent) == ["file"]
@@ -40,26 +40,26 @@ def test_a_file_appears_whole_with_the_ordinary_permissions(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("error", [BodyError, KeyboardInterrupt])
-def test_a_body_that_raises_leaves_the_old_file_and_nothing_else(tmp_path: Path, error: type[BaseException]) -> None:
+def test_an_exception_keeps_the_old_file_and_leaves_no_partial_one(tmp_path: Path, error: type[BaseException]) -> None:
     path = tmp_path / "file"
     path.write_text("old")
-    with pytest.raises(error), atomic_write(path) as aside:
-        fail_half_way(aside, error)
+    with pytest.raises(error), atomic_write(path) as partial:
+        fail_half_way(partial, error)
     assert path.read_text() == "old"
     assert os.listdir(tmp_path) == ["file"]
 
 
-def test_a_body_that_raises_leaves_no_new_file(tmp_path: Path) -> None:
+def test_an_exception_leaves_no_new_file(tmp_path: Path) -> None:
     with pytest.raises(BodyError), atomic_write(tmp_path / "file"):
         raise BodyError
     assert os.listdir(tmp_path) == []
 
 
-def test_a_directory_appears_whole_with_the_ordinary_permissions(tmp_path: Path) -> None:
+def test_a_directory_appears_complete_and_with_default_permissions(tmp_path: Path) -> None:
     path = tmp_path / "new" / "run"
-    with atomic_directory(path) as aside:
-        (aside / "nested").mkdir()
-        (aside / "nested" / "file").write_text("whole")
+    with atomic_directory(path) as partial:
+        (partial / "nested").mkdir()
+        (partial / "nested" / "file").write_text("whole")
         assert not path.exists()
     assert (path / "nested" / "file").read_text() == "whole"
     assert os.listdir(path.parent) == ["run"]
@@ -68,39 +68,37 @@ def test_a_directory_appears_whole_with_the_ordinary_permissions(tmp_path: Path)
 
 
 @pytest.mark.parametrize("error", [BodyError, KeyboardInterrupt])
-def test_a_body_that_raises_leaves_no_directory(tmp_path: Path, error: type[BaseException]) -> None:
-    with pytest.raises(error), atomic_directory(tmp_path / "run") as aside:
-        fail_half_way(aside / "file", error)
+def test_an_exception_leaves_no_directory(tmp_path: Path, error: type[BaseException]) -> None:
+    with pytest.raises(error), atomic_directory(tmp_path / "run") as partial:
+        fail_half_way(partial / "file", error)
     assert os.listdir(tmp_path) == []
 
 
-def test_an_empty_directory_is_filled_and_a_full_one_is_kept(tmp_path: Path) -> None:
+def test_an_empty_directory_is_replaced_and_a_nonempty_one_is_kept(tmp_path: Path) -> None:
     path = tmp_path / "run"
     path.mkdir()
-    with atomic_directory(path) as aside:
-        (aside / "file").write_text("first")
-    with pytest.raises(UserError, match="run: cannot be written"), atomic_directory(path) as aside:
-        (aside / "file").write_text("second")
+    with atomic_directory(path) as partial:
+        (partial / "file").write_text("first")
+    with pytest.raises(UserError, match="run: cannot be written"), atomic_directory(path) as partial:
+        (partial / "file").write_text("second")
     assert (path / "file").read_text() == "first"
     assert os.listdir(tmp_path) == ["run"]
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
-def test_a_full_disk_is_a_user_error_that_speaks_of_space(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
-) -> None:
+def test_a_full_disk_is_a_user_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
     write_json(tmp_path / "file", "old")
     fail_on_sync(monkeypatch, code)
     with pytest.raises(UserError, match="file: no space left"):
         write_json(tmp_path / "file", "new")
-    with pytest.raises(UserError, match="run: no space left"), atomic_directory(tmp_path / "run") as aside:
-        (aside / "file").write_text("half")
+    with pytest.raises(UserError, match="run: no space left"), atomic_directory(tmp_path / "run") as partial:
+        (partial / "file").write_text("half")
     assert read_json(tmp_path / "file") == "old"
     assert os.listdir(tmp_path) == ["file"]
 
 
 @pytest.mark.parametrize("code", [errno.EACCES, errno.EPERM, errno.EROFS])
-def test_a_place_that_forbids_writing_is_a_user_error(
+def test_a_path_without_write_permission_is_a_user_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
     fail_on_sync(monkeypatch, code)
@@ -118,7 +116,7 @@ def test_a_read_only_folder_is_a_user_error(tmp_path: Path) -> None:
         pass
 
 
-def test_a_place_below_a_file_is_a_user_error(tmp_path: Path) -> None:
+def test_a_path_below_a_file_is_a_user_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for path in (tmp_path / "file" / "x", tmp_path / "file" / "folder" / "x"):
         with pytest.raises(UserError, match="cannot be written"):
@@ -127,7 +125,7 @@ def test_a_place_below_a_file_is_a_user_error(tmp_path: Path) -> None:
             pass
 
 
-def test_other_system_errors_are_not_disguised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_os_errors_are_raised_unchanged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fail_on_sync(monkeypatch, errno.EIO)
     with pytest.raises(OSError, match=os.strerror(errno.EIO)):
         write_json(tmp_path / "file", "new")
@@ -135,34 +133,34 @@ def test_other_system_errors_are_not_disguised(tmp_path: Path, monkeypatch: pyte
 
 
 @pytest.mark.parametrize("name", ["a" * 255, "音" * 85])
-def test_names_as_long_as_the_file_system_takes_can_be_written(tmp_path: Path, name: str) -> None:
+def test_names_of_the_maximum_length_can_be_written(tmp_path: Path, name: str) -> None:
     write_json(tmp_path / name, 1)
     assert read_json(tmp_path / name) == 1
 
 
-def test_json_returns_as_it_went_with_names_in_any_script(tmp_path: Path) -> None:
+def test_json_round_trips_with_text_in_any_script(tmp_path: Path) -> None:
     value = {"speakers": ["Zoë", "音声"], "rate": 0.1, "none": None, "nested": {"list": [1, 2.5, True]}}
     write_json(tmp_path / "file", value)
     assert read_json(tmp_path / "file") == value
-    assert "音声" in (tmp_path / "file").read_text(encoding="utf-8")  # for people, not escaped
+    assert "音声" in (tmp_path / "file").read_text(encoding="utf-8")  # readable, not escaped
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"{'a': 1}", b"\xff\xfe\x00"])
-def test_what_is_not_json_is_a_user_error_that_names_the_file(tmp_path: Path, content: bytes) -> None:
+def test_invalid_json_is_a_user_error_that_names_the_file(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "file.json").write_bytes(content)
     with pytest.raises(UserError, match=r"file\.json: not valid JSON") as caught:
         read_json(tmp_path / "file.json")
     assert "\n" not in str(caught.value)
 
 
-def test_json_that_is_missing_or_a_directory_is_a_user_error(tmp_path: Path) -> None:
+def test_reading_a_missing_file_or_a_directory_is_a_user_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such file"):
         read_json(tmp_path / "missing.json")
     with pytest.raises(UserError, match="cannot be opened"):
         read_json(tmp_path)
 
 
-def test_a_value_that_json_cannot_hold_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_a_value_that_json_cannot_represent_leaves_no_file(tmp_path: Path) -> None:
     with pytest.raises(TypeError):
         write_json(tmp_path / "file", {"key": object()})
     assert os.listdir(tmp_path) == []

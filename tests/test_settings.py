@@ -1,4 +1,4 @@
-"""Settings from plain mappings."""
+"""Dataclasses from plain mappings, and the errors for mappings that do not fit."""
 
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -6,7 +6,7 @@ from typing import Any, Literal
 import pytest
 
 from vocoder.errors import UserError
-from vocoder.settings import from_mapping, suggestion
+from vocoder.settings import differences, flatten, from_mapping, suggestion
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,8 @@ class Training:
 GOOD: dict[str, Any] = {"steps": 10, "optimizer": {"learning_rate": 1e-3}}
 
 
-def refusal(**changes: Any) -> str:
+def error_message(**changes: Any) -> str:
+    """The message of the UserError for GOOD with these changes."""
     with pytest.raises(UserError) as caught:
         from_mapping(Training, GOOD | changes)
     assert "\n" not in str(caught.value)
@@ -59,43 +60,42 @@ def test_a_full_mapping_becomes_the_dataclass() -> None:
     assert isinstance(built.scales, tuple)
 
 
-def test_what_is_left_out_takes_its_default() -> None:
+def test_missing_fields_take_their_defaults() -> None:
     assert from_mapping(Training, GOOD) == Training(10, Optimizer(1e-3))
 
 
-def test_a_built_dataclass_is_taken_as_it_is() -> None:
+def test_a_value_that_is_already_a_dataclass_is_kept() -> None:
     optimizer = Optimizer(1e-3)
     assert from_mapping(Training, GOOD | {"optimizer": optimizer}).optimizer is optimizer
 
 
-def test_an_unknown_key_is_named_with_its_nearest_neighbour() -> None:
-    assert refusal(stpes=10) == "unknown setting stpes (did you mean steps?)"
-    assert (
-        refusal(optimizer={"learning_rat": 1}) == "unknown setting optimizer.learning_rat (did you mean learning_rate?)"
-    )
+def test_an_unknown_key_is_reported_with_the_closest_one() -> None:
+    assert error_message(stpes=10) == "unknown setting stpes (did you mean steps?)"
+    message = error_message(optimizer={"learning_rat": 1})
+    assert message == "unknown setting optimizer.learning_rat (did you mean learning_rate?)"
 
 
-def test_an_unknown_key_like_no_other_lists_what_there_is() -> None:
-    message = refusal(optimizer={"learning_rate": 1, "zzz": 1})
-    assert message == "unknown setting optimizer.zzz (there are: learning_rate, name)"
+def test_an_unknown_key_without_a_close_one_is_reported_with_all_keys() -> None:
+    message = error_message(optimizer={"learning_rate": 1, "zzz": 1})
+    assert message == "unknown setting optimizer.zzz (available: learning_rate, name)"
 
 
-def test_a_derived_field_and_a_key_that_is_no_text_are_unknown() -> None:
-    assert "unknown setting derived" in refusal(derived=2)
+def test_a_derived_field_and_a_key_that_is_not_a_string_are_unknown() -> None:
+    assert "unknown setting derived" in error_message(derived=2)
     with pytest.raises(UserError, match="unknown setting 3"):
         from_mapping(Training, {3: 1, **GOOD})
 
 
-def test_a_missing_key_is_named_with_its_place() -> None:
+def test_a_missing_key_is_reported_with_its_prefix() -> None:
     with pytest.raises(UserError, match=r"^missing setting steps$"):
         from_mapping(Training, {"optimizer": {"learning_rate": 1}})
-    assert refusal(optimizer={}) == "missing setting optimizer.learning_rate"
+    assert error_message(optimizer={}) == "missing setting optimizer.learning_rate"
     with pytest.raises(UserError, match=r"^missing setting config\.json\.steps$"):
-        from_mapping(Training, {}, where="config.json")
+        from_mapping(Training, {}, prefix="config.json")
 
 
 @pytest.mark.parametrize(
-    ("changes", "place", "expected"),
+    ("changes", "setting", "expected"),
     [
         ({"steps": "10"}, "steps='10'", "a whole number"),
         ({"steps": 10.0}, "steps=10.0", "a whole number"),
@@ -116,21 +116,21 @@ def test_a_missing_key_is_named_with_its_place() -> None:
         ({"extra": 3}, "extra=3", "a mapping"),
     ],
 )
-def test_a_wrong_type_is_named_with_its_place_and_what_is_wanted(
-    changes: dict[str, Any], place: str, expected: str
+def test_a_wrong_type_is_reported_with_the_setting_and_the_expected_type(
+    changes: dict[str, Any], setting: str, expected: str
 ) -> None:
-    message = refusal(**changes)
-    assert message.startswith(place)
+    message = error_message(**changes)
+    assert message.startswith(setting)
     assert f"must be {expected}" in message
 
 
-def test_a_whole_number_serves_as_a_number_and_becomes_one() -> None:
+def test_an_int_is_converted_to_float() -> None:
     built = from_mapping(Training, GOOD | {"clip": 1})
     assert built.clip == 1.0
     assert isinstance(built.clip, float)
 
 
-def test_a_name_that_looks_like_a_whole_number_is_text() -> None:
+def test_an_int_is_converted_to_str() -> None:
     assert from_mapping(Training, GOOD | {"run": 7}).run == "7"
 
 
@@ -138,17 +138,31 @@ def test_an_optional_value_may_be_none() -> None:
     assert from_mapping(Training, GOOD | {"clip": None}).clip is None
 
 
-def test_an_unknown_choice_is_named_with_its_nearest_neighbour() -> None:
-    assert refusal(optimizer={"learning_rate": 1, "name": "adamx"}).endswith("(did you mean adamax?)")
-    message = refusal(optimizer={"learning_rate": 1, "name": 7})
-    assert message == "optimizer.name=7: unknown (there are: adam, adamax)"
+def test_an_unknown_choice_is_reported_with_the_closest_or_all() -> None:
+    assert error_message(optimizer={"learning_rate": 1, "name": "adamx"}).endswith("(did you mean adamax?)")
+    message = error_message(optimizer={"learning_rate": 1, "name": 7})
+    assert message == "optimizer.name=7: unknown (available: adam, adamax)"
 
 
 @pytest.mark.parametrize("value", [None, [], "steps: 10", 3])
-def test_what_is_no_mapping_is_refused(value: Any) -> None:
+def test_anything_but_a_mapping_is_refused(value: Any) -> None:
     with pytest.raises(UserError, match="config: must be a mapping"):
         from_mapping(Training, value)
 
 
-def test_nearest_says_nothing_where_there_is_nothing_to_choose_from() -> None:
+def test_without_candidates_there_is_no_suggestion() -> None:
     assert suggestion("x", []) == ""
+
+
+def test_differences_name_every_value_that_changed_or_exists_once() -> None:
+    before = {"a": {"b": 1, "c": 2}, "d": [1]}
+    now = {"a": {"b": 1, "c": 3}, "e": None, "d": [1, 2]}
+    assert sorted(differences(before, now)) == ["a.c 2 then, 3 now", "d [1] then, [1, 2] now"]
+    assert sorted(differences(before, {}, "x.")) == ["x.a {'b': 1, 'c': 2} then, None now", "x.d [1] then, None now"]
+
+
+def test_flatten_gives_nested_fields_dotted_names() -> None:
+    flat = flatten(Training(10, Optimizer(1e-3), scales=(4, 5)))
+    assert flat["optimizer.learning_rate"] == 1e-3
+    assert flat["scales"] == (4, 5)
+    assert "optimizer" not in flat

@@ -1,4 +1,4 @@
-"""Which device, and which precision it is good at."""
+"""The device, the precision of matrix products, and torch's threads and memory on the CPU."""
 
 import ctypes
 import re
@@ -14,50 +14,50 @@ from vocoder.errors import UserError
 
 
 def pick_device(name: str) -> torch.device:
-    """The device called `name`; "auto" is CUDA where there is a GPU and the CPU otherwise.
+    """The torch device for `name`: "cpu", "cuda", "cuda:N", or "auto" for CUDA if there is a GPU, else the CPU.
 
     Raises:
-        UserError: there is no such device here.
+        UserError: the name is unknown, or this machine has no such device.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
-        raise UserError(f"device={name}: unknown; there are auto, cpu, cuda and cuda:N")
+        raise UserError(f"device={name}: unknown; use auto, cpu, cuda or cuda:N")
     device = torch.device(name)
-    found = torch.cuda.device_count() if device.type == "cuda" else 1
-    if (device.index or 0) >= found:
-        raise UserError(f"device={name}: torch finds {found or 'no'} CUDA devices here; use another, or device=cpu")
+    count = torch.cuda.device_count() if device.type == "cuda" else 1
+    if (device.index or 0) >= count:
+        raise UserError(f"device={name}: torch finds {count or 'no'} CUDA devices here; use another, or device=cpu")
     return device
 
 
 def pick_precision(name: str, device: torch.device) -> torch.dtype:
-    """The dtype that matrix products run in: float32, bfloat16 or float16.
+    """The dtype of matrix products: float32, bfloat16 or float16.
 
-    "auto" is bfloat16 where the hardware multiplies it faster than float32, else float16 on a GPU.
+    "auto" is bfloat16 if the hardware multiplies it natively; otherwise float16 on a GPU and float32 on the CPU.
     """
     if name != "auto":
         return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[name]
     if device.type == "cuda":
         with torch.cuda.device(device):
-            fast = torch.cuda.is_bf16_supported(including_emulation=False)
-        return torch.bfloat16 if fast else torch.float16
+            native = torch.cuda.is_bf16_supported(including_emulation=False)
+        return torch.bfloat16 if native else torch.float16
     if device.type == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()):
         return torch.bfloat16
     return torch.float32
 
 
-def in_precision(dtype: torch.dtype, device: torch.device) -> AbstractContextManager[Any]:
-    """A context in which matrix products run in `dtype` (autocast); "meta" computes nothing, in no precision."""
+def autocast(dtype: torch.dtype, device: torch.device) -> AbstractContextManager[Any]:
+    """Run matrix products in `dtype` by autocast (off for float32). No effect on the device "meta", which has none."""
     return nullcontext() if device.type == "meta" else torch.autocast(device.type, dtype, dtype != torch.float32)
 
 
 def without_autocast(device: torch.device) -> AbstractContextManager[Any]:
-    """A context in which numbers keep the precision they came in; "meta" has none, nor any autocast."""
+    """Turn autocast off, so that tensors keep their dtype. No effect on the device "meta", which has none."""
     return nullcontext() if device.type == "meta" else torch.autocast(device.type, enabled=False)
 
 
-def in_autocast_dtype(x: Tensor) -> Tensor:
-    """x as autocast's matrix products would take it; as it is where autocast is off."""
+def to_autocast_dtype(x: Tensor) -> Tensor:
+    """x in autocast's dtype, or unchanged if autocast is off."""
     kind = x.device.type
     enabled = kind != "meta" and torch.is_autocast_enabled(kind)
     return x.to(torch.get_autocast_dtype(kind)) if enabled else x
@@ -65,7 +65,7 @@ def in_autocast_dtype(x: Tensor) -> Tensor:
 
 @contextmanager
 def one_torch_thread() -> Iterator[None]:
-    """Work whose last bits shall not depend on how many threads torch would share it out to."""
+    """Limit torch to one thread, so that rounding is independent of the thread count."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -74,10 +74,11 @@ def one_torch_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def keep_freed_memory() -> None:
-    """Tell glibc to reuse large freed blocks, where torch on the CPU would hand each back to the system.
+def reuse_freed_memory() -> None:
+    """Make glibc keep large freed blocks for reuse instead of returning each to the system. Linux only.
 
-    Every step of training allocates the same tensors: fresh pages for them cost a tenth to a fifth of it.
+    Every training step allocates the same tensors on the CPU; getting new pages for them takes a tenth to a fifth of
+    the step.
     """
     if sys.platform != "linux":
         return

@@ -1,8 +1,8 @@
-"""The one exception a user is meant to read."""
+"""The exception whose message is written for the user."""
 
 
 class UserError(Exception):
-    """Something the user can mend: the message says what, where, and what to do, in one line.
+    """An error that the user can fix. Its message is one line: where it happened, what is wrong, and what to do.
 
-    Console scripts print it without a traceback and exit with code 2.
+    Console scripts print the message without a traceback and exit with code 2.
     """

@@ -1,4 +1,7 @@
-"""Files that are either whole or absent: written aside, flushed to disk, then renamed."""
+"""Atomic writes: a file or directory is either complete or absent.
+
+Each is written under a temporary name in the same folder, flushed to disk, and renamed.
+"""
 
 import errno
 import json
@@ -15,60 +18,57 @@ from vocoder.errors import UserError
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Give a path beside `path` to write to; on success it takes the name, on failure it goes.
+    """Yield a temporary path to write to. It is renamed to `path` on success and deleted on failure.
 
     Raises:
-        UserError: the disk is full or the place cannot be written to.
+        UserError: the disk is full, or `path` cannot be written to.
     """
-    with write_errors_are_clear(path):
+    with write_errors_as_user_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        aside = beside(path)  # named before it is there, so that an interrupt at any instant leaves nothing
+        partial = _partial_path(path)  # before the file exists, so that `finally` covers an interrupt at any instant
         try:
-            aside.touch(exist_ok=False)
-            yield aside
-            _sync(aside)
-            aside.replace(path)
+            partial.touch(exist_ok=False)
+            yield partial
+            _sync(partial)
+            partial.replace(path)
             _sync(path.parent)
         finally:
-            aside.unlink(missing_ok=True)
+            partial.unlink(missing_ok=True)
 
 
 @contextmanager
 def atomic_directory(path: Path) -> Iterator[Path]:
-    """The same for a directory, which must not exist yet (or be empty).
+    """Yield a temporary directory to fill. It is renamed to `path` on success and deleted on failure.
+
+    `path` must not exist, or be an empty directory. Files in it get the permissions that the umask allows.
 
     Raises:
-        UserError: the disk is full or the place cannot be written to.
+        UserError: the disk is full, or `path` cannot be written to.
     """
-    with write_errors_are_clear(path):
+    with write_errors_as_user_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        aside = beside(path)
+        partial = _partial_path(path)
         try:
-            aside.mkdir()
-            yield aside
-            for file in aside.rglob("*"):
+            partial.mkdir()
+            yield partial
+            for file in partial.rglob("*"):
                 _sync(file)
-                file.chmod((0o777 if file.is_dir() else 0o666) & ~_umask())  # some writers leave theirs closed
-            _sync(aside)
-            aside.rename(path)
+                file.chmod((0o777 if file.is_dir() else 0o666) & ~_umask())  # some libraries write files as 0600
+            _sync(partial)
+            partial.rename(path)
             _sync(path.parent)
         finally:
-            shutil.rmtree(aside, ignore_errors=True)
-
-
-def beside(path: Path) -> Path:
-    """A name in the folder of `path` that nobody else has, hidden."""
-    return path.with_name(f".{path.name[:50]}.{uuid.uuid4().hex[:8]}.partial")
+            shutil.rmtree(partial, ignore_errors=True)
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write `value` as indented JSON (aside, then renamed)."""
-    with atomic_write(path) as aside:
-        aside.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    """Write `value` as indented JSON, atomically."""
+    with atomic_write(path) as partial:
+        partial.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def read_json(path: Path) -> Any:
-    """The JSON value in `path`.
+    """Read the JSON value in `path`.
 
     Raises:
         UserError: the file is missing, cannot be opened, or is not JSON.
@@ -83,23 +83,32 @@ def read_json(path: Path) -> Any:
         raise UserError(f"{path}: not valid JSON ({error})") from None
 
 
-_WRONG_PLACE = {
+_DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
+_NOT_WRITABLE = {
     *(errno.EACCES, errno.EPERM, errno.EROFS),
     *(errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY, errno.ENAMETOOLONG),
 }
 
 
 @contextmanager
-def write_errors_are_clear(path: Path) -> Iterator[None]:
-    """Full disks and places that cannot be written to become UserErrors that name `path`."""
+def write_errors_as_user_errors(path: Path) -> Iterator[None]:
+    """Turn an OSError for a full disk or an unwritable path into a UserError that names `path`.
+
+    Any other OSError is raised unchanged.
+    """
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise UserError(f"{path}: no space left to write it; free some and run the same command again") from error
-        if error.errno in _WRONG_PLACE:
-            raise UserError(f"{path}: cannot be written ({error.strerror}); choose another place") from error
+        if error.errno in _DISK_FULL:
+            raise UserError(f"{path}: no space left on the disk; free some and run the same command again") from error
+        if error.errno in _NOT_WRITABLE:
+            raise UserError(f"{path}: cannot be written ({error.strerror}); choose another path") from error
         raise
+
+
+def _partial_path(path: Path) -> Path:
+    """A hidden, unique name in the folder of `path`; the same file system, so that renaming is atomic."""
+    return path.with_name(f".{path.name[:50]}.{uuid.uuid4().hex[:8]}.partial")
 
 
 def _sync(path: Path) -> None:
@@ -111,6 +120,6 @@ def _sync(path: Path) -> None:
 
 
 def _umask() -> int:
-    mask = os.umask(0)
+    mask = os.umask(0)  # it can only be read by setting it
     os.umask(mask)
     return mask

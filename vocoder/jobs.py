@@ -1,4 +1,4 @@
-"""One seam for work over many independent items: in worker processes, in order, past bad items."""
+"""A function mapped over many independent items: in this process, in worker processes, or on a Dask cluster."""
 
 import multiprocessing
 import signal
@@ -18,13 +18,14 @@ Result = TypeVar("Result")
 
 
 @contextmanager
-def cluster(scheduler: str) -> Iterator[tuple[Executor, int]]:
-    """The workers of a Dask cluster as an executor, and how many there are.
+def dask_executor(scheduler: str) -> Iterator[tuple[Executor, int]]:
+    """Yield an executor that runs on a Dask cluster, and the cluster's number of workers.
 
-    A task whose worker dies is given to another one.
+    Dask reschedules the task of a worker that dies.
 
     Raises:
-        UserError: Dask is not installed, no cluster answers there, or its workers died again and again.
+        UserError: Dask is not installed, no scheduler answers at that address, no worker is connected, or a task was
+            lost because its workers kept dying.
     """
     try:
         from distributed import Client
@@ -46,17 +47,16 @@ def cluster(scheduler: str) -> Iterator[tuple[Executor, int]]:
             raise
 
 
-def run(
+def parallel_map(
     function: Callable[[Item], Result], items: Iterable[Item], workers: int, pool: Executor | None = None
 ) -> Iterator[tuple[Item, Result | UserError]]:
-    """Yield (item, result) in the order of the items; a UserError of one item is its result.
+    """Yield (item, function(item)) in the order of the items; a UserError that an item raises is yielded as its result.
 
-    With `workers` 0 everything happens in this process. Otherwise in so many spawned processes
-    (forking would copy torch's threads), or those of the pool, a few items ahead of the consumer, so memory stays
-    bounded.
+    With `workers` 0 everything runs in this process; otherwise in `pool`, or in that many spawned processes (forking
+    would copy torch's threads). At most 4 · `workers` items are submitted ahead of the consumer, to bound memory.
 
     Raises:
-        UserError: a worker died; what was yielded before stands.
+        UserError: a worker process died. Results yielded before remain valid.
     """
     if workers == 0:
         for item in items:
@@ -85,7 +85,7 @@ def run(
 
 
 def _start_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent to tell of, once
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent alone handles Ctrl-C
     torch.set_num_threads(1)
 
 

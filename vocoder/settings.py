@@ -1,4 +1,4 @@
-"""From plain mappings (YAML, JSON) to frozen dataclasses, with errors that name the key and its neighbour."""
+"""Frozen dataclasses from plain mappings (YAML, JSON). Errors name the key and suggest the closest valid one."""
 
 import dataclasses
 import difflib
@@ -11,88 +11,97 @@ from vocoder.errors import UserError
 T = TypeVar("T")
 
 
-def from_mapping(cls: type[T], mapping: Any, where: str = "") -> T:
-    """An instance of the dataclass `cls` from a mapping of its fields; `where` prefixes names in errors.
+def from_mapping(cls: type[T], mapping: Any, prefix: str = "") -> T:
+    """Make an instance of the dataclass `cls` from a mapping of its fields.
 
-    Nested dataclasses, tuples, Literals and optional types are followed; an int serves as a float.
+    Nested dataclasses, tuples, Literals and optional types are converted as well; an int is accepted as a float.
+
+    Args:
+        prefix: put before the names of settings in errors.
 
     Raises:
-        UserError: an unknown or missing key, or a value of another type.
+        UserError: a key is unknown or missing, or a value has the wrong type.
     """
     if not isinstance(mapping, Mapping):
-        raise UserError(f"{where or 'config'}: must be a mapping of settings, not {mapping!r}")
+        raise UserError(f"{prefix or 'config'}: must be a mapping of settings, not {mapping!r}")
     fields = {field.name: field for field in dataclasses.fields(cls) if field.init}  # type: ignore[arg-type]
     for key in mapping:
         if key not in fields:
-            raise UserError(f"unknown setting {_join(where, key)}{suggestion(str(key), fields)}")
+            raise UserError(f"unknown setting {_join(prefix, key)}{suggestion(str(key), fields)}")
     for name, field in fields.items():
         if name not in mapping and field.default is field.default_factory is dataclasses.MISSING:
-            raise UserError(f"missing setting {_join(where, name)}")
+            raise UserError(f"missing setting {_join(prefix, name)}")
     hints = get_type_hints(cls)
-    return cls(**{key: _convert(value, hints[key], _join(where, key)) for key, value in mapping.items()})
+    return cls(**{key: _convert(value, hints[key], _join(prefix, key)) for key, value in mapping.items()})
 
 
-def differences(theirs: Mapping[str, Any], ours: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    """'a.b 1 then, 2 now' for every value in which two nested mappings differ."""
-    for key in theirs.keys() | ours.keys():
-        a, b = theirs.get(key), ours.get(key)
-        if isinstance(a, dict) and isinstance(b, dict):
-            yield from differences(a, b, f"{prefix}{key}.")
-        elif a != b:
-            yield f"{prefix}{key} {a} then, {b} now"
+def differences(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """Yield 'a.b 1 then, 2 now' for every value that differs between two nested mappings."""
+    for key in before.keys() | now.keys():
+        old, new = before.get(key), now.get(key)
+        if isinstance(old, dict) and isinstance(new, dict):
+            yield from differences(old, new, f"{prefix}{key}.")
+        elif old != new:
+            yield f"{prefix}{key} {old} then, {new} now"
 
 
-def flattened(value: Any, prefix: str = "") -> dict[str, Any]:
-    """The fields of nested dataclasses by their dotted names."""
+def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
+    """The fields of nested dataclasses under dotted names."""
     if not dataclasses.is_dataclass(value):
         return {prefix: value}
     flat: dict[str, Any] = {}
     for field in dataclasses.fields(value):
-        flat |= flattened(getattr(value, field.name), _join(prefix, field.name))
+        flat |= flatten(getattr(value, field.name), _join(prefix, field.name))
     return flat
 
 
 def suggestion(name: str, candidates: Iterable[str]) -> str:
-    """' (did you mean X?)' for the candidate most like `name`; all of them where none is alike."""
+    """' (did you mean X?)' with the candidate closest to `name`, or a list of all candidates if none is close."""
     names = sorted(candidates)
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     if close:
         return f" (did you mean {close[0]}?)"
-    return f" (there are: {', '.join(names)})" if names else ""
+    return f" (available: {', '.join(names)})" if names else ""
 
 
-def _join(where: str, key: Any) -> str:
-    return f"{where}.{key}" if where else str(key)
+def _join(prefix: str, key: Any) -> str:
+    return f"{prefix}.{key}" if prefix else str(key)
 
 
-def _convert(value: Any, hint: Any, where: str) -> Any:
+def _convert(value: Any, hint: Any, name: str) -> Any:
+    """`value` as the type `hint`; `name` is that of the setting, for errors."""
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
-        return value if isinstance(value, hint) else from_mapping(hint, value, where)
+        return value if isinstance(value, hint) else from_mapping(hint, value, name)
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is Literal:
         if value in arguments:
             return value
-        raise UserError(f"{where}={value}: unknown{suggestion(str(value), map(str, arguments))}")
+        raise UserError(f"{name}={value}: unknown{suggestion(str(value), map(str, arguments))}")
     if origin in (Union, types.UnionType):
         if value is None and type(None) in arguments:
             return None
         (inner,) = (argument for argument in arguments if argument is not type(None))
-        return _convert(value, inner, where)
+        return _convert(value, inner, name)
     if origin is tuple:
         if isinstance(value, list | tuple):
-            return tuple(_convert(item, arguments[0], f"{where}[{i}]") for i, item in enumerate(value))
-        raise UserError(f"{where}={value!r}: must be a list")
+            return tuple(_convert(item, arguments[0], f"{name}[{i}]") for i, item in enumerate(value))
+        raise UserError(f"{name}={value!r}: must be a list")
     if hint is Any or (origin is dict and isinstance(value, Mapping)):
         return value
     if origin is dict:
-        raise UserError(f"{where}={value!r}: must be a mapping")
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        raise UserError(f"{name}={value!r}: must be a mapping")
+    return _convert_scalar(value, hint, name)
+
+
+def _convert_scalar(value: Any, hint: type, name: str) -> Any:
+    is_int = isinstance(value, int) and not isinstance(value, bool)
+    if hint is float and is_int:
         return float(value)
-    if hint is str and isinstance(value, int) and not isinstance(value, bool):
-        return str(value)  # a name like 7, which YAML takes for a number
+    if hint is str and is_int:
+        return str(value)  # YAML reads a name like 7 as a number
     if isinstance(value, hint) and not (hint is int and isinstance(value, bool)):
         return value
-    raise UserError(f"{where}={value!r}: must be {_NAMES.get(hint, hint)}")
+    raise UserError(f"{name}={value!r}: must be {_TYPE_NAMES.get(hint, hint)}")
 
 
-_NAMES = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
+_TYPE_NAMES = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}

@@ -37,7 +37,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from scripts.benchmarks.benchmark_synthesis import describe_machine, peers_network
 from vocoder.commands import cli
 from vocoder.data.store import Store, StoreWriter
-from vocoder.device import keep_freed_memory
+from vocoder.device import reuse_freed_memory
 from vocoder.distributions import MixtureOfLogistics
 from vocoder.features.mel import PRESETS
 from vocoder.model import ModelConfig, VocoderConfig, residual_layer
@@ -99,7 +99,7 @@ def noise_store(folder: Path, mel: str, utterances: int = 1) -> Store:
         records.append(record | {"shard": shard, "start": start, "frames": frames})
     writer.close()
     statistics = {"mean": [-5.0] * spec.n_mels, "std": [1.0] * spec.n_mels}
-    writer.describe(records, {"speakers": [], "mel_statistics": statistics})
+    writer.write_metadata(records, {"speakers": [], "mel_statistics": statistics})
     return Store(folder)
 
 
@@ -156,7 +156,7 @@ class Convolutions(nn.Module):
 
 def convolutions(precision: str) -> Work:
     torch.manual_seed(0)
-    keep_freed_memory()
+    reuse_freed_memory()
     model = Convolutions()
     samples = SAMPLES + 2 * sum(model.dilations)
     h, c = torch.randn(BATCH, 128, samples), torch.randn(BATCH, 80, samples)

@@ -20,8 +20,8 @@ from pathlib import Path
 import numpy as np
 
 from scripts.benchmarks.benchmark_training import resident
-from vocoder.data.dataset import SegmentBatches, Shape
-from vocoder.data.index import ROW, Index
+from vocoder.data.dataset import Margins, SegmentBatches
+from vocoder.data.index import ROW_DTYPE, UtteranceIndex
 from vocoder.data.store import FORMAT, SHARD_FRAMES, Store, shard_paths
 from vocoder.features.mel import PRESETS
 
@@ -50,7 +50,7 @@ def main() -> None:
 def measure(directory: Path) -> None:
     before = resident("RssAnon")
     started = time.perf_counter()
-    data = SegmentBatches(Store(directory), 8, 50, Shape(3, 2), 0)
+    data = SegmentBatches(Store(directory), 8, 50, Margins(3, 2), 0)
     opened = time.perf_counter() - started
     print(f"ready to draw after {opened:.2f} s; {(resident('RssAnon') - before) / 1e6:.0f} MB of its own,", end=" ")
     print(f"{resident('RssFile') / 1e6:.0f} MB of mapped files, which processes share and the system can drop")
@@ -66,13 +66,13 @@ def measure(directory: Path) -> None:
 def synthetic(directory: Path, utterances: int, frames: int) -> int:
     """Write the files of a store; returns how many shards it has."""
     each = SHARD_FRAMES // frames
-    table = np.zeros(utterances, ROW)
+    table = np.zeros(utterances, ROW_DTYPE)
     number = np.arange(utterances)
     table["shard"], table["start"], table["frames"] = number // each, number % each * frames, frames
     table["split"] = np.where(number % 50 == 0, 1, 0)
     table["speaker"], table["name_end"] = -1, (number + 1) * 24
     names = np.char.mod("corpus/part/utterance-%02d", number % 100).astype("S24").view(np.uint8)
-    Index(table, names, ()).save(directory)
+    UtteranceIndex(table, names, ()).save(directory)
     shards = -(-utterances // each)
     for shard in range(shards):
         rows = min(each, utterances - shard * each) * frames

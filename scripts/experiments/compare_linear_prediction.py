@@ -75,9 +75,9 @@ def main() -> None:
     networks = [network(kind, seed, output) for seed in arguments.seeds for kind in KINDS]
 
     residual = kept(output / "residual.json", partial(residual_bits, store))
-    finish(jobs.run(partial(train, store.directory, arguments.steps, arguments.set), networks, workers))
+    finish(jobs.parallel_map(partial(train, store.directory, arguments.steps, arguments.set), networks, workers))
     bits = {n.name: kept(output / "bits" / f"{n.name}.json", partial(test_bits, store, n)) for n in networks}
-    finish(jobs.run(partial(synthesize, store), batches(networks), workers))
+    finish(jobs.parallel_map(partial(synthesize, store), batches(networks), workers))
     curves = {n.name: curve(n) for n in networks}
     write_json(output / "curves.json", curves)  # for the picture
     report = "\n".join(

@@ -67,8 +67,8 @@ def main() -> None:
     seconds = kept(output / "seconds.json", partial(step_seconds, store.directory, networks, arguments.set))
     steps = {w: round(60 * arguments.minutes / seconds[str(w)]) for w in networks}
     work = [(n, steps[w]) for seed in zip(*networks.values(), strict=True) for w, n in zip(networks, seed, strict=True)]
-    finish(jobs.run(partial(train_one, store.directory, arguments.set), work, workers))
-    finish(jobs.run(partial(synthesize, store), [[condition(n)] for n in every], workers))
+    finish(jobs.parallel_map(partial(train_one, store.directory, arguments.set), work, workers))
+    finish(jobs.parallel_map(partial(synthesize, store), [[condition(n)] for n in every], workers))
     rows = {n.name: kept(output / "rows" / f"{n.name}.json", partial(measured, store, n)) for n in every}
     report = "\n".join(
         (

@@ -30,7 +30,7 @@ import torch
 from scripts.benchmarks.benchmark_training import resident
 from scripts.torture.torture import ENDLESS, Torture, children_of, in_child, newest_of, wait_until
 from vocoder.commands import cli, train
-from vocoder.data.dataset import SegmentBatches, Shape
+from vocoder.data.dataset import Margins, SegmentBatches
 from vocoder.data.store import Store
 from vocoder.errors import UserError
 from vocoder.features.mel_files import read_mel
@@ -276,7 +276,7 @@ def ordered(torture: Torture) -> Figures:
     """The same segments, however many load or share them."""
 
     def drawn(workers: int, rank: int = 0, size: int = 1) -> list[tuple[str, bytes]]:
-        data = SegmentBatches(Store(torture.store), 4, 2, Shape(1, 2), 3, share=(rank, size))
+        data = SegmentBatches(Store(torture.store), 4, 2, Margins(1, 2), 3, rank=rank, world_size=size)
         batches = data.batches(7, workers, pin_memory=False)
         taken = [next(batches) for _ in range(torture.times(100))]
         return [(i, w.numpy().tobytes()) for b in taken for i, w in zip(b.ids, b.waves, strict=True)]

@@ -1,4 +1,4 @@
-"""The table of utterances is the manifest, however it is cut, and no more than a map of a file."""
+"""The index equals the manifest, supports slices and selections, and reports damage."""
 
 import json
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vocoder.data.index import ROW, Entry, Index
+from vocoder.data.index import ROW_DTYPE, Entry, UtteranceIndex
 from vocoder.data.store import Store
 from vocoder.errors import UserError
 
@@ -20,36 +20,36 @@ ENTRIES = [
 
 
 @pytest.fixture(params=["in memory", "on disk"])
-def index(request: pytest.FixtureRequest, tmp_path: Path) -> Index:
-    made = Index.of(ENTRIES, ("ann", "bob"))
+def index(request: pytest.FixtureRequest, tmp_path: Path) -> UtteranceIndex:
+    index = UtteranceIndex.from_entries(ENTRIES, ("ann", "bob"))
     if request.param == "in memory":
-        return made
-    made.save(tmp_path)
-    return Index.open(tmp_path, ("ann", "bob"))
+        return index
+    index.save(tmp_path)
+    return UtteranceIndex.open(tmp_path, ("ann", "bob"))
 
 
-def test_entries_come_back_as_they_were(index: Index) -> None:
+def test_entries_round_trip(index: UtteranceIndex) -> None:
     assert list(index) == ENTRIES
     assert [index[i] for i in range(-4, 4)] == ENTRIES + ENTRIES
     with pytest.raises(IndexError):
         index[4]
 
 
-def test_parts_of_it_are_parts_of_the_list(index: Index) -> None:
+def test_slices_splits_and_selections_equal_those_of_the_list(index: UtteranceIndex) -> None:
     assert list(index[1:3]) == ENTRIES[1:3]
     assert list(index[::-2]) == ENTRIES[::-2]
     assert list(index.split("train")) == [ENTRIES[0], ENTRIES[2]]
     assert list(index.split("train")[1:]) == [ENTRIES[2]]
-    assert list(index.where(index.frames < 5).split("test")) == [ENTRIES[3]]
-    assert index.frames.tolist() == [entry.frames for entry in ENTRIES]
-    assert index.split("train").speakers.tolist() == [0, 1]
-    assert index.speakers.tolist() == [0, -1, 1, 0]
-    assert len(index.where(np.zeros(4, bool))) == 0
+    assert list(index.select(index.frame_counts < 5).split("test")) == [ENTRIES[3]]
+    assert index.frame_counts.tolist() == [entry.frames for entry in ENTRIES]
+    assert index.split("train").speaker_ids.tolist() == [0, 1]
+    assert index.speaker_ids.tolist() == [0, -1, 1, 0]
+    assert len(index.select(np.zeros(4, bool))) == 0
 
 
-def test_no_entry_at_all_is_an_index(tmp_path: Path) -> None:
-    Index.of([], ()).save(tmp_path)
-    assert list(Index.open(tmp_path, ())) == []
+def test_an_index_may_be_empty(tmp_path: Path) -> None:
+    UtteranceIndex.from_entries([], ()).save(tmp_path)
+    assert list(UtteranceIndex.open(tmp_path, ())) == []
 
 
 def test_a_store_without_an_index_has_the_same_entries(make_counting_store: Callable[..., Store]) -> None:
@@ -62,19 +62,19 @@ def test_a_store_without_an_index_has_the_same_entries(make_counting_store: Call
 
 
 @pytest.mark.parametrize("file", ["index.npy", "names.bin"])
-@pytest.mark.parametrize("cut", [0, 0.5])
-def test_a_cut_index_is_refused(make_counting_store: Callable[..., Store], file: str, cut: float) -> None:
+@pytest.mark.parametrize("remaining", [0, 0.5])
+def test_a_truncated_index_is_refused(make_counting_store: Callable[..., Store], file: str, remaining: float) -> None:
     store = make_counting_store([3, 1, 7])
     path = store.directory / file
     content = path.read_bytes()
-    path.write_bytes(content[: int(cut * len(content))])
+    path.write_bytes(content[: int(remaining * len(content))])
     with pytest.raises(UserError, match="its index is damaged"):
         _ = Store(store.directory).entries
 
 
-def test_a_table_of_another_kind_is_refused(tmp_path: Path) -> None:
+def test_a_table_of_another_dtype_is_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "index.npy", np.zeros(3))
     (tmp_path / "names.bin").write_bytes(b"abc")
     with pytest.raises(UserError, match="its index is damaged"):
-        Index.open(tmp_path, ())
-    assert ROW.itemsize == 29  # bytes for each of ten million
+        UtteranceIndex.open(tmp_path, ())
+    assert ROW_DTYPE.itemsize == 29  # bytes per utterance

@@ -1,4 +1,4 @@
-"""From recordings to a store: everything usable is kept as it was, everything else is named with a reason."""
+"""From recordings to a store: usable files are kept unchanged, all others are skipped with a reason."""
 
 import json
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ import pytest
 import soundfile
 import torch
 
-from vocoder.data.preprocess import PreprocessConfig, Source, find_audio, preprocess, split_of
+from vocoder.data.preprocess import PreprocessConfig, Recording, assign_split, find_recordings, preprocess
 from vocoder.data.store import SPLITS, Store
 from vocoder.errors import UserError
 from vocoder.features.audio import int16_to_waveform, read_audio
@@ -21,7 +21,7 @@ SPEC = MelSpec(16000, 256, 100, 256, 10, 0.0, 8000.0)
 AS_IS = PreprocessConfig(SPEC, peak=None)
 GOOD = ["plain", "d é j à/voix 'un'", 'he said "hi"', "deep/er/below", "LOUD", "stereo 22050"]
 BROKEN = {
-    "cut.wav": "cut short",
+    "cut.wav": "truncated",
     "page.wav": "not readable",
     "nothing.wav": "not readable",
     "nan.wav": "NaN",
@@ -41,7 +41,7 @@ def make(root: Path, output: Path, settings: PreprocessConfig = AS_IS, workers: 
 
 
 def manifest(store: Path) -> dict[str, dict[str, Any]]:
-    """The records by file name below the input."""
+    """The records of the manifest by file name."""
     lines = (store / "manifest.jsonl").read_text(encoding="utf-8").splitlines()
     return {Path(json.loads(line)["source"]).name: json.loads(line) for line in lines}
 
@@ -52,41 +52,41 @@ def noise(seconds: float = 0.4, peak: float = 0.5, rate: int = 16000, seed: int 
     return peak * samples
 
 
-def record(path: Path, samples: np.ndarray, rate: int = 16000, **options: Any) -> Path:
+def write(path: Path, samples: np.ndarray, rate: int = 16000, **options: Any) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     soundfile.write(path, samples, rate, **options)
     return path
 
 
-def recordings(root: Path, count: int, peak: float = 0.5) -> Path:
+def write_recordings(root: Path, count: int, peak: float = 0.5) -> Path:
     for number in range(count):
-        record(root / f"{number:03d}.wav", noise(peak=peak, seed=number))
+        write(root / f"{number:03d}.wav", noise(peak=peak, seed=number))
     return root
 
 
 @pytest.fixture(scope="module")
 def messy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Six good files in four formats, eight broken ones, and what is to be passed over."""
+    """Six good files in four formats, eight broken ones, and hidden and other files, which are to be ignored."""
     root = tmp_path_factory.mktemp("a 'messy' corpus")
-    record(root / "plain.wav", noise(0.4333))
-    record(root / "d é j à/voix 'un'.flac", noise())
-    record(root / 'he said "hi".ogg', noise())
-    record(root / "deep/er/below.mp3", noise(0.8))
-    record(root / "LOUD.WAV", noise(), format="WAV")
-    record(root / "stereo 22050.wav", np.stack([noise(rate=22050)] * 2, 1), rate=22050)
+    write(root / "plain.wav", noise(0.4333))
+    write(root / "d é j à/voix 'un'.flac", noise())
+    write(root / 'he said "hi".ogg', noise())
+    write(root / "deep/er/below.mp3", noise(0.8))
+    write(root / "LOUD.WAV", noise(), format="WAV")
+    write(root / "stereo 22050.wav", np.stack([noise(rate=22050)] * 2, 1), rate=22050)
 
     for name in ("cut.wav", "cut.flac"):
-        whole = record(root / name, noise()).read_bytes()
+        whole = write(root / name, noise()).read_bytes()
         (root / name).write_bytes(whole[: len(whole) // 2])
     (root / "page.wav").write_text("<!DOCTYPE html><title>404</title>" * 100)
     (root / "nothing.wav").touch()
-    record(root / "nan.wav", np.append(noise(), np.nan), subtype="FLOAT")
-    record(root / "header only.wav", noise(0))
-    record(root / "silent.wav", noise(peak=0.0002))
-    record(root / "brief.wav", noise(0.1))
+    write(root / "nan.wav", np.append(noise(), np.nan), subtype="FLOAT")
+    write(root / "header only.wav", noise(0))
+    write(root / "silent.wav", noise(peak=0.0002))
+    write(root / "brief.wav", noise(0.1))
 
     for hidden in (".hidden.wav", "._plain.wav", ".cache/copy.wav"):
-        record(root / hidden, noise())
+        write(root / hidden, noise())
     (root / "notes.txt").write_text("not audio")
     return root
 
@@ -98,10 +98,10 @@ def messy_store(messy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return output
 
 
-def test_every_format_is_found_at_any_depth_and_hidden_files_are_not(messy: Path) -> None:
-    ids = [source.id for source in find_audio(messy)]
-    assert sorted(ids) == sorted(GOOD + [Path(name).stem for name in BROKEN])
-    assert [source.path for source in find_audio(messy)] == sorted(source.path for source in find_audio(messy))
+def test_all_formats_are_found_at_any_depth_but_no_hidden_files(messy: Path) -> None:
+    found = find_recordings(messy)
+    assert sorted(recording.id for recording in found) == sorted(GOOD + [Path(name).stem for name in BROKEN])
+    assert [recording.path for recording in found] == sorted(recording.path for recording in found)
 
 
 def test_all_good_files_are_kept_and_all_broken_ones_skipped(messy_store: Path) -> None:
@@ -113,14 +113,14 @@ def test_all_good_files_are_kept_and_all_broken_ones_skipped(messy_store: Path) 
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_a_skipped_file_has_its_reason_in_the_manifest(messy_store: Path, name: str) -> None:
+def test_the_manifest_has_the_reason_for_each_skipped_file(messy_store: Path, name: str) -> None:
     reason = manifest(messy_store)[name]["reason"]
     assert BROKEN[name] in reason
     assert name in reason
 
 
 @pytest.mark.slow
-def test_workers_change_no_byte_of_a_store(messy: Path, messy_store: Path, tmp_path: Path) -> None:
+def test_a_store_does_not_depend_on_the_number_of_workers(messy: Path, messy_store: Path, tmp_path: Path) -> None:
     make(messy, tmp_path / "store", workers=2)
     names = sorted(file.name for file in messy_store.iterdir())
     assert sorted(file.name for file in (tmp_path / "store").iterdir()) == names
@@ -138,7 +138,7 @@ def test_the_wave_is_the_recording_cut_to_whole_frames(messy: Path, messy_store:
         assert np.array_equal(store.read(entry).wave, original[: entry.frames * SPEC.hop_length])
 
 
-def test_a_stored_mel_is_that_of_the_whole_stored_wave(messy_store: Path, speech_store: Store) -> None:
+def test_a_stored_mel_is_computed_from_the_whole_stored_wave(messy_store: Path, speech_store: Store) -> None:
     for store in (Store(messy_store), speech_store):
         for entry in store.entries:
             utterance = store.read(entry)
@@ -154,9 +154,9 @@ def test_mel_statistics_are_those_of_the_training_split(speech_store: Store) -> 
     np.testing.assert_allclose(std, mels.std(0), rtol=1e-5)
 
 
-def test_one_gain_for_the_corpus_which_a_single_loud_file_does_not_decide(tmp_path: Path) -> None:
-    root = recordings(tmp_path / "corpus", 40, peak=0.2)
-    record(root / "loud.wav", noise(peak=0.99))
+def test_there_is_one_gain_for_the_corpus_and_a_single_loud_file_does_not_decide_it(tmp_path: Path) -> None:
+    root = write_recordings(tmp_path / "corpus", 40, peak=0.2)
+    write(root / "loud.wav", noise(peak=0.99))
     description = make(root, tmp_path / "store", PreprocessConfig(SPEC, peak=0.6))
     assert description["gain"] == pytest.approx(3, rel=1e-3)
     store = Store(tmp_path / "store")
@@ -170,10 +170,10 @@ def test_one_gain_for_the_corpus_which_a_single_loud_file_does_not_decide(tmp_pa
     assert not any(clipped.values())
 
 
-def test_trimming_cuts_silence_off_both_ends(tmp_path: Path) -> None:
+def test_trimming_removes_silence_at_both_ends(tmp_path: Path) -> None:
     padding = np.zeros(8000)
     for number in range(2):
-        record(tmp_path / f"in/{number}.wav", np.concatenate([padding, noise(1.0, seed=number), padding]))
+        write(tmp_path / f"in/{number}.wav", np.concatenate([padding, noise(1.0, seed=number), padding]))
     make(tmp_path / "in", tmp_path / "kept")
     make(tmp_path / "in", tmp_path / "trimmed", replace(AS_IS, trim_db=40))
     assert [entry.frames for entry in Store(tmp_path / "kept").entries] == [320, 320]
@@ -182,19 +182,21 @@ def test_trimming_cuts_silence_off_both_ends(tmp_path: Path) -> None:
 
 def test_a_split_is_a_function_of_the_id_alone() -> None:
     ids = [f"speaker/{number}" for number in range(5000)]
-    splits = [split_of(Source(Path(id), id), AS_IS) for id in ids]
-    assert splits == [split_of(Source(Path(id), id), AS_IS) for id in ids]
+    splits = [assign_split(Recording(Path(id), id), AS_IS) for id in ids]
+    assert splits == [assign_split(Recording(Path(id), id), AS_IS) for id in ids]
     for split, fraction in (("dev", 0.05), ("test", 0.05), ("train", 0.9)):
         assert splits.count(split) / len(ids) == pytest.approx(fraction, abs=0.01)
-    assert split_of(Source(Path("a"), "a"), replace(AS_IS, dev_fraction=0.5, test_fraction=0.5 - 1e-9)) != "train"
+    assert (
+        assign_split(Recording(Path("a"), "a"), replace(AS_IS, dev_fraction=0.5, test_fraction=0.5 - 1e-9)) != "train"
+    )
 
 
-def test_adding_files_to_a_large_corpus_moves_none_to_another_split(tmp_path: Path) -> None:
+def test_adding_files_to_a_large_corpus_does_not_change_the_splits_of_others(tmp_path: Path) -> None:
     settings = replace(AS_IS, dev_fraction=0.2, test_fraction=0.2)
-    root = recordings(tmp_path / "corpus", 30)
+    root = write_recordings(tmp_path / "corpus", 30)
     make(root, tmp_path / "before", settings)
     for number in range(15):
-        record(root / f"added/{number}.wav", noise(seed=number))
+        write(root / f"added/{number}.wav", noise(seed=number))
     make(root, tmp_path / "after", settings)
     after = {entry.id: entry.split for entry in Store(tmp_path / "after").entries}
     before = {entry.id: entry.split for entry in Store(tmp_path / "before").entries}
@@ -203,30 +205,30 @@ def test_adding_files_to_a_large_corpus_moves_none_to_another_split(tmp_path: Pa
 
 
 @pytest.mark.parametrize(("count", "splits"), [(2, {"train", "dev"}), (3, set(SPLITS)), (6, set(SPLITS))])
-def test_a_small_corpus_still_has_something_to_evaluate_on(tmp_path: Path, count: int, splits: set[str]) -> None:
-    make(recordings(tmp_path / "in", count), tmp_path / "store")
+def test_a_small_corpus_has_no_empty_split_that_it_needs(tmp_path: Path, count: int, splits: set[str]) -> None:
+    make(write_recordings(tmp_path / "in", count), tmp_path / "store")
     assert {entry.split for entry in Store(tmp_path / "store").entries} == splits
 
 
 def test_the_first_folder_names_the_speaker(tmp_path: Path) -> None:
     for name in ("zoë/1.wav", "zoë/chapter/2.wav", "al/1.wav"):
-        record(tmp_path / "in" / name, noise())
+        write(tmp_path / "in" / name, noise())
     make(tmp_path / "in", tmp_path / "store", replace(AS_IS, speaker="folder"))
     store = Store(tmp_path / "store")
     assert store.speakers == ("al", "zoë")
     assert {e.id: e.speaker for e in store.entries} == {"al/1": "al", "zoë/1": "zoë", "zoë/chapter/2": "zoë"}
 
 
-def test_a_recording_below_no_speakers_folder_is_refused(tmp_path: Path) -> None:
-    recordings(tmp_path / "in", 2)
+def test_a_recording_outside_all_speaker_folders_is_refused(tmp_path: Path) -> None:
+    write_recordings(tmp_path / "in", 2)
     with pytest.raises(UserError, match="speaker=folder"):
         make(tmp_path / "in", tmp_path / "store", replace(AS_IS, speaker="folder"))
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
 
 
-def test_of_two_files_with_one_name_the_second_is_skipped(tmp_path: Path) -> None:
-    recordings(tmp_path / "in", 2)
-    record(tmp_path / "in/000.flac", noise())
+def test_the_second_of_two_files_that_differ_only_in_suffix_is_skipped(tmp_path: Path) -> None:
+    write_recordings(tmp_path / "in", 2)
+    write(tmp_path / "in/000.flac", noise())
     description = make(tmp_path / "in", tmp_path / "store")
     assert (description["kept"], description["skipped"]) == (2, 1)
     assert len({entry.id for entry in Store(tmp_path / "store").entries}) == 2
@@ -241,8 +243,8 @@ def test_an_empty_or_missing_folder_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "store").exists()
 
 
-def test_an_output_that_exists_is_left_alone(tmp_path: Path) -> None:
-    root = recordings(tmp_path / "in", 2)
+def test_an_existing_output_is_not_touched(tmp_path: Path) -> None:
+    root = write_recordings(tmp_path / "in", 2)
     (tmp_path / "store").mkdir()
     (tmp_path / "store/thesis.txt").write_text("mine")
     with pytest.raises(UserError, match="exists already"):
@@ -252,29 +254,29 @@ def test_an_output_that_exists_is_left_alone(tmp_path: Path) -> None:
     assert [path.read_text() for path in (tmp_path / "store").iterdir()] == ["mine"]
 
 
-def test_nothing_is_left_of_a_corpus_without_two_usable_recordings(tmp_path: Path) -> None:
-    recordings(tmp_path / "in", 1)
+def test_fewer_than_two_usable_recordings_are_refused_and_leave_no_store(tmp_path: Path) -> None:
+    write_recordings(tmp_path / "in", 1)
     (tmp_path / "in/page.wav").write_text("<html>")
     with pytest.raises(UserError, match=r"1 of 2 recordings.*page\.wav"):
         make(tmp_path / "in", tmp_path / "store")
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
 
 
-def test_nothing_is_left_of_an_interrupted_run(tmp_path: Path) -> None:
-    def interrupted(items: Iterable[Any], what: str, total: int) -> Iterable[Any]:
+def test_an_interrupted_run_leaves_no_store(tmp_path: Path) -> None:
+    def interrupted(items: Iterable[Any], label: str, total: int) -> Iterable[Any]:
         for number, item in enumerate(items):
-            if what == "preprocessing" and number == 2:
+            if label == "preprocessing" and number == 2:
                 assert any(path.name.endswith(".partial") for path in tmp_path.iterdir())
                 raise KeyboardInterrupt
             yield item
 
-    recordings(tmp_path / "in", 4)
+    write_recordings(tmp_path / "in", 4)
     with pytest.raises(KeyboardInterrupt):
         preprocess(tmp_path / "in", tmp_path / "store", AS_IS, 0, interrupted)
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
 
 
 @pytest.mark.parametrize("wrong", [{"peak": 0}, {"peak": 1.5}, {"dev_fraction": 0.5, "test_fraction": 0.5}])
-def test_impossible_settings_are_refused_by_name(wrong: dict[str, float]) -> None:
+def test_invalid_settings_are_refused_by_name(wrong: dict[str, float]) -> None:
     with pytest.raises(UserError, match=next(iter(wrong))):
         replace(AS_IS, **wrong)

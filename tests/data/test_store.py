@@ -1,4 +1,4 @@
-"""The store: what was appended is what is read, from a map, and damage is named."""
+"""The store: reading returns exactly what was written, memory-mapped, and damage is reported."""
 
 import json
 import pickle
@@ -21,9 +21,7 @@ def edit(store: Store, **changes: Any) -> None:
 
 
 @pytest.mark.parametrize("shard_frames", [1, 8, 1000])
-def test_utterances_are_read_as_written_however_they_are_sharded(
-    make_counting_store: MakeStore, shard_frames: int
-) -> None:
+def test_utterances_round_trip_for_any_shard_size(make_counting_store: MakeStore, shard_frames: int) -> None:
     lengths = [3, 8, 5, 7, 1, 12]
     store = make_counting_store(lengths, shard_frames)
     assert [entry.frames for entry in store.split("train")] == lengths
@@ -42,7 +40,7 @@ def test_a_shard_is_an_ordinary_npy_file(make_counting_store: MakeStore) -> None
     assert (mel.dtype, mel.shape) == (np.float32, (7, 4))
 
 
-def test_only_the_frames_asked_for_are_taken_from_the_map(make_counting_store: MakeStore) -> None:
+def test_reading_a_range_of_frames_returns_a_read_only_memory_map(make_counting_store: MakeStore) -> None:
     store = make_counting_store([5, 9])
     utterance = store.read(store.entries[1], 2, 4)
     assert utterance.wave.tolist() == list(range(120, 140))
@@ -52,21 +50,21 @@ def test_only_the_frames_asked_for_are_taken_from_the_map(make_counting_store: M
         assert not array.flags.writeable
 
 
-def test_another_process_gets_the_paths_and_not_the_contents(make_counting_store: MakeStore) -> None:
+def test_a_pickled_store_has_paths_and_not_contents(make_counting_store: MakeStore) -> None:
     store = make_counting_store([3000])
     expected = store.read(store.entries[0]).wave
-    message = pickle.dumps(store)
-    assert len(message) < 4000
-    assert np.array_equal(pickle.loads(message).read(store.entries[0]).wave, expected)
+    pickled = pickle.dumps(store)
+    assert len(pickled) < 4000
+    assert np.array_equal(pickle.loads(pickled).read(store.entries[0]).wave, expected)
 
 
-def test_a_wave_and_a_mel_that_differ_in_length_are_not_stored(make_counting_store, tmp_path: Path) -> None:
+def test_appending_a_wave_and_a_mel_of_different_lengths_is_refused(make_counting_store, tmp_path: Path) -> None:
     spec = make_counting_store([1]).spec
     with pytest.raises(ValueError, match="2 frames cover 20 samples, not 21"):
         StoreWriter(tmp_path, spec).append(np.zeros(21, np.int16), np.zeros((2, 4), np.float32))
 
 
-def test_a_folder_that_is_no_store_is_refused(tmp_path: Path) -> None:
+def test_a_folder_that_is_not_a_store_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="not a preprocessed store"):
         Store(tmp_path)
     with pytest.raises(UserError, match="not a preprocessed store"):
@@ -97,7 +95,9 @@ def test_a_description_that_is_not_json_is_refused(make_counting_store: MakeStor
 
 @pytest.mark.parametrize("kind", [0, 1])
 @pytest.mark.parametrize("bytes_left", [None, 0, 50, 150])
-def test_a_missing_or_cut_shard_is_refused(make_counting_store: MakeStore, kind: int, bytes_left: int | None) -> None:
+def test_a_missing_or_truncated_shard_is_refused(
+    make_counting_store: MakeStore, kind: int, bytes_left: int | None
+) -> None:
     store = make_counting_store([30])
     path = shard_paths(store.directory, 0)[kind]
     if bytes_left is None:
@@ -109,24 +109,24 @@ def test_a_missing_or_cut_shard_is_refused(make_counting_store: MakeStore, kind:
 
 
 @pytest.mark.parametrize(
-    "content", [None, '{"id": "u0", "stat', '{"status": "kept"}\n'], ids=["missing", "cut", "incomplete"]
+    "content", [None, '{"id": "u0", "stat', '{"status": "kept"}\n'], ids=["missing", "truncated", "incomplete"]
 )
-def test_a_missing_or_cut_manifest_is_refused(make_counting_store: MakeStore, content: str | None) -> None:
+def test_a_missing_or_truncated_manifest_is_refused(make_counting_store: MakeStore, content: str | None) -> None:
     store = make_counting_store([3])
-    (store.directory / "index.npy").unlink()  # as in a store from before there was one
+    (store.directory / "index.npy").unlink()  # without an index, the manifest is read
     path = store.directory / "manifest.jsonl"
     path.unlink() if content is None else path.write_text(content)
     with pytest.raises(UserError, match=r"manifest\.jsonl"):
         store.split("train")
 
 
-def test_a_shard_whose_wave_and_mel_differ_is_refused(make_counting_store: MakeStore) -> None:
+def test_a_shard_whose_wave_and_mel_differ_in_length_is_refused(make_counting_store: MakeStore) -> None:
     store = make_counting_store([3])
     np.save(shard_paths(store.directory, 0)[0], np.zeros(29, np.int16))
     with pytest.raises(UserError, match="differ in length"):
         store.read(store.entries[0])
 
 
-def test_an_unknown_split_is_refused_with_the_ones_there_are(make_counting_store: MakeStore) -> None:
-    with pytest.raises(UserError, match="train, dev and test"):
+def test_an_unknown_split_is_refused_with_the_valid_names(make_counting_store: MakeStore) -> None:
+    with pytest.raises(UserError, match="split=valid: must be one of train, dev, test"):
         make_counting_store([3]).split("valid")

@@ -1,4 +1,4 @@
-"""Waveforms in and out."""
+"""Audio files, the two float formats, resampling and trimming."""
 
 import os
 import struct
@@ -30,7 +30,7 @@ def decibels(ratio: float) -> float:
 
 
 def pcm16_bytes(samples: np.ndarray) -> bytes:
-    """A RIFF file written by hand: an oracle apart from libsndfile."""
+    """A 16-bit WAV file made by hand, as an oracle independent of libsndfile."""
     data = samples.astype("<i2").tobytes()
     header = struct.pack("<4sI4s4sIHHIIHH", b"RIFF", 36 + len(data), b"WAVE", b"fmt ", 16, 1, 1, 16000, 32000, 2, 16)
     return header + struct.pack("<4sI", b"data", len(data)) + data
@@ -39,30 +39,30 @@ def pcm16_bytes(samples: np.ndarray) -> bytes:
 # --- the int16 grid and the waveform ---
 
 
-def test_the_grid_is_the_formula_in_the_docstring() -> None:
+def test_the_grid_follows_the_formula_in_the_docstring() -> None:
     formula = [2 * (s + 32768) / 65535 - 1 for s in range(-32768, 32768)]
     grid = int16_to_grid(EVERY_SAMPLE)
     assert grid.dtype == np.float32
     np.testing.assert_array_equal(grid, np.array(formula, np.float32))
 
 
-def test_every_int16_value_survives_the_grid_exactly() -> None:
+def test_int16_to_grid_and_back_is_exact() -> None:
     back = grid_to_int16(int16_to_grid(EVERY_SAMPLE))
     assert back.dtype == np.int16
     np.testing.assert_array_equal(back, EVERY_SAMPLE)
 
 
-def test_every_grid_level_survives_int16_exactly_and_levels_are_distinct() -> None:
+def test_grid_to_int16_and_back_is_exact_and_levels_are_distinct() -> None:
     grid = int16_to_grid(EVERY_SAMPLE)
     np.testing.assert_array_equal(int16_to_grid(grid_to_int16(grid)), grid)
     assert (np.diff(grid) > 0).all()
     assert (grid[0], grid[-1]) == (-1, 1)
 
 
-def test_every_int16_value_survives_the_waveform_exactly() -> None:
+def test_int16_to_waveform_and_back_is_exact() -> None:
     waveform = int16_to_waveform(EVERY_SAMPLE)
     assert waveform.dtype == np.float32
-    assert waveform[32768] == 0  # silence is exactly silent
+    assert waveform[32768] == 0  # silence is exactly 0
     np.testing.assert_array_equal(waveform_to_int16(waveform), EVERY_SAMPLE)
 
 
@@ -72,7 +72,7 @@ def test_waveform_to_int16_clips_instead_of_wrapping() -> None:
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_waveform_to_int16_refuses_what_is_not_finite(value: float) -> None:
+def test_waveform_to_int16_refuses_values_that_are_not_finite(value: float) -> None:
     with pytest.raises(ValueError, match="NaN or infinite"):
         waveform_to_int16(np.array([0.0, value], np.float32))
 
@@ -116,7 +116,7 @@ def test_lossy_formats_are_read(tmp_path: Path, suffix: str) -> None:
     soundfile.write(path, SPEECHLIKE, 16000)
     waveform, sample_rate = read_audio(path)
     assert sample_rate == 16000
-    assert len(SPEECHLIKE) <= len(waveform) <= len(SPEECHLIKE) + 2304  # an mp3 keeps its encoder delay
+    assert len(SPEECHLIKE) <= len(waveform) <= len(SPEECHLIKE) + 2304  # MP3 adds the encoder's delay
     spectrum = np.abs(np.fft.rfft(waveform[2000:14000]))
     assert np.argmax(spectrum) == 220 * 12000 // 16000
 
@@ -128,14 +128,14 @@ def test_stereo_is_averaged(tmp_path: Path) -> None:
     np.testing.assert_allclose(waveform, 0.25 * SPEECHLIKE, atol=1e-7)
 
 
-def test_odd_paths_and_a_misnamed_flac_are_read(tmp_path: Path) -> None:
+def test_a_flac_with_another_suffix_and_unusual_characters_in_its_name_is_read(tmp_path: Path) -> None:
     path = tmp_path / "it's “音声” 1.wav"
     soundfile.write(path, SPEECHLIKE, 16000, format="FLAC")
     assert len(read_audio(path)[0]) == 16000
 
 
 @pytest.mark.parametrize("size", [0, 0xFFFFFFFF, 0x7FFFFFFF])
-def test_sizes_that_streaming_writers_leave_behind_pass(tmp_path: Path, size: int) -> None:
+def test_placeholder_sizes_of_streaming_writers_are_accepted(tmp_path: Path, size: int) -> None:
     path = tmp_path / "streamed.wav"
     whole = pcm16_bytes(EVERY_SAMPLE)
     path.write_bytes(whole[:4] + struct.pack("<I", size) + whole[8:40] + struct.pack("<I", 0xFFFFFFFF) + whole[44:])
@@ -150,8 +150,8 @@ def broken_files() -> dict[str, bytes]:
     nan, inf = floats.copy(), floats.copy()
     nan[500], inf[500] = np.nan, np.inf
     return {
-        "cut short": whole[: len(whole) // 2],
-        "cut by two bytes": whole[:-2],
+        "truncated": whole[: len(whole) // 2],
+        "truncated by two bytes": whole[:-2],
         "empty": b"",
         "HTML": b"<!DOCTYPE html>\n<html>\n<body>404 Not Found</body>\n</html>\n",
         "header only": pcm16_bytes(EVERY_SAMPLE[:0]),
@@ -163,7 +163,7 @@ def broken_files() -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("fault", broken_files())
-def test_broken_audio_is_refused_with_one_line_that_names_the_file(tmp_path: Path, fault: str) -> None:
+def test_broken_audio_is_refused_by_name_in_one_line(tmp_path: Path, fault: str) -> None:
     path = tmp_path / "broken.wav"
     path.write_bytes(broken_files()[fault])
     with pytest.raises(UserError) as caught:
@@ -172,12 +172,12 @@ def test_broken_audio_is_refused_with_one_line_that_names_the_file(tmp_path: Pat
     assert "\n" not in str(caught.value)
 
 
-def test_a_cut_flac_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "cut.flac"
+def test_a_truncated_flac_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "truncated.flac"
     noise = np.random.default_rng(0).uniform(-0.5, 0.5, 50000)
     soundfile.write(path, noise, 16000)
     path.write_bytes(path.read_bytes()[:40000])
-    with pytest.raises(UserError, match=r"cut\.flac"):
+    with pytest.raises(UserError, match=r"truncated\.flac"):
         read_audio(path)
 
 
@@ -193,13 +193,13 @@ def test_a_missing_file_and_a_directory_are_refused(tmp_path: Path, name: str) -
 def test_written_wav_is_16_bit_mono_and_exact(tmp_path: Path) -> None:
     path = tmp_path / "new" / "out.wav"
     write_wav(path, EVERY_SAMPLE, 22050)
-    with wave.open(str(path)) as file:  # the standard library, not the library that wrote it
+    with wave.open(str(path)) as file:  # by the standard library, independent of the one that wrote it
         assert (file.getnchannels(), file.getsampwidth(), file.getframerate()) == (1, 2, 22050)
         np.testing.assert_array_equal(np.frombuffer(file.readframes(70000), "<i2"), EVERY_SAMPLE)
     assert os.listdir(path.parent) == ["out.wav"]
 
 
-def test_a_write_that_fails_keeps_the_old_file_and_leaves_nothing(
+def test_a_failed_write_keeps_the_old_file_and_leaves_no_partial_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "out.wav"
@@ -227,19 +227,19 @@ def tone(frequency: float, rate: int) -> np.ndarray:
 
 @pytest.mark.parametrize(("source", "target"), RATES)
 @pytest.mark.parametrize("fraction", [0.05, 0.5, 0.88])
-def test_resampling_keeps_length_frequency_amplitude_and_phase(source: int, target: int, fraction: float) -> None:
+def test_resampling_preserves_duration_frequency_amplitude_and_phase(source: int, target: int, fraction: float) -> None:
     frequency = fraction * min(source, target) / 2
     resampled = resample(tone(frequency, source), source, target)
     assert resampled.dtype == np.float32
     assert resampled.shape == (target,)  # one second
     inner = slice(target // 8, -target // 8)
     error = (resampled - tone(frequency, target))[inner]
-    assert decibels(np.abs(error).max()) < -80  # the tone is in place, and nothing else (no image) is above -80 dB
+    assert decibels(np.abs(error).max()) < -80  # the tone is preserved, and images are below -80 dB
 
 
 @pytest.mark.parametrize(("source", "target"), [pair for pair in RATES if pair[0] > pair[1]])
 @pytest.mark.parametrize("fraction", [1.01, 1.02, 1.2])
-def test_tones_above_the_new_band_do_not_alias_back(source: int, target: int, fraction: float) -> None:
+def test_tones_above_the_new_nyquist_frequency_do_not_alias(source: int, target: int, fraction: float) -> None:
     resampled = resample(tone(fraction * target / 2, source), source, target)
     assert decibels(np.abs(resampled[target // 8 : -target // 8]).max()) < -80
 
@@ -251,17 +251,17 @@ def test_resampling_to_the_same_rate_changes_nothing() -> None:
 # --- trimming ---
 
 
-def test_trimming_cuts_silence_and_keeps_speech() -> None:
+def test_trimming_removes_silence_and_keeps_speech() -> None:
     noise = 1e-4 * np.random.default_rng(0).standard_normal(16000).astype(np.float32)
     padded = np.concatenate([noise, SPEECHLIKE, noise])
     trimmed = trim_silence(padded, below_peak_db=40)
     first = np.flatnonzero(padded == trimmed[0])[0]
-    np.testing.assert_array_equal(padded[first : first + len(trimmed)], trimmed)  # a piece, unaltered
-    assert 16000 - 1024 <= first <= 16000  # begins before the speech, by less than a window
+    np.testing.assert_array_equal(padded[first : first + len(trimmed)], trimmed)  # a contiguous part, unchanged
+    assert 16000 - 1024 <= first <= 16000  # starts before the speech, by less than a window
     assert 32000 <= first + len(trimmed) <= 32000 + 1024
 
 
-def test_trimming_keeps_pauses_inside_and_quiet_speech_above_the_threshold() -> None:
+def test_trimming_keeps_inner_pauses_and_quiet_speech_above_the_threshold() -> None:
     utterance = np.concatenate([0.02 * SPEECHLIKE, np.zeros(8000, np.float32), SPEECHLIKE])  # -34 dB, pause, 0 dB
     assert len(trim_silence(utterance, below_peak_db=40)) >= len(utterance) - 512
     assert len(trim_silence(utterance, below_peak_db=20)) <= 16000 + 1024

@@ -1,4 +1,4 @@
-"""The mel contract, against an independent implementation in numpy."""
+"""Log-mels against an independent implementation in numpy; MelSpec; the check of foreign mels."""
 
 import dataclasses
 import math
@@ -13,7 +13,7 @@ from vocoder.errors import UserError
 from vocoder.features.mel import PRESETS, MelSpec, check_mel, frame_count, log_mel, preset_name
 
 SPEC = PRESETS["hifigan_22k"]
-OTHER_FIELDS: dict[str, Any] = {  # for every field, a value that SPEC does not have
+OTHER_FIELDS: dict[str, Any] = {  # for every field, a value that differs from SPEC's
     "sample_rate": 24000,
     "n_fft": 2048,
     "hop_length": 200,
@@ -35,7 +35,7 @@ VARIANTS["an odd difference of n_fft and hop"] = dataclasses.replace(SPEC, hop_l
 
 
 def reference_log_mel(waveform: np.ndarray, spec: MelSpec) -> np.ndarray:
-    """[n_mels, F] in float64: frames cut one by one, numpy's FFT, librosa's filters."""
+    """[n_mels, F] in float64, computed frame by frame with numpy's FFT and librosa's filters."""
     frames = len(waveform) // spec.hop_length
     waveform = waveform[: frames * spec.hop_length].astype(np.float64)
     first = {"centre": -(spec.n_fft // 2), "frame": -((spec.n_fft - spec.hop_length) // 2)}[spec.padding]
@@ -64,8 +64,11 @@ def reference_log_mel(waveform: np.ndarray, spec: MelSpec) -> np.ndarray:
 
 
 def signals(rate: int) -> dict[str, np.ndarray]:
-    """Half a second each, some of it silent. Tones lie on a floor of noise, as recordings do: where a band is 100 dB
-    below another, float32 holds little but rounding, which the logarithm would magnify."""
+    """Test signals of half a second, with pauses.
+
+    As in recordings, there is a noise floor below the tones. Without it some bands would be 100 dB below others, where
+    float32 has mostly rounding errors, which the logarithm would magnify.
+    """
     time = np.arange(rate // 2 + 77) / rate
     rng = np.random.default_rng(0)
     floor = 1e-2 * rng.standard_normal(len(time))
@@ -99,7 +102,7 @@ def test_log_mel_equals_an_independent_implementation(name: str) -> None:
 
 
 @pytest.mark.parametrize("extra", [0, 1, 199, 200, 201])
-def test_a_mel_covers_the_whole_frames_and_nothing_beyond(extra: int) -> None:
+def test_samples_after_the_last_whole_frame_are_dropped(extra: int) -> None:
     spec = PRESETS["speech_16k"]
     waveform = torch.rand(8000 + extra, generator=torch.Generator().manual_seed(0)) - 0.5
     mel = log_mel(waveform, spec)
@@ -118,7 +121,7 @@ def test_a_batch_equals_its_utterances_one_by_one(name: str) -> None:
             torch.testing.assert_close(log_mel(batch[i, j], PRESETS[name]), mels[i, j], rtol=0, atol=1e-5)
 
 
-def test_a_mel_made_in_inference_mode_first_still_gives_gradients_later() -> None:
+def test_gradients_work_if_the_first_call_was_in_inference_mode() -> None:
     spec = dataclasses.replace(SPEC, fmax=7990.0)  # not cached yet
     with torch.inference_mode():
         log_mel(torch.rand(8192), spec)
@@ -129,7 +132,7 @@ def test_a_mel_made_in_inference_mode_first_still_gives_gradients_later() -> Non
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_too_short_a_waveform_is_a_clear_error(name: str) -> None:
+def test_a_waveform_that_is_too_short_is_refused(name: str) -> None:
     with pytest.raises(UserError, match="too short"):
         log_mel(torch.zeros(300), PRESETS[name])
     with pytest.raises(UserError, match="too short"):
@@ -137,7 +140,7 @@ def test_too_short_a_waveform_is_a_clear_error(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_the_shortest_waveform_that_is_taken_has_a_finite_mel(name: str) -> None:
+def test_the_shortest_accepted_waveform_has_a_finite_mel(name: str) -> None:
     spec = PRESETS[name]
     for length in range(spec.hop_length, spec.n_fft + 1):
         try:
@@ -149,7 +152,7 @@ def test_the_shortest_waveform_that_is_taken_has_a_finite_mel(name: str) -> None
     pytest.fail("a waveform as long as the window is refused")
 
 
-# --- the identity of a spec ---
+# --- MelSpec ---
 
 
 def test_the_hash_changes_with_every_field() -> None:
@@ -158,18 +161,18 @@ def test_the_hash_changes_with_every_field() -> None:
     assert len(hashes | {SPEC.hash()}) == len(OTHER_FIELDS) + 1
 
 
-def test_hashes_never_change_because_stores_and_models_carry_them() -> None:
+def test_hashes_in_existing_stores_and_models_stay_valid() -> None:
     assert SPEC.hash() == "1de9a88646959160"
     assert PRESETS["speech_16k"].hash() == "520c4a4bd5ee02a7"
 
 
-def test_equal_specs_have_equal_hashes_however_the_numbers_were_written() -> None:
+def test_equal_specs_have_equal_hashes_for_int_and_float_fields() -> None:
     written = dataclasses.replace(SPEC, fmin=0, fmax=8000)
     assert written == SPEC
     assert written.hash() == SPEC.hash()
 
 
-def test_presets_are_found_by_value_and_differences_name_both_sides() -> None:
+def test_presets_are_found_by_value_and_differences_have_both_values() -> None:
     for name, spec in PRESETS.items():
         assert preset_name(dataclasses.replace(spec)) == name
     other = dataclasses.replace(SPEC, hop_length=200, fmax=7600.0)
@@ -196,16 +199,16 @@ def test_presets_are_found_by_value_and_differences_name_both_sides() -> None:
         ("log_base", 10),
     ],
 )
-def test_an_impossible_spec_is_a_clear_error(field: str, value: Any) -> None:
+def test_an_invalid_spec_is_refused_by_field(field: str, value: Any) -> None:
     with pytest.raises(UserError, match=field):
         dataclasses.replace(SPEC, **{field: value})
 
 
-# --- what a model accepts ---
+# --- check_mel ---
 
 
 @pytest.mark.parametrize("name", VARIANTS)
-def test_no_waveform_in_range_leaves_the_stated_bounds(name: str) -> None:
+def test_mels_of_waveforms_in_range_stay_within_the_bounds(name: str) -> None:
     spec = VARIANTS[name]
     time = torch.arange(spec.sample_rate // 4) / spec.sample_rate
     noise = 2 * torch.rand(len(time), generator=torch.Generator().manual_seed(0)) - 1
@@ -215,7 +218,7 @@ def test_no_waveform_in_range_leaves_the_stated_bounds(name: str) -> None:
     for mel in mels:
         assert spec.log_minimum - 1e-5 <= mel.min()
         assert mel.max() <= spec.log_maximum
-    for mel in mels[1:]:  # random signs at full scale are louder in all bands together than a mel may be
+    for mel in mels[1:]:  # not the first: random signs at full scale are louder on average than check_mel allows
         check_mel(mel, spec)
 
 
@@ -225,7 +228,7 @@ def test_the_lower_bound_is_reached() -> None:
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_a_mel_of_speech_and_one_that_an_acoustic_model_blurred_are_accepted(name: str) -> None:
+def test_mels_of_speech_are_accepted_also_with_errors_of_an_acoustic_model(name: str) -> None:
     mel = speech_mel(PRESETS[name])
     check_mel(mel, PRESETS[name])
     overshoot = torch.rand(mel.shape, generator=torch.Generator().manual_seed(0)) - 0.5
@@ -264,13 +267,13 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("fault", REFUSED)
-def test_a_mel_of_another_kind_is_refused_in_one_clear_line(fault: str) -> None:
+def test_a_mel_of_another_convention_is_refused_in_one_line(fault: str) -> None:
     spoil, message = REFUSED[fault]
     with pytest.raises(UserError, match=message) as caught:
         check_mel(spoil(speech_mel()), SPEC)
     assert "\n" not in str(caught.value)
 
 
-def test_a_natural_log_is_refused_where_log10_is_meant() -> None:
+def test_a_mel_with_natural_log_is_refused_for_a_spec_with_log10() -> None:
     with pytest.raises(UserError, match="log base 10"):
         check_mel(speech_mel(), dataclasses.replace(SPEC, log_base="10"))

@@ -1,4 +1,4 @@
-"""Mels in files: the one float array, whatever the format, and nothing is executed."""
+"""Mels in files: all formats give the same float32 array, and no pickled code is executed."""
 
 import pickle
 import zipfile
@@ -18,7 +18,7 @@ MEL = np.random.default_rng(0).standard_normal((5, 7)).astype(np.float32)
 
 
 def save(path: Path, **arrays: np.ndarray) -> Path:
-    """Arrays under their names, or (in a .npy) the only one."""
+    """Save arrays under their names, or without one in a .npy."""
     tensors = {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
     writers: dict[str, Callable[[], Any]] = {
         ".npy": lambda: np.save(path, *arrays.values()),
@@ -45,18 +45,18 @@ every_format = pytest.mark.parametrize("suffix", MEL_SUFFIXES)
 
 @every_format
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
-def test_every_format_gives_the_mel_as_float32(tmp_path: Path, suffix: str, dtype: type) -> None:
+def test_all_formats_are_read_as_float32(tmp_path: Path, suffix: str, dtype: type) -> None:
     mel = read_mel(save(tmp_path / f"a{suffix}", mel=MEL.astype(dtype)))
     assert mel.dtype == np.float32
     assert np.array_equal(mel, MEL.astype(dtype).astype(np.float32))
 
 
 @every_format
-def test_a_batch_of_one_is_its_mel(tmp_path: Path, suffix: str) -> None:
+def test_a_batch_axis_of_size_one_is_removed(tmp_path: Path, suffix: str) -> None:
     assert np.array_equal(read_mel(save(tmp_path / f"a{suffix}", x=MEL[None])), MEL)
 
 
-def test_tensors_of_any_kind_are_read(tmp_path: Path) -> None:
+def test_tensors_and_arrays_of_any_float_type_and_layout_are_read(tmp_path: Path) -> None:
     torch.save(torch.from_numpy(MEL).to(torch.bfloat16), tmp_path / "half.pt")
     assert np.allclose(read_mel(tmp_path / "half.pt"), MEL, rtol=2**-8)
     torch.save(torch.from_numpy(MEL).requires_grad_(), tmp_path / "learned.pt")
@@ -68,14 +68,14 @@ def test_tensors_of_any_kind_are_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".npz", ".pt", ".safetensors"])
-def test_of_several_arrays_the_one_named_mel_is_taken(tmp_path: Path, suffix: str) -> None:
+def test_the_array_named_mel_is_read_from_several(tmp_path: Path, suffix: str) -> None:
     assert np.array_equal(read_mel(save(tmp_path / f"a{suffix}", f0=MEL[0], mel=MEL)), MEL)
-    with pytest.raises(UserError, match=r"holds 2 arrays \(.*\); name one of them mel"):
+    with pytest.raises(UserError, match=r"contains 2 arrays \(.*\); name one of them mel"):
         read_mel(save(tmp_path / f"b{suffix}", f0=MEL[0], spectrum=MEL))
 
 
 @every_format
-def test_whole_numbers_are_refused(tmp_path: Path, suffix: str) -> None:
+def test_integers_are_refused(tmp_path: Path, suffix: str) -> None:
     with pytest.raises(UserError, match="int16 values"):
         read_mel(save(tmp_path / f"a{suffix}", mel=np.ones((5, 7), np.int16)))
 
@@ -95,12 +95,12 @@ def test_a_pickle_is_refused_without_being_executed(tmp_path: Path, suffix: str)
             read_mel(path)
     assert not fuse.exists()
     pickle.loads(pickle.dumps(bomb))
-    assert fuse.exists()  # it would have gone off
+    assert fuse.exists()  # the bomb works
 
 
 @every_format
-@pytest.mark.parametrize("content", [b"", b"<!DOCTYPE html>" * 20, None], ids=["empty", "html", "cut"])
-def test_a_file_that_is_something_else_is_refused_by_name(tmp_path: Path, suffix: str, content: bytes | None) -> None:
+@pytest.mark.parametrize("content", [b"", b"<!DOCTYPE html>" * 20, None], ids=["empty", "html", "truncated"])
+def test_a_file_with_other_contents_is_refused_by_name(tmp_path: Path, suffix: str, content: bytes | None) -> None:
     path = tmp_path / f"a{suffix}"
     if content is None:
         whole = save(path, mel=MEL).read_bytes()
@@ -110,17 +110,17 @@ def test_a_file_that_is_something_else_is_refused_by_name(tmp_path: Path, suffix
         read_mel(path)
 
 
-def test_npy_and_npz_are_told_apart_by_their_content(tmp_path: Path) -> None:
+def test_npy_and_npz_are_distinguished_by_content(tmp_path: Path) -> None:
     save(tmp_path / "a.npz", mel=MEL).rename(tmp_path / "a.npy")
     save(tmp_path / "b.npy", mel=MEL).rename(tmp_path / "b.npz")
     for name in ("a.npy", "b.npz"):
         assert np.array_equal(read_mel(tmp_path / name), MEL)
 
 
-def test_what_else_lies_in_a_zip_is_no_array(tmp_path: Path) -> None:
+def test_other_files_in_an_npz_are_ignored(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as file:
         file.writestr("notes.txt", "no array")
-    with pytest.raises(UserError, match="holds 0 arrays"):
+    with pytest.raises(UserError, match="contains 0 arrays"):
         read_mel(tmp_path / "a.npz")
 
 
@@ -128,8 +128,8 @@ def test_a_missing_file_and_an_empty_collection_are_refused(tmp_path: Path) -> N
     with pytest.raises(UserError, match=r"a\.npy"):
         read_mel(tmp_path / "a.npy")
     torch.save({"mels": [1.0, 2.0]}, tmp_path / "none.pt")
-    with pytest.raises(UserError, match="holds 0 arrays"):
+    with pytest.raises(UserError, match="contains 0 arrays"):
         read_mel(tmp_path / "none.pt")
     torch.save([1.0, 2.0], tmp_path / "list.pt")
-    with pytest.raises(UserError, match="neither a tensor nor tensors by name"):
+    with pytest.raises(UserError, match="neither a tensor nor a dict of tensors"):
         read_mel(tmp_path / "list.pt")

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from vocoder.device import in_precision
+from vocoder.device import autocast
 from vocoder.kernels import matmul, threads
 from vocoder.kernels.winograd import filtering
 from vocoder.model import residual_layer_cpu
@@ -60,7 +60,7 @@ def outcome(step, inputs: list[Tensor], motion: Interpolation, dilation: int) ->
     """Outputs and gradients, in float64."""
     h, heard, skips, knots, *weights = (tensor.clone().requires_grad_() for tensor in inputs)
     heard = h if torch.equal(inputs[0], inputs[1]) else heard
-    with in_precision(torch.bfloat16 if h.dtype == torch.bfloat16 else torch.float32, CPU):
+    with autocast(torch.bfloat16 if h.dtype == torch.bfloat16 else torch.float32, CPU):
         outputs = step(h, heard, skips.clone(), knots, Weights(*weights), motion, dilation)
     generator = torch.Generator().manual_seed(5)
     loss = sum((o.double() * torch.randn(o.shape, generator=generator)).sum() for o in outputs)

@@ -11,7 +11,7 @@ import pytest
 import torch
 from support.training_state import digest, everything, losses, resumed, train
 
-from vocoder.data.dataset import Batch, SegmentBatches, Shape
+from vocoder.data.dataset import Batch, Margins, SegmentBatches
 from vocoder.data.store import Store
 from vocoder.model import VocoderConfig, load_model
 from vocoder.model.checkpoint import checkpoints_in, open_checkpoint
@@ -105,8 +105,7 @@ def test_recomputed_activations_give_the_same_gradients_to_the_bit(make_trainer:
 @pytest.mark.parametrize("sampling", ["lengths", "utterances", "speakers"])
 def test_segments_do_not_depend_on_workers_or_processes(speech_store: Store, sampling: Any) -> None:
     def ids_and_sums(workers: int, rank: int, size: int) -> list[tuple[str, float]]:
-        shape = Shape(2, 2)
-        data = SegmentBatches(speech_store, 4, 3, shape, 1, sampling, (rank, size))
+        data = SegmentBatches(speech_store, 4, 3, Margins(2, 2), 1, sampling, rank, size)
         batches = data.batches(5, workers, pin_memory=False)
         found = [next(batches) for _ in range(6)]
         return [

@@ -11,7 +11,7 @@ import pytest
 import torch
 from support.training_state import train
 
-from vocoder.data.dataset import SegmentBatches, Shape
+from vocoder.data.dataset import Margins, SegmentBatches
 from vocoder.data.preprocess import PreprocessConfig, preprocess
 from vocoder.data.store import Store
 from vocoder.errors import UserError
@@ -85,7 +85,7 @@ def test_a_held_out_voice_is_for_testing_alone(voices: Path, tmp_path: Path) -> 
     ("settings", "message"),
     [
         ({"hold_out": ("eve",)}, "hold_out=eve: no such speaker; there are allison, june"),
-        ({"hold_out": ("allison", "june")}, "nobody is left to train on"),
+        ({"hold_out": ("allison", "june")}, "no speaker is left to train on"),
     ],
 )
 def test_a_voice_that_is_not_there_cannot_be_held_out(
@@ -97,7 +97,7 @@ def test_a_voice_that_is_not_there_cannot_be_held_out(
 
 
 def test_without_names_nobody_can_be_held_out() -> None:
-    with pytest.raises(UserError, match="speaker=folder only"):
+    with pytest.raises(UserError, match="only with speaker=folder"):
         PreprocessConfig(PRESETS["speech_16k"], hold_out=("june",))
 
 
@@ -108,7 +108,7 @@ def test_balanced_speakers_are_heard_equally_often_and_their_segments_are_unifor
     store = make_counting_store([10, 20, 30, 40, 50], speakers=("ann", "bob"))
 
     def shares(sampling: Any) -> dict[str, float]:
-        data = SegmentBatches(store, 50, 5, Shape(1, 1), 0, sampling)
+        data = SegmentBatches(store, 50, 5, Margins(1, 1), 0, sampling)
         drawn = [id for n in range(200) for id in data[n].ids]
         return {f"u{u}": drawn.count(f"u{u}") / len(drawn) for u in range(5)}
 

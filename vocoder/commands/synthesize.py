@@ -151,10 +151,10 @@ def on_cluster(settings: Settings) -> Summary:
     settings = replace(settings, model=model, input=input, output=output)
     check_before(settings)
     summary, started = Summary(), time.monotonic()
-    with jobs.cluster(scheduler) as (pool, workers):
+    with jobs.dask_executor(scheduler) as (pool, workers):
         count = settings.shards or 4 * workers
         shards = [f"{i}/{count}" for i in range(1, count + 1)]
-        done = jobs.run(partial(synthesize_shard, settings), shards, workers, pool)
+        done = jobs.parallel_map(partial(synthesize_shard, settings), shards, workers, pool)
         for shard, result in cli.progress(done, f"synthesising on {workers} workers", count, "shard"):
             summary.add(Summary(failures=[f"shard {shard}: {result}"]) if isinstance(result, UserError) else result)
     summary.elapsed = time.monotonic() - started

@@ -16,7 +16,7 @@ from vocoder.files import atomic_write
 from vocoder.model import ModelConfig, VocoderConfig, find_checkpoint
 from vocoder.model.checkpoint import checkpoints_in
 from vocoder.model.config import distribution_from_mapping
-from vocoder.settings import flattened, from_mapping
+from vocoder.settings import flatten, from_mapping
 from vocoder.training import Loop, Monitor, NullMonitor, Run, Trainer, TrainingConfig, World, joined, local_device
 from vocoder.training.interrupts import Interrupts
 from vocoder.training.transfer import changes, start_from
@@ -123,7 +123,7 @@ def _begin_with(trainer: Trainer, path: str) -> None:
 
 def _flat(settings: Settings) -> dict[str, Any]:
     parts = (("model", settings.model), ("training", settings.training))
-    flat = {f"{part}.{name}": value for part, value in parts for name, value in flattened(value).items()}
+    flat = {f"{part}.{name}": value for part, value in parts for name, value in flatten(value).items()}
     return flat | {f"distribution.{name}": value for name, value in settings.distribution.items()}
 
 

@@ -1,14 +1,17 @@
-"""Aligned training segments out of the store, drawn by counter: batch n is a function of (seed, n).
+"""Batches of aligned wave and mel segments from a store, drawn at random: batch n is a function of (seed, n).
 
-H hop length, C context frames of conditioning, K history frames that hold the receptive field, S segment frames.
+B batch, H hop length, C context frames of conditioning, K history frames that cover the receptive field, S segment
+frames.
 
     wave   | K frames of history | S frames to predict |
     mel  |C| K                   | S                   |C|
 
-What lies before an utterance is silence (zeros; its first mel frame repeated), after it its last frame.
+An utterance is padded at its start with silence (zeros in the wave) and copies of its first mel frame, and at its end
+with copies of its last mel frame.
 """
 
 import copy
+import itertools
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,66 +29,79 @@ from vocoder.features.audio import int16_to_grid
 
 @dataclass
 class Batch:
-    """Segments: waves [B, (K + S) H] on the grid, mel [B, n_mels, C + K + S + C], speaker [B]."""
+    """A batch of segments."""
 
-    waves: Tensor
-    mel: Tensor
-    speaker: Tensor
-    ids: list[str]
+    waves: Tensor  # [B, (K + S) H] on the grid
+    mel: Tensor  # [B, n_mels, C + K + S + C]
+    speaker: Tensor  # [B] indices into the store's speakers; 0 if it has none
+    ids: list[str]  # of the utterances
 
     def to(self, device: torch.device) -> "Batch":
-        """The same on a device, without waiting for the copy where memory is pinned."""
+        """The batch on a device; the copy is asynchronous if the memory is pinned."""
         waves, mel, speaker = (t.to(device, non_blocking=True) for t in (self.waves, self.mel, self.speaker))
-        return Batch(waves, mel, speaker, self.ids)
+        return Batch(waves=waves, mel=mel, speaker=speaker, ids=self.ids)
 
     def split(self, parts: int) -> "Iterator[Batch]":
-        """In `parts` of nearly equal size."""
+        """Divide the batch into at most `parts` batches of nearly equal size."""
         size = -(-len(self.waves) // parts)
         for first in range(0, len(self.waves), size):
-            taken = slice(first, first + size)
-            yield Batch(self.waves[taken], self.mel[taken], self.speaker[taken], self.ids[taken])
+            part = slice(first, first + size)
+            yield Batch(waves=self.waves[part], mel=self.mel[part], speaker=self.speaker[part], ids=self.ids[part])
 
     def pin_memory(self) -> "Batch":
-        return Batch(self.waves.pin_memory(), self.mel.pin_memory(), self.speaker.pin_memory(), self.ids)
+        """The batch in pinned memory (DataLoader calls this)."""
+        waves, mel, speaker = (t.pin_memory() for t in (self.waves, self.mel, self.speaker))
+        return Batch(waves=waves, mel=mel, speaker=speaker, ids=self.ids)
 
 
 @dataclass(frozen=True)
-class Shape:
-    """How much around a segment comes along: the model's history and context, in frames."""
+class Margins:
+    """Frames that a model needs around a segment."""
 
-    history_frames: int
-    context_frames: int
+    history_frames: int  # K, of wave and mel before the segment
+    context_frames: int  # C, of mel before that and after the segment
 
 
-def segment(store: Store, entry: Entry, start: int, frames: int, shape: Shape) -> tuple[np.ndarray, np.ndarray]:
-    """(wave [(K + S) H] on the grid, mel [n_mels, C + K + S + C]) for frames start … start + frames."""
-    first = start - shape.history_frames
+def read_segment(
+    store: Store, entry: Entry, start: int, frames: int, margins: Margins
+) -> tuple[np.ndarray, np.ndarray]:
+    """Read frames `start` to `start + frames` of an utterance with their margins.
+
+    Returns:
+        The wave [(K + S) H] on the grid and the mel [n_mels, C + K + S + C], both float32.
+    """
+    first = start - margins.history_frames
     utterance = store.read(entry, max(first, 0), start + frames)
     silence = (max(first, 0) - first) * store.spec.hop_length
     wave = np.pad(int16_to_grid(utterance.wave), (silence, 0))
-    wanted = np.arange(first - shape.context_frames, start + frames + shape.context_frames)
-    wanted = wanted.clip(0, entry.frames - 1)
-    mel = store.read(entry, wanted[0], wanted[-1] + 1).mel
-    return wave, np.ascontiguousarray(mel[wanted - wanted[0]].T)
+    rows = np.arange(first - margins.context_frames, start + frames + margins.context_frames)
+    rows = rows.clip(0, entry.frames - 1)  # repeats the first and the last frame
+    mel = store.read(entry, rows[0], rows[-1] + 1).mel
+    return wave, np.ascontiguousarray(mel[rows - rows[0]].T)
 
 
 Sampling = Literal["lengths", "utterances", "speakers"]
 
 
 class SegmentBatches(Dataset[Batch]):
-    """Item n is batch n, or a process's share of it: its segments are a function of (seed, n), however it is computed.
+    """Training batches by number: item n is batch n, or with several processes this process's part of it.
 
-    sampling "lengths"      an utterance weighs as many starts as it has: segments are uniform over the corpus
-             "utterances"   all utterances weigh alike
-             "speakers"     all speakers weigh alike, each one's segments uniform over what there is of them
-
-    An utterance that is shorter than a segment is never drawn.
+    The segments of batch n depend on (seed, n) alone, not on the number of worker or training processes. Utterances
+    shorter than a segment are never drawn; `too_short` counts them.
 
     Args:
-        share: (rank, size); this process gets the rank-th of so many equal parts of each batch.
+        batch_size: segments in a batch, over all processes.
+        segment_frames: length S of a segment.
+        margins: frames around each segment.
+        seed: key of the random numbers.
+        sampling: "lengths" draws uniformly from all possible segments of the corpus; "utterances" draws the utterance
+            uniformly, then the start; "speakers" gives all speakers equal weight and draws uniformly from the segments
+            of each.
+        rank: number of this process, which gets the rank-th of `world_size` equal parts of each batch.
+        world_size: number of training processes.
 
     Raises:
-        UserError: no utterance of the split is as long as a segment.
+        UserError: no utterance of the training split is as long as a segment.
     """
 
     def __init__(
@@ -93,98 +109,94 @@ class SegmentBatches(Dataset[Batch]):
         store: Store,
         batch_size: int,
         segment_frames: int,
-        shape: Shape,
+        margins: Margins,
         seed: int,
         sampling: Sampling = "lengths",
-        share: tuple[int, int] = (0, 1),
+        rank: int = 0,
+        world_size: int = 1,
     ) -> None:
         entries = store.split("train")
         self.store = store
         self.batch_size = batch_size
         self.segment_frames = segment_frames
-        self.shape = shape
+        self.margins = margins
         self.seed = seed
         self.sampling = sampling
-        self.share = share
-        self.entries = entries.where(entries.frames >= segment_frames)
+        self.rank, self.world_size = rank, world_size
+        self.entries = entries.select(entries.frame_counts >= segment_frames)
         self.too_short = len(entries) - len(self.entries)
         if not len(self.entries):
             raise UserError(
                 f"{store.directory}: no training utterance has {segment_frames} frames; lower batch.segment_frames"
             )
-        self._starts = self.entries.frames - segment_frames + 1
-        self._ends = np.cumsum(self._weights())
+        self._starts = self.entries.frame_counts - segment_frames + 1  # possible first frames in each utterance
+        self._cumulative_weights = np.cumsum(self._weights())
         self._speaker_index = {name: index for index, name in enumerate(store.speakers)}
 
-    def whole(self) -> "SegmentBatches":
-        """The same, of which every process gets all."""
-        whole = copy.copy(self)
-        whole.share = (0, 1)
-        return whole
+    def full_batches(self) -> "SegmentBatches":
+        """The same batches, undivided: in every process, item n is the whole batch n."""
+        full = copy.copy(self)
+        full.rank, full.world_size = 0, 1
+        return full
 
     def __getitem__(self, number: int) -> Batch:
-        waves, mels, chosen = [], [], []
-        for entry, start in self._drawn(number):
-            wave, mel = segment(self.store, entry, start, self.segment_frames, self.shape)
+        waves, mels, entries = [], [], []
+        for entry, start in self._draw(number):
+            wave, mel = read_segment(self.store, entry, start, self.segment_frames, self.margins)
             waves.append(wave)
             mels.append(mel)
-            chosen.append(entry)
+            entries.append(entry)
         return Batch(
-            torch.from_numpy(np.stack(waves)),
-            torch.from_numpy(np.stack(mels)),
-            torch.tensor([self._speaker_index.get(entry.speaker or "", 0) for entry in chosen]),
-            [entry.id for entry in chosen],
+            waves=torch.from_numpy(np.stack(waves)),
+            mel=torch.from_numpy(np.stack(mels)),
+            speaker=torch.tensor([self._speaker_index.get(entry.speaker or "", 0) for entry in entries]),
+            ids=[entry.id for entry in entries],
         )
 
     def _weights(self) -> np.ndarray:
+        """Relative probability [N] of drawing each utterance."""
         if self.sampling == "lengths":
             return self._starts
         if self.sampling == "utterances":
             return np.ones_like(self._starts)
-        speakers = self.entries.speakers + 1  # none is one, too
+        speakers = self.entries.speaker_ids + 1  # 0 is "no speaker", which counts as one
         return self._starts / np.bincount(speakers, self._starts)[speakers]
 
-    def _drawn(self, number: int) -> list[tuple[Entry, int]]:
-        """(utterance, first frame) of each segment of this process's share of a batch."""
+    def _draw(self, number: int) -> list[tuple[Entry, int]]:
+        """(utterance, first frame) of each segment in this process's part of batch `number`."""
         generator = np.random.Generator(np.random.Philox(key=self.seed, counter=[0, 0, 0, number]))
-        if self.sampling == "lengths":  # the draw that chooses the utterance says where in it, too
-            draws = generator.integers(self._ends[-1], size=self.batch_size)
-            chosen = np.searchsorted(self._ends, draws, side="right")
-            starts = draws - (self._ends[chosen] - self._starts[chosen])
+        cumulative = self._cumulative_weights
+        if self.sampling == "lengths":  # weights count starts: one draw gives the utterance and the start in it
+            draws = generator.integers(cumulative[-1], size=self.batch_size)
+            drawn = np.searchsorted(cumulative, draws, side="right")
+            starts = draws - (cumulative[drawn] - self._starts[drawn])
         else:
-            draws = generator.random(self.batch_size) * self._ends[-1]
-            chosen = np.searchsorted(self._ends, draws, side="right").clip(max=len(self._ends) - 1)
-            starts = generator.integers(self._starts[chosen])
-        rank, size = self.share
-        each = self.batch_size // size
-        mine = slice(rank * each, (rank + 1) * each)
-        return [(self.entries[i], int(start)) for i, start in zip(chosen[mine], starts[mine], strict=True)]
+            draws = generator.random(self.batch_size) * cumulative[-1]
+            drawn = np.searchsorted(cumulative, draws, side="right").clip(max=len(cumulative) - 1)
+            starts = generator.integers(self._starts[drawn])
+        size = self.batch_size // self.world_size
+        part = slice(self.rank * size, (self.rank + 1) * size)
+        return [(self.entries[i], int(start)) for i, start in zip(drawn[part], starts[part], strict=True)]
 
     def batches(self, first: int, workers: int, pin_memory: bool) -> Iterator[Batch]:
-        """Batches first, first + 1, … without end; worker processes change when, not what."""
+        """An endless iterator over batches first, first + 1, …, which do not depend on the number of workers.
+
+        Args:
+            workers: number of processes that load batches in the background; 0 loads in this one.
+        """
         return iter(
             DataLoader(
                 self,
                 batch_size=None,
-                sampler=_Count(first),
+                sampler=itertools.count(first),
                 num_workers=workers,
                 pin_memory=pin_memory,
-                worker_init_fn=_leave_signals_to_the_parent,
+                worker_init_fn=_ignore_signals,
             )
         )
 
 
-def _leave_signals_to_the_parent(worker: int) -> None:
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):  # a scheduler may send them to all processes
+def _ignore_signals(worker: int) -> None:
+    """Leave signals to the training process: schedulers and terminals send them to its workers as well."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)
-
-
-class _Count:
-    def __init__(self, first: int) -> None:
-        self.first = first
-
-    def __iter__(self) -> Iterator[int]:
-        step = self.first
-        while True:
-            yield step
-            step += 1

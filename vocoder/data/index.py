@@ -1,7 +1,7 @@
-"""The utterances of a store as a table that is mapped, not read: ten million of them are there in a moment.
+"""The index of a store: a memory-mapped table of its utterances, so that ten million of them open in an instant.
 
-index.npy   one row for each: shard, first frame, frames, split, speaker, where its name ends
-names.bin   their names, UTF-8, one after another
+index.npy   one row per utterance: shard, first frame, frames, split, speaker, end of its name in names.bin
+names.bin   the names in UTF-8, concatenated
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,18 +14,18 @@ import numpy as np
 from vocoder.errors import UserError
 
 SPLITS = ("train", "dev", "test")
-NOBODY = -1
-ROW = np.dtype(
+NO_SPEAKER = -1
+ROW_DTYPE = np.dtype(
     [("shard", "<u4"), ("start", "<u8"), ("frames", "<u4"), ("split", "u1"), ("speaker", "<i4"), ("name_end", "<u8")]
 )
-TABLE, NAMES = "index.npy", "names.bin"
+TABLE_FILE, NAMES_FILE = "index.npy", "names.bin"
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One kept utterance."""
+    """The metadata of a kept utterance and its position in the store."""
 
-    id: str  # path of the source below the input folder, without its suffix
+    id: str  # path of the recording below the input folder, without its suffix
     split: str
     speaker: str | None
     shard: int
@@ -33,45 +33,55 @@ class Entry:
     frames: int
 
 
-class Index(Sequence[Entry]):
-    """Entries, made when they are asked for."""
+class UtteranceIndex(Sequence[Entry]):
+    """A sequence of entries, each created from its row of the table when it is accessed.
+
+    Args:
+        table: rows of ROW_DTYPE.
+        names: the bytes of all names, uint8.
+        speakers: names of the speakers by their number in the table.
+        rows: which rows of the table belong to this sequence; all by default.
+    """
 
     def __init__(
         self, table: np.ndarray, names: np.ndarray, speakers: Sequence[str], rows: np.ndarray | None = None
     ) -> None:
-        self._table, self._names, self._all_speakers = table, names, tuple(speakers)
+        self._table, self._names, self._speaker_names = table, names, tuple(speakers)
         self._rows = np.arange(len(table), dtype=np.uint32) if rows is None else rows
 
     @classmethod
-    def of(cls, entries: Iterable[Entry], speakers: Sequence[str]) -> "Index":
-        """A table in memory."""
-        number = {name: index for index, name in enumerate(speakers)}
+    def from_entries(cls, entries: Iterable[Entry], speakers: Sequence[str]) -> "UtteranceIndex":
+        """Build the table in memory."""
+        speaker_ids = {name: number for number, name in enumerate(speakers)}
         rows, names = [], bytearray()
         for e in entries:
             names += e.id.encode()
-            speaker = NOBODY if e.speaker is None else number[e.speaker]
+            speaker = NO_SPEAKER if e.speaker is None else speaker_ids[e.speaker]
             rows.append((e.shard, e.start, e.frames, SPLITS.index(e.split), speaker, len(names)))
-        return cls(np.array(rows, ROW), np.frombuffer(bytes(names), np.uint8), speakers)
+        return cls(np.array(rows, ROW_DTYPE), np.frombuffer(bytes(names), np.uint8), speakers)
 
     @classmethod
-    def open(cls, directory: Path, speakers: Sequence[str]) -> "Index":
-        """The table of a store, mapped.
+    def open(cls, directory: Path, speakers: Sequence[str]) -> "UtteranceIndex":
+        """Map the table of the store in `directory`.
 
         Raises:
-            UserError: it is damaged.
+            UserError: the index is missing or damaged.
         """
         try:
-            table = np.load(directory / TABLE, mmap_mode="r")
-            names = np.memmap(directory / NAMES, np.uint8, "r") if len(table) else np.zeros(0, np.uint8)
+            table = np.load(directory / TABLE_FILE, mmap_mode="r")
+            names = np.memmap(directory / NAMES_FILE, np.uint8, "r") if len(table) else np.zeros(0, np.uint8)
         except (OSError, ValueError, EOFError) as error:
             raise UserError(f"{directory}: its index is damaged ({error}); preprocess the corpus again") from None
-        if table.dtype != ROW or table.ndim != 1 or (len(table) and int(table["name_end"][-1]) != len(names)):
-            raise UserError(f"{directory}: its index is damaged ({TABLE} and {NAMES}); preprocess the corpus again")
+        if table.dtype != ROW_DTYPE or table.ndim != 1 or (len(table) and int(table["name_end"][-1]) != len(names)):
+            raise UserError(
+                f"{directory}: its index is damaged ({TABLE_FILE} and {NAMES_FILE}); preprocess the corpus again"
+            )
         return cls(table, names, speakers)
 
     def save(self, directory: Path) -> None:
-        np.save(directory / TABLE, self._table)
-        (directory / NAMES).write_bytes(self._names.tobytes())
+        """Write the whole table and all names, also those of rows that are not selected."""
+        np.save(directory / TABLE_FILE, self._table)
+        (directory / NAMES_FILE).write_bytes(self._names.tobytes())
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -80,36 +90,40 @@ class Index(Sequence[Entry]):
     def __getitem__(self, position: int) -> Entry: ...
 
     @overload
-    def __getitem__(self, position: slice) -> "Index": ...
+    def __getitem__(self, position: slice) -> "UtteranceIndex": ...
 
-    def __getitem__(self, position: int | slice) -> "Entry | Index":
+    def __getitem__(self, position: int | slice) -> "Entry | UtteranceIndex":
         if isinstance(position, slice):
-            return self._of_rows(self._rows[position])
+            return self._with_rows(self._rows[position])
         row = int(self._rows[position])
-        shard, start, frames, split, speaker, end = self._table[row].item()
-        first = int(self._table["name_end"][row - 1]) if row else 0
-        name = self._names[first:end].tobytes().decode()
+        shard, start, frames, split, speaker, name_end = self._table[row].item()
+        name_start = int(self._table["name_end"][row - 1]) if row else 0
         return Entry(
-            name, SPLITS[split], None if speaker == NOBODY else self._all_speakers[speaker], shard, start, frames
+            id=self._names[name_start:name_end].tobytes().decode(),
+            split=SPLITS[split],
+            speaker=None if speaker == NO_SPEAKER else self._speaker_names[speaker],
+            shard=shard,
+            start=start,
+            frames=frames,
         )
 
-    def where(self, chosen: np.ndarray) -> "Index":
-        """Those for which a mask [N] is true."""
-        return self._of_rows(self._rows[chosen])
+    def select(self, mask: np.ndarray) -> "UtteranceIndex":
+        """The entries for which the boolean mask [N] is true."""
+        return self._with_rows(self._rows[mask])
 
-    def split(self, name: str) -> "Index":
-        """Those of a split."""
-        return self.where(self._table["split"][self._rows] == SPLITS.index(name))
+    def split(self, name: str) -> "UtteranceIndex":
+        """The entries of one split."""
+        return self.select(self._table["split"][self._rows] == SPLITS.index(name))
 
     @property
-    def frames(self) -> np.ndarray:
-        """Of each [N]."""
+    def frame_counts(self) -> np.ndarray:
+        """Frames of each utterance: int64 [N]."""
         return self._table["frames"][self._rows].astype(np.int64)
 
     @property
-    def speakers(self) -> np.ndarray:
-        """The number of each one's speaker [N]; -1 where there is none."""
+    def speaker_ids(self) -> np.ndarray:
+        """Number of each utterance's speaker [N]; NO_SPEAKER where there is none."""
         return self._table["speaker"][self._rows]
 
-    def _of_rows(self, rows: np.ndarray) -> "Index":
-        return Index(self._table, self._names, self._all_speakers, rows)
+    def _with_rows(self, rows: np.ndarray) -> "UtteranceIndex":
+        return UtteranceIndex(self._table, self._names, self._speaker_names, rows)

@@ -1,12 +1,13 @@
-"""The preprocessed store: aligned waves and mels of a corpus in a few memory-mapped arrays.
+"""The store: the aligned waves and mels of a preprocessed corpus in a few memory-mapped arrays.
 
-    store.json       format, mel contract, gain, speakers, totals, mel statistics of the training split
-    manifest.jsonl   one line for each input file: kept (and where it lies) or skipped (and why)
-    index.npy        what training has to know of the kept ones (`index.py`); names.bin their names
-    wave-00000.npy   int16 [N], whole utterances one after another
-    mel-00000.npy    float32 [N / hop_length, n_mels], row f belonging to samples f·hop … (f + 1)·hop
+    store.json       format, MelSpec and its hash, gain, speakers, totals, mel statistics of the training split
+    manifest.jsonl   one line per input file: kept (with its position) or skipped (with the reason)
+    index.npy        the kept utterances as a table for training, their names in names.bin (see index.py)
+    wave-00000.npy   int16 [N], whole utterances concatenated
+    mel-00000.npy    float32 [N / hop_length, n_mels]; row f belongs to samples f·hop … (f + 1)·hop
 
-A shard ends when it is large enough; an utterance lies in one shard and starts at the same frame in both.
+A pair of wave and mel arrays is a shard. A new shard begins when the last is large enough. Each utterance is entirely
+in one shard and starts at the same frame in both arrays.
 """
 
 import json
@@ -17,14 +18,14 @@ from typing import IO, Any
 
 import numpy as np
 
-from vocoder.data.index import SPLITS, TABLE, Entry, Index
+from vocoder.data.index import SPLITS, TABLE_FILE, Entry, UtteranceIndex
 from vocoder.errors import UserError
 from vocoder.features.mel import MelSpec
 from vocoder.files import read_json
 from vocoder.settings import from_mapping
 
 FORMAT = 1
-SHARD_FRAMES = 500_000  # about 200 MB of int16 at hop 200; large enough to map few files
+SHARD_FRAMES = 500_000  # 200 MB of int16 at hop 200; large, so that few files need mapping
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Store:
     """A store opened for reading.
 
     Raises:
-        UserError: the directory is no store, is damaged, or is of another format.
+        UserError: the directory is not a store, is damaged, or has another format.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -49,25 +50,31 @@ class Store:
             raise UserError(f"{directory}: not a preprocessed store (no store.json); make one with vocoder-preprocess")
         self.description: dict[str, Any] = read_json(directory / "store.json")
         if self.description.get("format") != FORMAT:
-            raise UserError(f"{directory}: a store of another format; preprocess the corpus again")
+            raise UserError(f"{directory}: a store in another format; preprocess the corpus again")
         self.spec = from_mapping(MelSpec, self.description["mel"], f"{directory}/store.json: mel")
         if self.spec.hash() != self.description["mel_hash"]:
             raise UserError(f"{directory}/store.json: mel does not match its mel_hash; preprocess the corpus again")
-        self.speakers: tuple[str, ...] = tuple(self.description["speakers"])  # without those that are held out
-        self._everybody = _everybody(self.description)
+        self.speakers: tuple[str, ...] = tuple(self.description["speakers"])  # without held-out speakers
+        self._all_speakers = _all_speakers(self.description)
         self._shards: dict[int, tuple[np.ndarray, np.ndarray]] = {}
 
     @property
     def mel_statistics(self) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and standard deviation [n_mels] of each band over the training split."""
+        """Mean and standard deviation of each band over the training split, float32 [n_mels] each."""
         statistics = self.description["mel_statistics"]
         return np.array(statistics["mean"], np.float32), np.array(statistics["std"], np.float32)
 
     @cached_property
-    def entries(self) -> Index:
-        """All kept utterances, in the order of the manifest; out of it, where a store has no index yet."""
-        if (self.directory / TABLE).exists():
-            return Index.open(self.directory, self._everybody)
+    def entries(self) -> UtteranceIndex:
+        """All kept utterances in the order of the manifest.
+
+        A store from before there was an index gets one in memory, built from the manifest.
+
+        Raises:
+            UserError: the index or the manifest is missing or damaged.
+        """
+        if (self.directory / TABLE_FILE).exists():
+            return UtteranceIndex.open(self.directory, self._all_speakers)
         kept = []
         path = self.directory / "manifest.jsonl"
         try:
@@ -76,18 +83,26 @@ class Store:
                     record = json.loads(line)
                     if record["status"] == "kept":
                         kept.append(_entry(record))
-            return Index.of(kept, self._everybody)
+            return UtteranceIndex.from_entries(kept, self._all_speakers)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(f"{path}: missing or damaged ({error}); preprocess the corpus again") from None
 
-    def split(self, name: str) -> Index:
-        """The utterances of one split."""
+    def split(self, name: str) -> UtteranceIndex:
+        """The utterances of one split.
+
+        Raises:
+            UserError: there is no split of that name.
+        """
         if name not in SPLITS:
-            raise UserError(f"split={name}: a store has train, dev and test")
+            raise UserError(f"split={name}: must be one of {', '.join(SPLITS)}")
         return self.entries.split(name)
 
     def read(self, entry: Entry, start: int = 0, stop: int | None = None) -> Utterance:
-        """Frames `start` to `stop` of an utterance; nothing else is read from disk."""
+        """Frames `start` to `stop` of an utterance, memory-mapped: nothing else is read from disk.
+
+        Raises:
+            UserError: the shard is missing or damaged.
+        """
         wave, mel = self._shard(entry.shard)
         stop = entry.frames if stop is None else stop
         first, last = entry.start + start, entry.start + stop
@@ -95,7 +110,7 @@ class Store:
         return Utterance(entry, wave[first * hop : last * hop], mel[first:last])
 
     def __getstate__(self) -> dict[str, Any]:
-        """Another process maps the files itself instead of receiving their contents."""
+        """Leave out the mapped arrays: an unpickled store maps the files itself instead of receiving their contents."""
         return self.__dict__ | {"_shards": {}}
 
     def _shard(self, index: int) -> tuple[np.ndarray, np.ndarray]:
@@ -105,24 +120,28 @@ class Store:
             except (OSError, ValueError, EOFError) as error:
                 raise UserError(f"{self.directory}: shard {index} is missing or damaged ({error})") from None
             if len(wave) != len(mel) * self.spec.hop_length:
-                raise UserError(f"{self.directory}: shard {index} is damaged, its wave and mel differ in length")
+                raise UserError(f"{self.directory}: shard {index} is damaged: its wave and mel differ in length")
             self._shards[index] = (wave, mel)
         return self._shards[index]
 
 
 class StoreWriter:
-    """Appends utterances to a store that is being made in `directory`."""
+    """Writes a new store into `directory`: `append` each utterance, `close`, then `write_metadata`."""
 
     def __init__(self, directory: Path, spec: MelSpec, shard_frames: int = SHARD_FRAMES) -> None:
         self.directory = directory
         self.spec = spec
         self.shard_frames = shard_frames
         self._shard = -1
-        self._frames = shard_frames  # full: the first utterance opens a shard
+        self._frames = shard_frames  # as if full, so that the first utterance opens a shard
         self._files: tuple[_GrowingArray, _GrowingArray] | None = None
 
     def append(self, wave: np.ndarray, mel: np.ndarray) -> tuple[int, int]:
-        """Store int16 wave [F·hop] and float32 mel [F, n_mels]; returns (shard, first frame)."""
+        """Write an int16 wave [F·hop] and a float32 mel [F, n_mels]; return (shard, first frame in it).
+
+        Raises:
+            ValueError: wave and mel differ in length.
+        """
         if len(wave) != len(mel) * self.spec.hop_length:
             raise ValueError(f"{len(mel)} frames cover {len(mel) * self.spec.hop_length} samples, not {len(wave)}")
         if self._frames >= self.shard_frames:
@@ -138,23 +157,28 @@ class StoreWriter:
         return self._shard, start
 
     def close(self) -> None:
-        """Finish the open shard."""
+        """Complete and close the current shard's files."""
         for file in self._files or ():
             file.close()
         self._files = None
 
-    def describe(self, records: list[dict[str, Any]], description: dict[str, Any]) -> None:
-        """Write manifest, index and description; the store can be opened from then on."""
+    def write_metadata(self, records: list[dict[str, Any]], description: dict[str, Any]) -> None:
+        """Write the manifest, the index and store.json, which makes the directory a store that can be opened.
+
+        Args:
+            records: the lines of the manifest, in the order of the inputs.
+            description: the contents of store.json besides the format and the mel's spec.
+        """
         with (self.directory / "manifest.jsonl").open("w", encoding="utf-8") as manifest:
             manifest.writelines(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
         kept = [_entry(record) for record in records if record["status"] == "kept"]
-        Index.of(kept, _everybody(description)).save(self.directory)
+        UtteranceIndex.from_entries(kept, _all_speakers(description)).save(self.directory)
         contract = {"format": FORMAT, "mel": asdict(self.spec), "mel_hash": self.spec.hash()}
         text = json.dumps(contract | description, indent=2, ensure_ascii=False) + "\n"
         (self.directory / "store.json").write_text(text, encoding="utf-8")
 
 
-def _everybody(description: dict[str, Any]) -> tuple[str, ...]:
+def _all_speakers(description: dict[str, Any]) -> tuple[str, ...]:
     return (*description["speakers"], *description.get("held_out", ()))
 
 
@@ -163,7 +187,7 @@ def _entry(record: dict[str, Any]) -> Entry:
 
 
 class _GrowingArray:
-    """An .npy file whose first axis grows; the header is written again when its length is known."""
+    """An .npy file whose first axis grows; `close` rewrites the header with the final length."""
 
     _HEADER_BYTES = 128
 
@@ -188,10 +212,10 @@ class _GrowingArray:
             "shape": (self._length, *self._item_shape),
         }
         text = repr(header).encode("latin1")
-        room = self._HEADER_BYTES - 10  # magic, version and length take ten bytes
-        self._file.write(b"\x93NUMPY\x01\x00" + room.to_bytes(2, "little") + text.ljust(room - 1) + b"\n")
+        text_bytes = self._HEADER_BYTES - 10  # magic string, version and length take ten bytes
+        self._file.write(b"\x93NUMPY\x01\x00" + text_bytes.to_bytes(2, "little") + text.ljust(text_bytes - 1) + b"\n")
 
 
 def shard_paths(directory: Path, index: int) -> tuple[Path, Path]:
-    """Where the waves and mels of a shard lie."""
+    """Paths of the wave and the mel array of a shard."""
     return directory / f"wave-{index:05d}.npy", directory / f"mel-{index:05d}.npy"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from vocoder.data.dataset import Shape, segment
+from vocoder.data.dataset import Margins, read_segment
 from vocoder.data.store import Entry, Store
 from vocoder.model import VocoderModel
 
@@ -47,8 +47,8 @@ def likelihood(model: VocoderModel, store: Store, entries: Iterable[Entry]) -> L
 def _nats(model: VocoderModel, store: Store, entry: Entry, start: int) -> float:
     """Negative log-likelihood of the piece of an utterance that starts with frame `start`."""
     frames = min(PIECE_FRAMES, entry.frames - start)
-    shape = Shape(model.history_frames, model.context_frames)
-    arrays = segment(store, entry, start, frames, shape)
+    margins = Margins(model.history_frames, model.context_frames)
+    arrays = read_segment(store, entry, start, frames, margins)
     waves, mels = (torch.from_numpy(array)[None].to(model.device) for array in arrays)
     speaker = model.speaker_index(model.speaker_name(entry.speaker))
     return -float(model.log_prob(waves, mels, speaker).double().sum())

@@ -1,11 +1,11 @@
-"""Waveforms in and out: reading, resampling, level, and the int16 grid.
+"""Audio files, resampling, trimming, and conversion between int16 and floating point.
 
-Two maps lead from 16-bit samples s to floats, and they are not the same:
+There are two different mappings from 16-bit samples s to floats:
 
-    waveform   s / 32768               what audio files mean by s; silence is exactly 0; mels are computed from it
-    grid       2 (s + 32768)/65535 - 1 the 65 536 levels of [-1, 1] on which the discretized likelihood is defined
+    waveform   s / 32768                 the convention of audio files; silence is exactly 0; mels are computed from it
+    grid       2 (s + 32768) / 65535 - 1 the 65 536 levels in [-1, 1] on which the discretized likelihood is defined
 
-The network sees and predicts the grid; everything a user hears or measures is the waveform.
+The network's inputs and predictions are on the grid; all audio that users get or measure is a waveform.
 """
 
 from io import BytesIO
@@ -31,10 +31,10 @@ def int16_to_waveform(samples: np.ndarray) -> np.ndarray:
 
 
 def waveform_to_int16(waveform: np.ndarray) -> np.ndarray:
-    """A float waveform rounded to int16; what exceeds [-1, 1) is clipped.
+    """A float waveform rounded to int16; values outside [-1, 1) are clipped.
 
     Raises:
-        ValueError: where a value is not finite (a NaN would silently become full scale).
+        ValueError: a value is not finite (a NaN would silently become an arbitrary sample).
     """
     if not np.isfinite(waveform).all():
         raise ValueError("waveform has NaN or infinite values")
@@ -43,22 +43,22 @@ def waveform_to_int16(waveform: np.ndarray) -> np.ndarray:
 
 
 def int16_to_grid(samples: np.ndarray) -> np.ndarray:
-    """int16 samples as float32 levels of the grid in [-1, 1]; the inverse of `grid_to_int16`."""
+    """int16 samples as float32 values on the grid in [-1, 1]; inverted exactly by `grid_to_int16`."""
     level = samples.astype(np.float64) + _INT16_SCALE
     return (2 * level / (INT16_LEVELS - 1) - 1).astype(np.float32)
 
 
 def grid_to_int16(grid: np.ndarray) -> np.ndarray:
-    """Grid values in [-1, 1] as int16 samples; exact for every value that `int16_to_grid` gives."""
+    """Values in [-1, 1] as the nearest int16 samples; exact for every value that `int16_to_grid` returns."""
     level = np.rint((grid.astype(np.float64) + 1) / 2 * (INT16_LEVELS - 1))
     return (level - _INT16_SCALE).astype(np.int16)
 
 
 def read_audio(path: Path) -> tuple[np.ndarray, int]:
-    """An audio file as (float32 waveform [T], sample rate); channels are averaged.
+    """Read an audio file as (float32 waveform [T], sample rate in Hz); channels are averaged.
 
     Raises:
-        UserError: the file cannot be decoded, is empty or cut short, or holds NaN or infinite samples.
+        UserError: the file cannot be decoded, is empty or truncated, or contains NaN or infinite samples.
     """
     _refuse_truncated_riff(path)
     try:
@@ -66,16 +66,19 @@ def read_audio(path: Path) -> tuple[np.ndarray, int]:
     except (soundfile.LibsndfileError, OSError, ValueError) as error:
         raise UserError(f"{path}: not readable as audio ({' '.join(str(error).split())})") from None
     if len(channels) == 0:
-        raise UserError(f"{path}: holds no samples")
+        raise UserError(f"{path}: contains no samples")
     if not np.isfinite(channels).all():
-        raise UserError(f"{path}: holds NaN or infinite samples")
+        raise UserError(f"{path}: contains NaN or infinite samples")
     return channels.mean(axis=1), int(sample_rate)
 
 
 def _refuse_truncated_riff(path: Path) -> None:
-    """libsndfile reads a WAV that was cut short without a word; its header knows better.
+    """Compare the size in a WAV file's header with the file, because libsndfile reads a truncated WAV without an error.
 
-    Writers that stream leave the size at 0 or near 2^32: those sizes say nothing and pass.
+    Sizes of 0 and from 2^31 up are accepted: programs that stream leave such values in the header.
+
+    Raises:
+        UserError: the file is shorter than its header states, or cannot be opened.
     """
     try:
         size = path.stat().st_size
@@ -85,25 +88,29 @@ def _refuse_truncated_riff(path: Path) -> None:
         raise UserError(f"{path}: cannot be opened ({error.strerror})") from None
     if header[:4] != b"RIFF" or len(header) < 12:
         return
-    promised = int.from_bytes(header[4:8], "little") + 8
-    streamed = promised == 8 or promised >= 2**31
-    if promised > size + 1 and not streamed:  # one byte of padding is often left out
-        raise UserError(f"{path}: cut short ({size} bytes, its header promises {promised})")
+    stated = int.from_bytes(header[4:8], "little") + 8
+    streamed = stated == 8 or stated >= 2**31
+    if stated > size + 1 and not streamed:  # the final padding byte is often missing
+        raise UserError(f"{path}: truncated ({size} bytes, but its header states {stated})")
 
 
 def write_wav(path: Path, samples: np.ndarray, sample_rate: int, comment: str = "") -> None:
-    """Write int16 samples [T] as 16-bit PCM, aside and then renamed."""
-    encoded = BytesIO()  # so that a full disk is an OSError, which libsndfile would hide
+    """Write int16 samples [T] as a 16-bit PCM WAV file, atomically.
+
+    Raises:
+        UserError: the disk is full, or `path` cannot be written to.
+    """
+    encoded = BytesIO()  # encoded in memory, because libsndfile hides the OSError of a full disk
     with soundfile.SoundFile(encoded, "w", sample_rate, 1, "PCM_16", format="WAV") as file:
         if comment:
             file.comment = comment
         file.write(samples)
-    with atomic_write(path) as aside:
-        aside.write_bytes(encoded.getvalue())
+    with atomic_write(path) as partial:
+        partial.write_bytes(encoded.getvalue())
 
 
-def comment_of(path: Path) -> str:
-    """The comment in a sound file; empty where there is none, or no sound file."""
+def read_comment(path: Path) -> str:
+    """The comment stored in an audio file; empty if it has none or is not an audio file."""
     try:
         with soundfile.SoundFile(path) as file:
             return str(file.comment)
@@ -112,14 +119,14 @@ def comment_of(path: Path) -> str:
 
 
 def resample(waveform: np.ndarray, source_rate: int, target_rate: int) -> np.ndarray:
-    """Band-limited resampling of a waveform [T] (torchaudio's windowed sinc, Kaiser window)."""
+    """Resample a waveform [T] from one rate to another, in Hz (torchaudio's windowed sinc with a Kaiser window)."""
     if source_rate == target_rate:
         return waveform
     resampled = torchaudio.functional.resample(
         torch.from_numpy(waveform),
         source_rate,
         target_rate,
-        lowpass_filter_width=64,  # with this rolloff: flat to 90 % of the band, tones 1 % above it below -90 dB
+        lowpass_filter_width=64,  # with this rolloff: flat to 90 % of the band; tones 1 % above the band below -90 dB
         rolloff=0.9475937167399596,
         resampling_method="sinc_interp_kaiser",
         beta=14.769656459379492,
@@ -128,6 +135,9 @@ def resample(waveform: np.ndarray, source_rate: int, target_rate: int) -> np.nda
 
 
 def trim_silence(waveform: np.ndarray, below_peak_db: float) -> np.ndarray:
-    """Cut leading and trailing parts that stay `below_peak_db` dB under the loudest frame (librosa)."""
+    """Remove leading and trailing parts that are `below_peak_db` dB below the loudest frame (librosa).
+
+    Frames have 1024 samples and a hop of 256.
+    """
     trimmed, _ = librosa.effects.trim(waveform, top_db=below_peak_db, frame_length=1024, hop_length=256)
     return trimmed

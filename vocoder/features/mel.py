@@ -1,4 +1,4 @@
-"""The mel contract: what exactly a mel-spectrogram is, by name, and the transform that makes one.
+"""Log-mel-spectrograms: their complete specification, the presets, the transform, and a check of foreign mels.
 
 B batch, T samples, F frames, n_mels bands. A mel of F frames covers exactly F * hop_length samples.
 """
@@ -13,32 +13,35 @@ from typing import Literal, get_args, get_origin
 import librosa
 import torch
 from torch import Tensor
-from torch.nn import functional as F
+from torch.nn.functional import pad
 
 from vocoder.errors import UserError
 
 
 @dataclass(frozen=True)
 class MelSpec:
-    """Every parameter that changes the numbers of a log-mel-spectrogram.
+    """Every parameter that affects the values of a log-mel-spectrogram.
 
-    Two specs with equal fields have equal hashes, and data and models carry the hash.
+    Specs with equal fields have equal hashes. Stores and models record the hash.
+
+    Raises:
+        UserError: a parameter is out of range.
     """
 
     sample_rate: int  # Hz
     n_fft: int  # samples
-    hop_length: int  # samples from frame to frame
+    hop_length: int  # samples between frames
     win_length: int  # samples; a periodic Hann window, centred in n_fft
     n_mels: int
     fmin: float  # Hz
     fmax: float  # Hz
     mel_scale: Literal["slaney", "htk"] = "slaney"
     filter_norm: Literal["slaney", "none"] = "slaney"
-    # Reflected samples before the first frame: "frame" centres frame 0 on the first hop ((n_fft - hop) / 2),
-    # "centre" centres it on sample 0 (n_fft / 2).
+    # Position of frame 0: "frame" centres it on the first hop ((n_fft - hop_length) / 2 reflected samples before the
+    # waveform), "centre" on sample 0 (n_fft / 2 of them).
     padding: Literal["frame", "centre"] = "frame"
-    magnitude_epsilon: float = 1e-9  # under the root of re^2 + im^2
-    log_floor: float = 1e-5  # the logarithm is taken of max(mel, log_floor)
+    magnitude_epsilon: float = 1e-9  # magnitude is sqrt(re^2 + im^2 + magnitude_epsilon)
+    log_floor: float = 1e-5  # the log-mel is log(max(mel, log_floor))
     log_base: Literal["e", "10"] = "e"
 
     def __post_init__(self) -> None:
@@ -58,43 +61,43 @@ class MelSpec:
                 raise UserError(f"mel: {field.name}={getattr(self, field.name)}: must be {' or '.join(names)}")
 
     def hash(self) -> str:
-        """Sixteen hex digits that change whenever any field does."""
+        """Sixteen hex digits that identify the values of all fields (SHA-256)."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         values |= {field.name: float(values[field.name]) for field in fields(self) if field.type is float}  # 0 is 0.0
         canonical = json.dumps(values, sort_keys=True)
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
     def differences(self, other: "MelSpec") -> str:
-        """The fields in which two specs differ, as 'hop_length 256 / 200, fmax 8000 / 7600'."""
+        """The fields that differ between two specs, as 'hop_length 256 / 200, fmax 8000 / 7600'."""
         mine, theirs = asdict(self), asdict(other)
         return ", ".join(f"{name} {mine[name]} / {theirs[name]}" for name in mine if mine[name] != theirs[name])
 
     @property
     def frame_centre(self) -> float:
-        """Where in its hop a frame's window has its middle, in hops."""
+        """Frame f is centred on sample (f + frame_centre) * hop_length."""
         return 0.0 if self.padding == "centre" else 0.5
 
     @property
     def log_minimum(self) -> float:
-        """The lowest value a mel of this spec can hold."""
+        """The lowest value of a mel with this spec."""
         return math.log(self.log_floor) / self.log_unit
 
     @property
     def log_maximum(self) -> float:
-        """A value that no waveform in [-1, 1] exceeds: every bin of one band at the window's full gain."""
+        """An upper bound for waveforms in [-1, 1]: the band with the largest weights, all its bins at full scale."""
         gain = hann_window(self).sum() * mel_filterbank(self).sum(dim=1).max()
         return float(gain.log()) / self.log_unit
 
     @property
     def log_noise(self) -> float:
-        """The average value of full-scale white noise, which is louder in nearly every band than any speech."""
+        """The mean of the log-mel of full-scale white noise, which is louder than any speech in nearly every band."""
         magnitude = (hann_window(self).square().sum() / 3).sqrt()  # uniform noise in [-1, 1] has variance 1/3
         bands = (magnitude * mel_filterbank(self).sum(dim=1)).clamp(min=self.log_floor)
         return float(bands.log().mean()) / self.log_unit
 
     @property
     def log_unit(self) -> float:
-        """How many nepers, units of the natural logarithm of amplitude, one unit of a mel is."""
+        """Nepers (units of the natural logarithm of amplitude) in one unit of the mel: 1, or ln 10 for log base 10."""
         return math.log(10) if self.log_base == "10" else 1.0
 
 
@@ -107,20 +110,20 @@ PRESETS: dict[str, MelSpec] = {
     "vits_22k": MelSpec(22050, 1024, 256, 1024, 80, 0.0, 11025.0, magnitude_epsilon=1e-6),
     # NVIDIA/BigVGAN, 24 kHz
     "bigvgan_24k": MelSpec(24000, 1024, 256, 1024, 100, 0.0, 12000.0),
-    # ours for 16 kHz speech: 50 ms windows every 12.5 ms over the whole band
+    # this project's, for 16 kHz speech: 50 ms windows every 12.5 ms, the whole band
     "speech_16k": MelSpec(16000, 1024, 200, 800, 80, 0.0, 8000.0),
 }
 
 
 def preset_name(spec: MelSpec) -> str:
-    """The name of the preset that equals `spec`, or 'custom'."""
+    """The name of the preset equal to `spec`, or 'custom'."""
     return next((name for name, preset in PRESETS.items() if preset == spec), "custom")
 
 
 @lru_cache(maxsize=32)
-@torch.inference_mode(False)  # what is cached must serve gradients later, whoever asks first
+@torch.inference_mode(False)  # a cached inference tensor would break later backward passes
 def mel_filterbank(spec: MelSpec) -> Tensor:
-    """Triangular filters [n_mels, n_fft/2 + 1] (librosa)."""
+    """Triangular mel filters [n_mels, n_fft/2 + 1] (librosa)."""
     filters = librosa.filters.mel(
         sr=spec.sample_rate,
         n_fft=spec.n_fft,
@@ -141,22 +144,22 @@ def hann_window(spec: MelSpec) -> Tensor:
 
 
 def frame_count(samples: int, spec: MelSpec) -> int:
-    """Whole frames in a waveform of so many samples."""
+    """The number of whole frames in a waveform of `samples` samples."""
     return samples // spec.hop_length
 
 
 def log_mel(waveform: Tensor, spec: MelSpec) -> Tensor:
     """Log-mel-spectrogram of whole utterances: waveform [..., T] -> [..., n_mels, F], F = T // hop_length.
 
-    Samples beyond the last whole frame are cut off first, so that mel and waveform cover the same time.
-    Give whole utterances, not crops: the reflected edges of a crop are not what its neighbours were.
+    Samples after the last whole frame are dropped first, so that mel and waveform cover the same time.
+    Pass whole utterances, not crops: a crop's edges are padded by reflection instead of with the neighbouring samples.
 
     Raises:
-        UserError: the waveform is too short to reflect.
+        UserError: the waveform is too short for reflection padding.
     """
     frames = frame_count(waveform.shape[-1], spec)
-    both = spec.n_fft if spec.padding == "centre" else spec.n_fft - spec.hop_length
-    left, right = both // 2, both - both // 2  # differ by one sample where hop_length is odd and n_fft is not
+    padding = spec.n_fft if spec.padding == "centre" else spec.n_fft - spec.hop_length
+    left, right = padding // 2, padding - padding // 2  # right is one sample longer if the total is odd
     if frames * spec.hop_length <= right:
         raise UserError(
             f"{waveform.shape[-1]} samples are too short for a mel-spectrogram: it needs more than "
@@ -165,14 +168,14 @@ def log_mel(waveform: Tensor, spec: MelSpec) -> Tensor:
     waveform = waveform[..., : frames * spec.hop_length]
     batch = waveform.reshape(-1, waveform.shape[-1])
     spectrum = torch.stft(
-        F.pad(batch, (left, right), mode="reflect"),
+        pad(batch, (left, right), mode="reflect"),
         spec.n_fft,
         spec.hop_length,
         spec.win_length,
         hann_window(spec).to(batch),
         center=False,
         return_complex=True,
-    )[..., :frames]  # [B, n_fft/2 + 1, F]; a centred STFT has one frame more
+    )[..., :frames]  # [B, n_fft/2 + 1, F]; padding "centre" gives one more frame
     magnitude = (spectrum.real.square() + spectrum.imag.square() + spec.magnitude_epsilon).sqrt()
     mel = mel_filterbank(spec).to(batch) @ magnitude
     mel = mel.clamp(min=spec.log_floor)
@@ -180,15 +183,19 @@ def log_mel(waveform: Tensor, spec: MelSpec) -> Tensor:
     return mel.reshape(*waveform.shape[:-1], spec.n_mels, frames)
 
 
-# How far a mel from an acoustic model may lie outside what the spec can produce, in powers of e.
+# How far, in nepers, an acoustic model's mel may lie outside the range that the spec can produce.
 _OVERSHOOT = 2.0
 
 
-def check_mel(mel: Tensor, spec: MelSpec, *, whole: bool = True) -> None:
-    """Refuse a mel [n_mels, F] that this spec cannot have produced; without its mean where it is not a whole utterance.
+def check_mel(mel: Tensor, spec: MelSpec, *, whole_utterance: bool = True) -> None:
+    """Reject a mel [n_mels, F] that this spec cannot have produced.
+
+    Args:
+        whole_utterance: whether to check the mean, too; that of a short piece proves nothing.
 
     Raises:
-        UserError: wrong shape or layout, no frames, NaN, or a range or mean that belongs to another convention.
+        UserError: wrong shape or layout, no frames, NaN or infinite values, or a range or mean that shows another
+            log base, scale or normalisation.
     """
     if mel.ndim != 2:
         raise UserError(f"a mel has two axes [n_mels, frames]; this one has shape {list(mel.shape)}")
@@ -210,8 +217,8 @@ def check_mel(mel: Tensor, spec: MelSpec, *, whole: bool = True) -> None:
             f"{spec.log_minimum:.1f} to {spec.log_maximum:.1f}: it was made with another log, scale or normalisation"
         )
     mean = float(mel.mean())
-    # A mel that is normalised to mean 0 and variance 1 stays within the range, but not below this.
-    if whole and mean > spec.log_noise:
+    # A mel normalised to mean 0 and variance 1 is within the range, and only its mean is too high.
+    if whole_utterance and mean > spec.log_noise:
         raise UserError(
             f"this mel averages {mean:.1f}, more than full-scale white noise in {preset_name(spec)} (log base "
             f"{spec.log_base}), {spec.log_noise:.1f}: it was made with another log, scale or normalisation"

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrizations, parametrize
 
-from vocoder.device import in_autocast_dtype, without_autocast
+from vocoder.device import to_autocast_dtype, without_autocast
 from vocoder.model.interpolation import PiecewiseLinear
 from vocoder.model.residual_layer import ResidualLayer
 
@@ -88,7 +88,7 @@ class WaveNet(nn.Module):
         """
         with without_autocast(inputs.device):
             h: Tensor = self.input(inputs)
-        return in_autocast_dtype(h)
+        return to_autocast_dtype(h)
 
     def head(self, skips: Tensor) -> Tensor:
         """Summed skips [..., S] -> parameters [..., P].

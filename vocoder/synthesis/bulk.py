@@ -13,7 +13,7 @@ import numpy as np
 
 from vocoder.engines import Frame
 from vocoder.errors import UserError
-from vocoder.features.audio import comment_of, write_wav
+from vocoder.features.audio import read_comment, write_wav
 from vocoder.files import read_json, write_json
 from vocoder.synthesis.batching import Job, generate
 from vocoder.synthesis.sources import Source
@@ -95,7 +95,7 @@ def is_to_do(output: Path, source: Source, described: dict[str, object], inputs:
     path = inside(output, source.id)
     if not path.exists():
         return True
-    if comment_of(path) == made_of(source, described):
+    if read_comment(path) == made_of(source, described):
         return False
     if path.resolve() in inputs:
         raise UserError(f"{path}: is an input; choose another output folder")

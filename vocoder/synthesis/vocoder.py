@@ -194,7 +194,7 @@ class Vocoder:
         mel = np.asarray(mel, np.float32)
         if mel.ndim == 3 and len(mel) == 1:
             mel = mel[0]
-        check_mel(torch.from_numpy(mel), self.spec, whole=whole)
+        check_mel(torch.from_numpy(mel), self.spec, whole_utterance=whole)
         return mel
 
 

@@ -11,7 +11,7 @@ import torch
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
-from vocoder.files import atomic_write, write_errors_are_clear
+from vocoder.files import atomic_write, write_errors_as_user_errors
 
 matplotlib.use("agg")
 from matplotlib.figure import Figure
@@ -25,7 +25,7 @@ class Monitor:
         self._open(step)
 
     def _open(self, step: int) -> None:
-        with write_errors_are_clear(self._directory):
+        with write_errors_as_user_errors(self._directory):
             self._directory.mkdir(parents=True, exist_ok=True)
             if self._path.exists():
                 self._forget_after(step)
@@ -74,7 +74,7 @@ class Monitor:
         self._writer.close()
 
     def _write(self, record: dict[str, Any]) -> None:
-        with write_errors_are_clear(self._path):
+        with write_errors_as_user_errors(self._path):
             self._log.write(json.dumps(record) + "\n")
             self._log.flush()
 

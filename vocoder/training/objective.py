@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from vocoder.data.dataset import Batch
-from vocoder.device import in_precision
+from vocoder.device import autocast
 from vocoder.engines import Noise
 from vocoder.evaluation.spectral import multi_resolution_stft_distance
 from vocoder.model import VocoderModel
@@ -34,7 +34,7 @@ class Objective(nn.Module):
         With a spectral weight also the distance of a relaxed teacher-forced draw to the target, times the weight.
         What is random in it is a function of the seed and the batch's number and utterances.
         """
-        with in_precision(self.precision, self.model.device), self._dropout_of(batch, number):
+        with autocast(self.precision, self.model.device), self._dropout_of(batch, number):
             params, target = self.model.params_and_target(batch.waves, batch.mel, batch.speaker)
         loss = -self.model.distribution.log_prob(params, target).mean()
         if self.settings.loss.spectral_weight:

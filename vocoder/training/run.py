@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from vocoder.errors import UserError
-from vocoder.files import write_errors_are_clear
+from vocoder.files import write_errors_as_user_errors
 from vocoder.model.checkpoint import Checkpoint, checkpoints_in, open_checkpoint
 from vocoder.training.distributed import World
 
@@ -29,7 +29,7 @@ class Run:
         Raises:
             UserError: another process is training it.
         """
-        with write_errors_are_clear(self.directory):
+        with write_errors_as_user_errors(self.directory):
             self.directory.mkdir(parents=True, exist_ok=True)
             lock = (self.directory / ".lock").open("w")
         with lock:
@@ -81,7 +81,7 @@ class Run:
 
     def prune(self, keep: int, keep_every: int | None = None) -> None:
         """Delete all but the newest `keep` checkpoints, the best by dev bits, and those of every so many steps."""
-        with write_errors_are_clear(self.checkpoints):
+        with write_errors_as_user_errors(self.checkpoints):
             self._prune(keep, keep_every)
 
     def _prune(self, keep: int, keep_every: int | None) -> None:

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
-from vocoder.data.dataset import Batch, SegmentBatches, Shape, segment
+from vocoder.data.dataset import Batch, Margins, SegmentBatches, read_segment
 from vocoder.data.store import Entry, Store
-from vocoder.device import keep_freed_memory, pick_precision
+from vocoder.device import pick_precision, reuse_freed_memory
 from vocoder.errors import UserError
 from vocoder.evaluation.likelihood import likelihood
 from vocoder.evaluation.spectral import SHORTEST
@@ -56,21 +56,22 @@ class Trainer:
         tell: Callable[[str], object] = print,
     ) -> None:
         check_fit(config, store, settings, world)
-        keep_freed_memory()
+        reuse_freed_memory()
         torch.manual_seed(settings.seed)
         self.config, self.store, self.settings, self.device = config, store, settings, device
         self.world, self.tell = world, tell
         self.model = build_model(config)
         self.model.wavenet.recompute = settings.batch.recompute
-        self.shape = Shape(self.model.history_frames, self.model.context_frames)
+        self.margins = Margins(self.model.history_frames, self.model.context_frames)
         self.data = SegmentBatches(
             store,
             settings.batch.size,
             settings.batch.segment_frames,
-            self.shape,
+            self.margins,
             settings.seed,
             settings.batch.sampling,
-            share=(world.rank, world.size),
+            rank=world.rank,
+            world_size=world.size,
         )
         self._start_from_data()
         self.model.to(device)
@@ -181,7 +182,7 @@ class Trainer:
         frames = min(entry.frames, 2 * self.store.spec.sample_rate // self.store.spec.hop_length)
         model = self.averaged_model().eval()
         wave, mel = (
-            torch.from_numpy(a)[None].to(self.device) for a in segment(self.store, entry, 0, frames, self.shape)
+            torch.from_numpy(a)[None].to(self.device) for a in read_segment(self.store, entry, 0, frames, self.margins)
         )
         speaker = model.speaker_index(model.speaker_name(entry.speaker))
         return described(model.distribution, model(model.distribution.grid.round(wave), mel, speaker))
@@ -250,7 +251,7 @@ class Trainer:
     def _start_from_data(self) -> None:
         mean, std = (torch.from_numpy(array) for array in self.store.mel_statistics)
         self.model.set_mel_statistics(mean, std)
-        whole = self.data.whole()  # the same in every process
+        whole = self.data.full_batches()  # the same in every process
         excitation = [self.model.excitation(b.waves, b.mel) for b in (whole[i] for i in range(MARGINAL_BATCHES))]
         self.model.initialise_output(torch.cat(excitation).flatten()[: 2**18])
 

@@ -1,0 +1,95 @@
+"""The device, the precision of matrix products, and torch's thread count."""
+
+import pytest
+import torch
+
+from vocoder.device import autocast, one_torch_thread, pick_device, pick_precision, to_autocast_dtype, without_autocast
+from vocoder.errors import UserError
+
+CPU, META = torch.device("cpu"), torch.device("meta")
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """A machine with two GPUs and no fast bfloat16, as far as torch can see."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    return monkeypatch
+
+
+def test_auto_is_cuda_if_there_is_a_gpu_and_the_cpu_otherwise(machine: pytest.MonkeyPatch) -> None:
+    assert pick_device("auto") == torch.device("cuda")
+    machine.setattr(torch.cuda, "is_available", lambda: False)
+    assert pick_device("auto") == CPU
+
+
+def test_devices_are_picked_by_name(machine: pytest.MonkeyPatch) -> None:
+    for name in ("cpu", "cuda", "cuda:1"):
+        assert pick_device(name) == torch.device(name)
+
+
+@pytest.mark.parametrize("name", ["", "gpu", "meta", "mps", "CUDA", "cuda:", "cuda:-1", "cpu:0"])
+def test_an_unknown_device_is_refused_with_the_valid_names(name: str) -> None:
+    with pytest.raises(UserError, match=f"^device={name}: unknown; use auto, cpu, cuda or cuda:N$"):
+        pick_device(name)
+
+
+def test_a_gpu_that_this_machine_lacks_is_refused_with_the_number_it_has(machine: pytest.MonkeyPatch) -> None:
+    with pytest.raises(
+        UserError, match=r"^device=cuda:2: torch finds 2 CUDA devices here; use another, or device=cpu$"
+    ):
+        pick_device("cuda:2")
+    machine.setattr(torch.cuda, "device_count", lambda: 0)
+    with pytest.raises(UserError, match=r"^device=cuda: torch finds no CUDA devices"):
+        pick_device("cuda")
+
+
+@pytest.mark.parametrize("name", ["float32", "bfloat16", "float16"])
+def test_a_precision_is_picked_by_name_on_any_device(name: str) -> None:
+    for device in (CPU, torch.device("cuda")):
+        assert pick_precision(name, device) == getattr(torch, name)
+
+
+@pytest.mark.parametrize("instructions", ["_is_avx512_bf16_supported", "_is_amx_tile_supported"])
+def test_auto_on_the_cpu_is_bfloat16_only_with_instructions_for_it(
+    machine: pytest.MonkeyPatch, instructions: str
+) -> None:
+    assert pick_precision("auto", CPU) == torch.float32
+    machine.setattr(torch.cpu, instructions, lambda: True)
+    assert pick_precision("auto", CPU) == torch.bfloat16
+    assert pick_precision("auto", META) == torch.float32
+
+
+def test_autocast_runs_products_in_its_dtype_and_can_be_suspended() -> None:
+    x = torch.ones(2, 2)
+    with autocast(torch.bfloat16, CPU):
+        assert (x @ x).dtype == to_autocast_dtype(x).dtype == torch.bfloat16
+        with without_autocast(CPU):
+            assert (x @ x).dtype == to_autocast_dtype(x).dtype == torch.float32
+    with autocast(torch.float32, CPU):
+        assert (x @ x).dtype == to_autocast_dtype(x).dtype == torch.float32
+
+
+def test_autocast_has_no_effect_on_meta() -> None:
+    x = torch.ones(2, 2, device=META)
+    with autocast(torch.bfloat16, META), without_autocast(META):
+        assert (x @ x).dtype == to_autocast_dtype(x).dtype == torch.float32
+
+
+@one_torch_thread()
+def fail_on_one_thread() -> None:
+    assert torch.get_num_threads() == 1
+    raise ZeroDivisionError
+
+
+def test_the_thread_count_is_restored_after_an_error() -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with pytest.raises(ZeroDivisionError):
+            fail_on_one_thread()
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
