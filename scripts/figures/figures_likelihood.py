@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vocoder.distributions import MixtureOfLogistics
-from vocoder.distributions.sampling import relaxed_choice
+from vocoder.distributions.sampling import gumbel_softmax
 
 matplotlib.use("agg")
 from matplotlib.axes import Axes
@@ -108,7 +108,7 @@ def simplex() -> Figure:
     logits = torch.tensor([0.5, 0.3, 0.2]).log()
     u = torch.rand(3000, 3, generator=torch.Generator().manual_seed(0))
     for axes, temperature in zip(figure.subplots(1, len(TEMPERATURES)), TEMPERATURES, strict=True):
-        show_triangle(axes, relaxed_choice(logits, u, 1, temperature).numpy())
+        show_triangle(axes, gumbel_softmax(logits, u, 1, temperature).numpy())
         axes.set_title(f"temperature {temperature:g}")
     return figure
 
