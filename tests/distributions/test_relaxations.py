@@ -43,7 +43,7 @@ def test_the_density_integrates_to_one_over_the_simplex(temperature: float) -> N
     distribution = concrete(temperature)
 
     def density(s: float, t: float) -> float:
-        """Density in the logits s of p and t of q, where x = (p, (1 - p) q, (1 - p) (1 - q)); corners are at infinity."""
+        """Density over the logits s of p and t of q; x = (p, (1 - p) q, (1 - p) (1 - q)); corners are at infinity."""
         p, q = 1 / (1 + math.exp(-s)), 1 / (1 + math.exp(-t))
         x = torch.tensor([p, (1 - p) * q, (1 - p) * (1 - q)], dtype=torch.float64)
         jacobian = (1 - p) * p * (1 - p) * q * (1 - q)
