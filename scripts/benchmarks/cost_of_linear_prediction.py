@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from scripts.benchmarks.timing import in_turn
-from scripts.experiments.comparison import Network, stepping, trainer_of
+from scripts.experiments.comparison import Network, step_runner, trainer_of
 from vocoder.commands import cli
 from vocoder.engines import pick_engine
 from vocoder.synthesis import Request, Vocoder
@@ -37,7 +37,7 @@ def main() -> None:
     samples = batch.size * batch.segment_frames * spec.hop_length
     show(
         f"a training step of {samples} samples",
-        in_turn([stepping(trainer) for trainer in trainers], arguments.rounds),
+        in_turn([step_runner(trainer) for trainer in trainers], arguments.rounds),
     )
     for engine in ("reference", "cpu"):
         vocoders = [Vocoder(t.model.eval(), pick_engine(t.model, engine)) for t in trainers]

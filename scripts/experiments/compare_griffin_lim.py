@@ -1,10 +1,9 @@
-"""Log-mel distance of synthesised speech to its target, beside Griffin-Lim from the same mels.
+"""Log-mel distance of synthesised speech from its target, compared with Griffin-Lim on the same mels.
 
     python -m scripts.experiments.compare_griffin_lim RUN STORE [--utterances 10] [--split test] [--output DIR]
 
-Both start from the mel alone; the distance is measured on the mel of what they made. Griffin-Lim (librosa,
-60 iterations) optimises the very thing that is measured, a model that samples does not: read the two together
-with the ear.
+Both get only the mel; the distance is between that mel and the mel of their output. Griffin-Lim (librosa, 60
+iterations) optimises exactly this distance, whereas a model that samples does not, so listen to the wavs as well.
 """
 
 import argparse

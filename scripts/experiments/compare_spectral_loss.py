@@ -1,12 +1,12 @@
-"""What a spectral loss on relaxed draws does: networks with several weights of it, trained for the same time.
+"""Ablation of the spectral loss on relaxed draws: networks trained for equal time with several weights of the loss.
 
     python -m scripts.experiments.compare_spectral_loss STORE OUTPUT [--minutes 10] [--weights 0 0.1 1]
         [--seeds 0 1 2] [--jobs 1]
 
-A training step with the loss takes longer, so each weight gets as many steps as fill the minutes, by the median of
-steps taken in turn beforehand (on an idle machine, that part at least). With --jobs 2 two networks are trained or run
-at once, on one core each. Each part is kept in OUTPUT and not done again. OUTPUT/tables.md is there to be read,
-OUTPUT/wavs to be listened to.
+A training step with the loss takes longer, so each weight gets the number of steps that fills the minutes. The duration
+of a step is the median over steps timed beforehand, the weights taking turns; the machine must be idle for that part.
+With --jobs 2, two networks are trained or run at once, on one core each. Results are cached in OUTPUT, so a rerun
+continues where the last one stopped. The results are in OUTPUT/tables.md, the speech in OUTPUT/wavs.
 """
 
 import argparse
@@ -24,13 +24,13 @@ from scripts.experiments.comparison import (
     Network,
     Row,
     Rows,
-    chosen,
-    curve,
-    finish,
-    hold,
-    kept,
-    sound_of,
-    stepping,
+    cached,
+    claim_folder,
+    dev_curve,
+    mean_measures,
+    raise_errors,
+    selected_entries,
+    step_runner,
     synthesize,
     table,
     test_bits,
@@ -41,7 +41,7 @@ from vocoder import jobs
 from vocoder.commands import cli
 from vocoder.data.store import Store
 
-ROUNDS = 20  # of steps taken in turn
+ROUNDS = 20  # of timed steps, one per weight and round
 
 
 def main() -> None:
@@ -57,26 +57,26 @@ def main() -> None:
     store, output = Store(arguments.store), arguments.output
     workers = arguments.jobs if arguments.jobs > 1 else 0
     output.mkdir(parents=True, exist_ok=True)
-    same = {"store": str(store.directory), "minutes": arguments.minutes, "weights": arguments.weights}
-    hold(output / "settings.json", same | {"set": arguments.set})
+    settings = {"store": str(store.directory), "minutes": arguments.minutes, "weights": arguments.weights}
+    claim_folder(output / "settings.json", settings | {"set": arguments.set})
     networks = {w: [network(w, seed, output) for seed in arguments.seeds] for w in arguments.weights}
-    every = [n for group in networks.values() for n in group]
+    all_networks = [n for group in networks.values() for n in group]
 
     if workers:
-        torch.set_num_threads(1)  # as each of them will have
-    seconds = kept(output / "seconds.json", partial(step_seconds, store.directory, networks, arguments.set))
+        torch.set_num_threads(1)  # as in each worker
+    seconds = cached(output / "seconds.json", partial(step_seconds, store.directory, networks, arguments.set))
     steps = {w: round(60 * arguments.minutes / seconds[str(w)]) for w in networks}
     work = [(n, steps[w]) for seed in zip(*networks.values(), strict=True) for w, n in zip(networks, seed, strict=True)]
-    finish(jobs.parallel_map(partial(train_one, store.directory, arguments.set), work, workers))
-    finish(jobs.parallel_map(partial(synthesize, store), [[condition(n)] for n in every], workers))
-    rows = {n.name: kept(output / "rows" / f"{n.name}.json", partial(measured, store, n)) for n in every}
+    raise_errors(jobs.parallel_map(partial(train_one, store.directory, arguments.set), work, workers))
+    raise_errors(jobs.parallel_map(partial(synthesize, store), [[condition(n)] for n in all_networks], workers))
+    rows = {n.name: cached(output / "rows" / f"{n.name}.json", partial(measure, store, n)) for n in all_networks}
     report = "\n".join(
         (
-            table("Steps", {f"{w:g}": {"seconds of one": seconds[str(w)], "number": steps[w]} for w in networks}),
-            table("Dev bits per sample after steps", {n.name: curve(n) for n in every}),
-            table(f"Test bits, and {len(chosen(store))} utterances free running", rows),
-            table("Mean of the seeds", over_seeds(networks, rows, statistics.fmean)),
-            table("Largest less smallest of the seeds", over_seeds(networks, rows, spread)),
+            table("Steps", {f"{w:g}": {"seconds per step": seconds[str(w)], "steps": steps[w]} for w in networks}),
+            table("Dev bits per sample after steps", {n.name: dev_curve(n) for n in all_networks}),
+            table(f"Test bits, and {len(selected_entries(store))} utterances free-running", rows),
+            table("Mean over the seeds", over_seeds(networks, rows, statistics.fmean)),
+            table("Range over the seeds", over_seeds(networks, rows, value_range)),
         )
     )
     (output / "tables.md").write_text(report, encoding="utf-8")
@@ -89,9 +89,9 @@ def network(weight: float, seed: int, output: Path) -> Network:
 
 
 def step_seconds(store: Path, networks: dict[float, list[Network]], settings: list[str]) -> Row:
-    """Medians by weight, of steps taken in turn."""
+    """Median duration of a training step by weight, the weights taking turns."""
     trainers = [trainer_of(store, group[0], settings) for group in networks.values()]
-    seconds = in_turn([stepping(trainer) for trainer in trainers], ROUNDS)
+    seconds = in_turn([step_runner(trainer) for trainer in trainers], ROUNDS)
     return {str(w): statistics.median(column) for w, column in zip(networks, seconds.T.tolist(), strict=True)}
 
 
@@ -103,18 +103,19 @@ def condition(network: Network) -> Condition:
     return Condition(network.name, network)
 
 
-def measured(store: Store, network: Network) -> Row:
+def measure(store: Store, network: Network) -> Row:
+    """Test bits per sample, and the measures of free-running speech."""
     bits = {f"bits, {name}": value for name, value in test_bits(store, network).items()}
-    return bits | sound_of(store, condition(network).folder)
+    return bits | mean_measures(store, condition(network).folder)
 
 
-def over_seeds(networks: dict[float, list[Network]], rows: Rows, what: Callable[[list[float]], float]) -> Rows:
-    """One row a weight, of what is made of its networks' values in each column."""
+def over_seeds(networks: dict[float, list[Network]], rows: Rows, reduce: Callable[[list[float]], float]) -> Rows:
+    """One row per weight: each column reduced over the networks of that weight."""
     columns = next(iter(rows.values()))
-    return {f"{w:g}": {c: what([rows[n.name][c] for n in group]) for c in columns} for w, group in networks.items()}
+    return {f"{w:g}": {c: reduce([rows[n.name][c] for n in group]) for c in columns} for w, group in networks.items()}
 
 
-def spread(values: list[float]) -> float:
+def value_range(values: list[float]) -> float:
     return max(values) - min(values)
 
 

@@ -1,4 +1,4 @@
-"""What the scripts share that train networks alike and compare them: each part kept in a folder, and done once."""
+"""Shared by the scripts that train several networks and compare them; results are cached in an output folder."""
 
 import json
 import math
@@ -27,9 +27,9 @@ from vocoder.settings import from_mapping
 from vocoder.synthesis import Request
 from vocoder.training import Trainer
 
-EVALUATIONS = 15  # of a training run, on its dev split
-UTTERANCES = 12  # synthesised
-SECONDS = 4.0  # of the longest of them: a batch takes as long as that
+EVALUATIONS = 15  # on the dev split, per training run
+UTTERANCES = 12  # to synthesise
+MAX_SECONDS = 4.0  # of an utterance; a batch takes as long as its longest
 
 Row = dict[str, float]
 Rows = dict[str, Row]
@@ -37,7 +37,7 @@ Rows = dict[str, Row]
 
 @dataclass(frozen=True)
 class Network:
-    """One of the networks compared: what it is called, and the settings that only it has."""
+    """One of the networks to compare: its name, and the settings in which it differs from the others."""
 
     name: str
     settings: tuple[str, ...]
@@ -48,15 +48,19 @@ class Network:
         return self.output / "runs" / self.name
 
 
-def hold(path: Path, settings: dict[str, Any]) -> None:
-    """Raises UserError where the folder holds results of other settings."""
+def claim_folder(path: Path, settings: dict[str, Any]) -> None:
+    """Record in the file `path` the settings that the results in its folder belong to.
+
+    Raises:
+        UserError: the folder has results of other settings.
+    """
     if path.exists() and read_json(path) != settings:
-        raise UserError(f"{path.parent}: holds a comparison with other settings ({path.name}); take another folder")
+        raise UserError(f"{path.parent}: contains a comparison with other settings ({path.name}); use another folder")
     write_json(path, settings)
 
 
-def kept(path: Path, measure: Callable[[], Row]) -> Row:
-    """What was measured before, or is measured now."""
+def cached(path: Path, measure: Callable[[], Row]) -> Row:
+    """The result stored in `path`; if there is none, measure and store it."""
     if not path.exists():
         print(f"== {path.stem}", flush=True)
         path.parent.mkdir(exist_ok=True)
@@ -65,7 +69,8 @@ def kept(path: Path, measure: Callable[[], Row]) -> Row:
     return row
 
 
-def finish(results: Iterable[tuple[Any, Any]]) -> None:
+def raise_errors(results: Iterable[tuple[Any, Any]]) -> None:
+    """Consume the results of `jobs.run` and raise the first UserError among them."""
     for _, result in results:
         if isinstance(result, UserError):
             raise result
@@ -75,30 +80,30 @@ def finish(results: Iterable[tuple[Any, Any]]) -> None:
 
 
 def settings_of(store: Path, network: Network, settings: list[str]) -> list[str]:
-    """Of vocoder-train, for the demo's network and schedule."""
+    """Overrides of vocoder-train: the demo's network and schedule, then the network's own settings, then `settings`."""
     overrides = [f'data="{store}"', f"name={network.name}", f'runs="{network.run.parent}"', "experiment=demo"]
     return [*overrides, "training.audition.every=0", *network.settings, *settings]
 
 
 def train(store: Path, steps: int, settings: list[str], network: Network) -> None:
-    """Train one network as vocoder-train does, or go on with it; nothing where that is done.
+    """Train one network as vocoder-train does, resuming an unfinished run; a finished run is left as it is.
 
     Raises:
-        UserError: the training was stopped, or cannot be done.
+        UserError: the training was interrupted, or cannot be done.
     """
     length = ["training.length.minutes=null", f"training.length.steps={steps}"]
     every = f"training.checkpoint.every={max(1, steps // EVALUATIONS)}"
     if train_command.job(cli.composed("train", settings_of(store, network, [*length, every, *settings]))):
-        raise UserError(f"{network.name}: stopped; the same command goes on from here")
+        raise UserError(f"{network.name}: interrupted; rerun the same command to resume")
 
 
 def trainer_of(store: Path, network: Network, settings: list[str]) -> Trainer:
-    """Ready to train one network."""
+    """A trainer for one network."""
     return trainer_for(from_mapping(Settings, cli.composed("train", settings_of(store, network, settings))))
 
 
-def stepping(trainer: Trainer) -> Callable[[], None]:
-    """Work to be timed: one training step after another."""
+def step_runner(trainer: Trainer) -> Callable[[], None]:
+    """A function to be timed: each call is the next training step."""
     step = count()
 
     def work() -> None:
@@ -107,85 +112,87 @@ def stepping(trainer: Trainer) -> Callable[[], None]:
     return work
 
 
-def curve(network: Network) -> Row:
-    """Dev bits per sample by step."""
+def dev_curve(network: Network) -> Row:
+    """Dev bits per sample by training step."""
     lines = (network.run / "log.jsonl").read_text(encoding="utf-8").splitlines()
     records = [json.loads(line) for line in lines]
     return {str(record["step"]): record["bits/dev"] for record in records if "bits/dev" in record}
 
 
 def test_bits(store: Store, network: Network) -> Row:
+    """Bits per sample of all test utterances, in both averages."""
     found = likelihood(load(network.run).model, store, store.split("test"))
     return {"per sample": found.per_sample, "mean of utterances": found.per_utterance}
 
 
-# SynthesisOptions
+# Synthesis
 
 
 @dataclass(frozen=True)
 class Condition:
-    """One way to synthesise the chosen utterances."""
+    """One condition of the listening material: a network, a temperature, and how its mels are degraded."""
 
     name: str
     network: Network
     temperature: float = 1.0
-    mel_noise: float = 0.0
-    mel_blur: float = 0.0
+    mel_noise: float = 0.0  # standard deviation in nepers of amplitude
+    mel_blur: float = 0.0  # standard deviation of the smoothing in frames and bands
 
     @property
     def folder(self) -> Path:
         return self.network.output / "wavs" / self.name
 
 
-def chosen(store: Store) -> list[Entry]:
-    """The longest test utterances that are not too long.
+def selected_entries(store: Store) -> list[Entry]:
+    """The UTTERANCES longest test utterances of at most MAX_SECONDS.
 
     Raises:
         UserError: there are none.
     """
-    frames = SECONDS * store.spec.sample_rate / store.spec.hop_length
+    frames = MAX_SECONDS * store.spec.sample_rate / store.spec.hop_length
     entries = sorted((e for e in store.split("test") if e.frames <= frames), key=lambda e: -e.frames)[:UTTERANCES]
     if not entries:
-        raise UserError(f"{store.directory}: no test utterance is shorter than {SECONDS:g} seconds")
+        raise UserError(f"{store.directory}: no test utterance is shorter than {MAX_SECONDS:g} seconds")
     return entries
 
 
 def mel_of(store: Store, entry: Entry, noise: float = 0.0, blur: float = 0.0) -> np.ndarray:
-    """Its log-mel [n_mels, F], smoothed over so many bands and frames, and with noise of so many nepers added."""
+    """Log-mel [n_mels, F] of an utterance, smoothed and with added noise; units as in `Condition`."""
     mel = np.ascontiguousarray(store.read(entry).mel.T)
-    smooth = scipy.ndimage.gaussian_filter(mel, blur) if blur else mel
-    moved = smooth + noise / store.spec.log_unit * np.random.default_rng(0).standard_normal(mel.shape)
-    clipped: np.ndarray = moved.clip(store.spec.log_minimum, store.spec.log_maximum).astype(np.float32)
+    smoothed = scipy.ndimage.gaussian_filter(mel, blur) if blur else mel
+    noisy = smoothed + noise / store.spec.log_unit * np.random.default_rng(0).standard_normal(mel.shape)
+    clipped: np.ndarray = noisy.clip(store.spec.log_minimum, store.spec.log_maximum).astype(np.float32)
     return clipped
 
 
 def synthesize(store: Store, batch: list[Condition]) -> None:
-    """Write the wavs of conditions with one network and temperature, unless they are there."""
-    entries = chosen(store)
-    places = [(condition, entry, condition.folder / f"{entry.id}.wav") for condition in batch for entry in entries]
-    if all(path.exists() for _, _, path in places):
+    """Write the wavs of conditions that share a network and a temperature, unless all exist already."""
+    entries = selected_entries(store)
+    outputs = [(condition, entry, condition.folder / f"{entry.id}.wav") for condition in batch for entry in entries]
+    if all(path.exists() for _, _, path in outputs):
         return
     print(f"== synthesising {'; '.join(condition.name for condition in batch)}", flush=True)
     vocoder, temperature = load(batch[0].network.run), batch[0].temperature
-    requests = [Request(e.id, mel_of(store, e, c.mel_noise, c.mel_blur)) for c, e, _ in places]
+    requests = [Request(e.id, mel_of(store, e, c.mel_noise, c.mel_blur)) for c, e, _ in outputs]
     waves = vocoder.synthesize_batch(requests, temperature=temperature)
-    for (_, _, path), wave in zip(places, waves, strict=True):
+    for (_, _, path), wave in zip(outputs, waves, strict=True):
         write_wav(path, waveform_to_int16(wave), store.spec.sample_rate)
 
 
-def sound_of(store: Store, folder: Path) -> Row:
-    """Measures of a condition's wavs against the recordings, the mean of the utterances."""
-    rows = [sounds(store, entry, read_audio(folder / f"{entry.id}.wav")[0]) for entry in chosen(store)]
+def mean_measures(store: Store, folder: Path) -> Row:
+    """Measures of the wavs in `folder` against the recordings, averaged over the utterances."""
+    rows = [measures(store, entry, read_audio(folder / f"{entry.id}.wav")[0]) for entry in selected_entries(store)]
     return {name: float(np.nanmean([row[name] for row in rows])) for name in rows[0]}
 
 
-def sounds(store: Store, entry: Entry, wave: np.ndarray) -> Row:
+def measures(store: Store, entry: Entry, wave: np.ndarray) -> Row:
+    """All objective measures of one wave; PESQ and STOI only if their packages are installed."""
     rate, recording = store.spec.sample_rate, int16_to_waveform(store.read(entry).wave)
-    ours, target = torch.from_numpy(wave), torch.from_numpy(recording)
+    synthesised, target = torch.from_numpy(wave), torch.from_numpy(recording)
     row = {
-        "log-mel, dB": log_mel_distance(ours, torch.from_numpy(mel_of(store, entry)), store.spec),
-        "multi-resolution STFT": float(multi_resolution_stft_distance(ours, target)),
-        "level in pauses over the recording's, dB": level_in_pauses(ours, target, rate)
+        "log-mel, dB": log_mel_distance(synthesised, torch.from_numpy(mel_of(store, entry)), store.spec),
+        "multi-resolution STFT": float(multi_resolution_stft_distance(synthesised, target)),
+        "level in pauses over the recording's, dB": level_in_pauses(synthesised, target, rate)
         - level_in_pauses(target, target, rate),
         "level over the recording's, dB": 10 * math.log10((wave**2).mean() / (recording**2).mean()),
         "samples at full scale, %": 100 * float((np.abs(wave) >= 32767 / 32768).mean()),
@@ -199,7 +206,7 @@ def sounds(store: Store, entry: Entry, wave: np.ndarray) -> Row:
 
 
 def table(title: str, rows: Rows) -> str:
-    """Markdown."""
+    """A Markdown table; a row may lack some of the columns."""
     columns = list(dict.fromkeys(name for row in rows.values() for name in row))
     lines = [f"\n## {title}\n", "| |" + "".join(f" {name} |" for name in columns), "| --- |" + " --- |" * len(columns)]
     for name, row in rows.items():

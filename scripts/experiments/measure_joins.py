@@ -1,9 +1,10 @@
-"""Whether the joins of folded synthesis can be heard: what changes there, beside the same speech unfolded.
+"""Measure the joins of folded synthesis: signal changes there, compared with unfolded synthesis of the same speech.
 
     python -m scripts.experiments.measure_joins RUN STORE [--utterances 20] [--split test] [--output DIR]
 
-A join has more spectral flux, or a larger jump of level, than 95 % of the places of the same utterance synthesised in
-one piece, or it has not. Of places chosen at random 5 % have; those where joins are made, more or fewer even unfolded.
+Counts the joins whose spectral flux, or whose jump of level, exceeds the 95th percentile of the same utterance
+synthesised in one piece. Of random positions 5 % exceed it. Joins are not at random positions, so the share of the same
+positions in the unfolded speech, printed beside it, is what to compare with.
 """
 
 import argparse
@@ -15,7 +16,7 @@ import numpy as np
 from vocoder import load
 from vocoder.commands import cli
 from vocoder.data.store import Store
-from vocoder.evaluation import seams
+from vocoder.evaluation import changes_at_joins
 from vocoder.features.audio import int16_to_waveform, waveform_to_int16, write_wav
 from vocoder.synthesis import Request
 from vocoder.synthesis.folding import pieces_of
@@ -33,22 +34,24 @@ def main() -> None:
     rate, hop = vocoder.sample_rate, vocoder.spec.hop_length
     entries = sorted(store.split(arguments.split), key=lambda entry: -entry.frames)[: arguments.utterances]
     requests = [Request(entry.id, store.read(entry).mel.T.copy()) for entry in entries]
-    rows = []
-    for request, whole in zip(requests, vocoder.synthesize_batch(requests), strict=True):
+    changes = []
+    for request, unfolded in zip(requests, vocoder.synthesize_batch(requests), strict=True):
         folded = int16_to_waveform(vocoder.synthesize_folded(request))
         joins = [piece.start * hop + hop // 2 for piece in pieces_of(request.mel, vocoder.model)[1:]]
         if joins:
-            rows.append(seams(folded, whole, joins, rate))
+            changes.append(changes_at_joins(folded, unfolded, joins, rate))
         if arguments.output:
             write_wav(arguments.output / f"{request.id}.folded.wav", waveform_to_int16(folded), rate)
-            write_wav(arguments.output / f"{request.id}.whole.wav", waveform_to_int16(whole), rate)
+            write_wav(arguments.output / f"{request.id}.whole.wav", waveform_to_int16(unfolded), rate)
     for name in ("flux", "jump"):
-        ours, theirs = (np.concatenate([getattr(row, f"{name}{end}") for row in rows]) for end in ("", "_unfolded"))
-        share, share_unfolded = (100 * (values > 1).mean() for values in (ours, theirs))
+        at_joins, at_same = (
+            np.concatenate([getattr(change, f"{name}{suffix}") for change in changes]) for suffix in ("", "_unfolded")
+        )
+        share, share_unfolded = (100 * (values > 1).mean() for values in (at_joins, at_same))
         print(
-            f"{name}: {len(ours)} joins in {len(rows)} utterances, {share:.1f} % above the 95th percentile elsewhere "
-            f"({share_unfolded:.1f} % at the same places unfolded), median {np.median(ours):.2f} of it "
-            f"({np.median(theirs):.2f}), largest {ours.max():.2f} ({theirs.max():.2f})"
+            f"{name}: {len(at_joins)} joins in {len(changes)} utterances, {share:.1f} % above the 95th percentile "
+            f"({share_unfolded:.1f} % at the same positions unfolded), median {np.median(at_joins):.2f} of it "
+            f"({np.median(at_same):.2f}), largest {at_joins.max():.2f} ({at_same.max():.2f})"
         )
 
 

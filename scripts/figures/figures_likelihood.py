@@ -1,4 +1,4 @@
-"""The pictures of docs/likelihood.md: python -m scripts.figures.figures_likelihood"""
+"""Draw the figures of docs/likelihood.md: python -m scripts.figures.figures_likelihood"""
 
 import math
 from pathlib import Path
@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vocoder.distributions import MixtureOfLogistics
-from vocoder.distributions.sampling import relaxed_choice
+from vocoder.distributions.sampling import gumbel_softmax
 
 matplotlib.use("agg")
 from matplotlib.axes import Axes
@@ -18,8 +18,8 @@ from matplotlib.figure import Figure
 
 DOCS = Path(__file__).parent.parent.parent / "docs/figures"
 GREY, BLUE, RED = "0.6", "#1f5fa8", "#c0392b"
-WIDE_MEAN, WIDE_SCALE, FEW = 0.55, 0.22, 12  # a law and a grid coarse enough to see
-TRAPS = ((0.0, 0.3), (0.9, 0.05), (0.999, 0.002), (1.5, 0.1))  # mean and scale
+EXAMPLE_MEAN, EXAMPLE_SCALE, FEW_LEVELS = 0.55, 0.22, 12  # a distribution and a grid coarse enough to see
+EDGE_CASES = ((0.0, 0.3), (0.9, 0.05), (0.999, 0.002), (1.5, 0.1))  # mean and scale
 TEMPERATURES = (0.1, 0.5, 1.0, 3.0)
 
 
@@ -31,60 +31,62 @@ def main() -> None:
 
 
 def bins() -> Figure:
-    """A CDF cut into bins, and the probabilities that the cuts make; the outermost take the tails."""
+    """A CDF divided into bins, and the resulting probabilities; the outermost levels include the tails."""
     figure = Figure(figsize=(10, 3.4), layout="constrained")
     left, right = figure.subplots(1, 2)
-    levels = np.linspace(-1, 1, FEW)
-    half = 1 / (FEW - 1)
+    levels = np.linspace(-1, 1, FEW_LEVELS)
+    half = 1 / (FEW_LEVELS - 1)
     x = np.linspace(-1.5, 1.7, 500)
-    left.plot(x, sigmoid((x - WIDE_MEAN) / WIDE_SCALE), color=BLUE)
+    left.plot(x, sigmoid((x - EXAMPLE_MEAN) / EXAMPLE_SCALE), color=BLUE)
     chosen = levels[8]
     for edge in (chosen - half, chosen + half):
-        value = sigmoid((edge - WIDE_MEAN) / WIDE_SCALE)
+        value = sigmoid((edge - EXAMPLE_MEAN) / EXAMPLE_SCALE)
         left.plot([edge, edge, -1.5], [0, value, value], color=RED, linewidth=1)
     left.axvspan(chosen - half, chosen + half, color=RED, alpha=0.15)
-    left.set(title="a level's mass is the CDF's climb across its bin", xlabel="x", ylabel="F(x)", xlim=(-1.5, 1.7))
+    left.set(
+        title="probability of a level: the CDF's increase across its bin", xlabel="x", ylabel="F(x)", xlim=(-1.5, 1.7)
+    )
     edges = np.concatenate([[-np.inf], levels[:-1] + half, [np.inf]])
-    mass = np.diff(sigmoid((edges - WIDE_MEAN) / WIDE_SCALE))
-    inner = np.diff(sigmoid((np.concatenate([levels - half, [1 + half]]) - WIDE_MEAN) / WIDE_SCALE))
-    right.bar(levels, mass, width=1.7 * half, color=RED, alpha=0.4, label="the tail beyond the edge")
+    mass = np.diff(sigmoid((edges - EXAMPLE_MEAN) / EXAMPLE_SCALE))
+    inner = np.diff(sigmoid((np.concatenate([levels - half, [1 + half]]) - EXAMPLE_MEAN) / EXAMPLE_SCALE))
+    right.bar(levels, mass, width=1.7 * half, color=RED, alpha=0.4, label="tail beyond the bin")
     right.bar(levels, inner, width=1.7 * half, color=BLUE, label="within the bin")
-    right.set(title="the outermost levels take the tails", xlabel="level", ylabel="probability")
+    right.set(title="the outermost levels include the tails", xlabel="level", ylabel="probability")
     right.legend(frameon=False)
     return figure
 
 
 def wrong_edges() -> Figure:
-    """What all 65 536 levels add up to, by the exact formula and by one whose edge test is an 8-bit constant."""
+    """Total probability of all 65 536 levels, by the exact formula and with an edge test made for 8 bits."""
     figure = Figure(figsize=(8, 3.2), layout="constrained")
     axes = figure.subplots()
     exact = MixtureOfLogistics(1)
     x = torch.arange(65536, dtype=torch.float64)[None] * 2 / 65535 - 1
     totals = []
-    for mean, scale in TRAPS:
+    for mean, scale in EDGE_CASES:
         params = torch.tensor([0.0, mean, math.log(scale)], dtype=torch.float64).reshape(1, 3, 1)
         right = exact.log_prob(params.expand(-1, -1, 65536), x).exp().sum()
         wrong = log_prob_with_an_edge_at_0_999(mean, scale, x).exp().sum()
         totals.append((float(right), float(wrong)))
-    place = np.arange(len(TRAPS))
+    positions = np.arange(len(EDGE_CASES))
     for shift, (name, colour) in enumerate((("exact", BLUE), ("edges at |x| > 0.999", RED))):
-        bars = axes.bar(place + 0.4 * shift - 0.2, [t[shift] for t in totals], 0.38, color=colour, label=name)
+        bars = axes.bar(positions + 0.4 * shift - 0.2, [t[shift] for t in totals], 0.38, color=colour, label=name)
         axes.bar_label(bars, fmt="%.2f", fontsize="small")
-    axes.set_xticks(place, [f"mean {mean:g}, scale {scale:g}" for mean, scale in TRAPS])
+    axes.set_xticks(positions, [f"mean {mean:g}, scale {scale:g}" for mean, scale in EDGE_CASES])
     axes.set(title="total probability of all 65 536 levels", ylim=(0, 37))
     axes.legend(frameon=False)
     return figure
 
 
 def log_prob_with_an_edge_at_0_999(mean: float, scale: float, x: Tensor) -> Tensor:
-    """The published loss of 8-bit images used on 16-bit audio: 33 levels on each side each take the whole tail."""
+    """The published loss for 8-bit images, applied to 16-bit audio: 33 levels on each side each get the whole tail."""
     a, b = (x + 1 / 65535 - mean) / scale, (x - 1 / 65535 - mean) / scale
     between = (a.sigmoid() - b.sigmoid()).clamp(min=1e-300).log()
     return torch.where(x < -0.999, F.logsigmoid(a), torch.where(x > 0.999, F.logsigmoid(-b), between))
 
 
 def draws() -> Figure:
-    """A million draws at 8 bits, beside the exact probabilities."""
+    """A million draws at 8 bits, compared with the exact probabilities."""
     figure = Figure(figsize=(8, 3.2), layout="constrained")
     axes = figure.subplots()
     distribution, count = MixtureOfLogistics(3, levels=256), 10**6
@@ -97,7 +99,7 @@ def draws() -> Figure:
     exact = distribution.log_prob(params.expand(-1, -1, 256), levels[None])[0].exp()
     axes.bar(levels.numpy(), frequency.numpy(), width=2 / 255, color=GREY, label="a million draws")
     axes.plot(levels.numpy(), exact.numpy(), ".", color=RED, markersize=3, label="exact probability")
-    axes.set(title="a mixture of three at 256 levels", xlabel="level", ylabel="probability", yscale="log")
+    axes.set(title="a mixture of three logistics at 256 levels", xlabel="level", ylabel="probability", yscale="log")
     axes.legend(frameon=False)
     return figure
 
@@ -108,12 +110,13 @@ def simplex() -> Figure:
     logits = torch.tensor([0.5, 0.3, 0.2]).log()
     u = torch.rand(3000, 3, generator=torch.Generator().manual_seed(0))
     for axes, temperature in zip(figure.subplots(1, len(TEMPERATURES)), TEMPERATURES, strict=True):
-        show_triangle(axes, relaxed_choice(logits, u, 1, temperature).numpy())
+        show_triangle(axes, gumbel_softmax(logits, u, 1, temperature).numpy())
         axes.set_title(f"temperature {temperature:g}")
     return figure
 
 
 def show_triangle(axes: Axes, weights: np.ndarray) -> None:
+    """Scatter weights [N, 3] over the simplex."""
     corners = np.array([[0, 0], [1, 0], [0.5, math.sqrt(0.75)]])
     axes.plot(*corners[[0, 1, 2, 0]].T, color=GREY, linewidth=1)
     x, y = (weights @ corners).T
@@ -123,8 +126,8 @@ def show_triangle(axes: Axes, weights: np.ndarray) -> None:
 
 
 def sigmoid(z: np.ndarray) -> np.ndarray:
-    found: np.ndarray = 1 / (1 + np.exp(-z))
-    return found
+    value: np.ndarray = 1 / (1 + np.exp(-z))
+    return value
 
 
 if __name__ == "__main__":

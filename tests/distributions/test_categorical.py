@@ -1,4 +1,4 @@
-"""Mu-law classes: the companding law by its formula, probabilities by softmax."""
+"""The categorical distribution: mu-law companding against its formula, probabilities against softmax."""
 
 import math
 
@@ -11,7 +11,7 @@ from vocoder.errors import UserError
 
 
 @pytest.mark.parametrize("classes", [2, 5, 256, 1024, 65536])
-def test_every_code_survives_decoding_and_encoding(classes: int) -> None:
+def test_encoding_inverts_decoding_for_every_code(classes: int) -> None:
     grid = MuLawGrid(classes)
     codes = torch.arange(classes)
     values = grid.value(codes)
@@ -22,14 +22,14 @@ def test_every_code_survives_decoding_and_encoding(classes: int) -> None:
     assert torch.equal(grid.round(values), values)
 
 
-def test_values_follow_the_companding_law() -> None:
-    y = np.linspace(-1, 1, 256)  # ITU-T G.711's formula, of which the standard's table is an approximation by lines
+def test_decoded_values_follow_the_companding_formula() -> None:
+    y = np.linspace(-1, 1, 256)  # ITU-T G.711's formula; the standard's table approximates it piecewise linearly
     expected = np.sign(y) * (256 ** np.abs(y) - 1) / 255
     np.testing.assert_allclose(MuLawGrid(256).value(torch.arange(256)).numpy(), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("x", [-5.0, -1.0, -0.3, -1e-4, 0.0, 1e-4, 0.3, 1.0, 5.0])
-def test_the_code_of_a_sample_is_the_nearest_in_companded_amplitude(x: float) -> None:
+def test_the_code_of_a_sample_is_the_nearest_in_the_companded_domain(x: float) -> None:
     clamped = max(-1.0, min(1.0, x))
     companded = math.copysign(math.log1p(255 * abs(clamped)) / math.log(256), clamped)
     nearest = int(np.abs(np.linspace(-1, 1, 256) - companded).argmin())
@@ -49,7 +49,7 @@ def test_log_prob_is_the_log_softmax_of_the_samples_class() -> None:
             assert found[b, t].item() == pytest.approx(math.log(p[b, codes[b, t], t]))
 
 
-def test_the_marginal_is_the_histogram() -> None:
+def test_marginal_params_are_the_histogram() -> None:
     distribution = Categorical(4)
     values = distribution.grid.value(torch.tensor([0, 1, 1, 3] * 1000))
     found = distribution.marginal_params(values).exp()
@@ -57,6 +57,6 @@ def test_the_marginal_is_the_histogram() -> None:
     assert found.min() > 0
 
 
-def test_one_class_is_refused() -> None:
+def test_fewer_than_two_classes_are_refused() -> None:
     with pytest.raises(UserError, match="classes=1"):
         Categorical(1)

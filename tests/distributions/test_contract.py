@@ -1,4 +1,4 @@
-"""What every distribution promises, whichever it is: one probability for each value, and draws that follow it."""
+"""The contract of every distribution: probabilities that sum to 1, and draws that follow them."""
 
 import math
 from typing import Any
@@ -56,7 +56,8 @@ def random_params(distribution: Any, count: int, seed: int, dtype: torch.dtype =
     return torch.cat((*logits, means, log_scales), 1).to(dtype)
 
 
-def some_values(distribution: Any, count: int, samples: int, dtype: torch.dtype = torch.float64) -> Tensor:
+def random_values(distribution: Any, count: int, samples: int, dtype: torch.dtype = torch.float64) -> Tensor:
+    """[count, samples] of grid values; the first two columns are the lowest and the highest."""
     grid = values_of(distribution, dtype)
     chosen = torch.randint(len(grid), (count, samples))
     chosen[:, :2] = torch.tensor([0, len(grid) - 1])
@@ -64,18 +65,19 @@ def some_values(distribution: Any, count: int, samples: int, dtype: torch.dtype 
 
 
 def uniforms(distribution: Any, *shape: int, seed: int = 0) -> Tensor:
+    """[batch, U, samples] on the midpoints of 2^23 intervals, as the noise source emits them."""
     batch, samples = shape
     generator = torch.Generator().manual_seed(seed)
     drawn = torch.randint(2**23, (batch, distribution.uniforms, samples), generator=generator)
     return (drawn + 0.5) * 2.0**-23
 
 
-def test_the_table_of_kinds_is_closed_and_whole() -> None:
+def test_every_kind_of_distribution_is_tested_here() -> None:
     assert {type(distribution) for distribution in ALL.values()} == set(DISTRIBUTIONS.values())
 
 
 @every
-def test_the_contract_is_kept(distribution: Any) -> None:
+def test_methods_have_the_shapes_and_dtypes_of_the_contract(distribution: Any) -> None:
     assert isinstance(distribution, Distribution)
     assert isinstance(distribution, LocationScale) == (not isinstance(distribution, Categorical))
     params, u = torch.zeros(2, distribution.channels, 7), torch.full((2, distribution.uniforms, 7), 0.5)
@@ -93,7 +95,7 @@ def test_the_contract_is_kept(distribution: Any) -> None:
 
 
 @discrete
-def test_total_probability_is_one_whatever_the_parameters(distribution: Any) -> None:
+def test_total_probability_is_one_for_random_parameters(distribution: Any) -> None:
     grid = values_of(distribution)[None]
     for params in random_params(distribution, 100, seed=1).split(1):
         total = distribution.log_prob(params.expand(-1, -1, grid.shape[1]), grid).exp().sum().item()
@@ -103,7 +105,7 @@ def test_total_probability_is_one_whatever_the_parameters(distribution: Any) -> 
 @pytest.mark.parametrize("distribution", [MixtureOfLogistics(2), Gaussian(), MixtureOfGaussians(2)], ids=str)
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
-def test_total_probability_is_one_for_whatever_hypothesis_finds(distribution: Any, data: st.DataObject) -> None:
+def test_total_probability_is_one_for_any_parameters(distribution: Any, data: st.DataObject) -> None:
     m = distribution.components
     numbers = (st.floats(-30, 30), st.floats(-3, 3), st.floats(-16, 2))[-(distribution.channels // m) :]
     rows = [data.draw(st.lists(number, min_size=m, max_size=m)) for number in numbers]
@@ -120,30 +122,30 @@ def test_float32_agrees_with_float64_where_a_scale_is_at_least_half_a_bin(distri
         *rest, log_scales = params.chunk(distribution.channels // distribution.components, 1)
         params = torch.cat((*rest, log_scales.clamp(min=math.log(distribution.grid.half_bin))), 1)
     params = params.expand(-1, -1, 64)
-    x = some_values(distribution, 300, 64, torch.float32)
+    x = random_values(distribution, 300, 64, torch.float32)
     computed, exact = distribution.log_prob(params, x), distribution.log_prob(params.double(), x.double())
     torch.testing.assert_close(computed.double(), exact, rtol=1e-4, atol=1e-4)
 
 
 @every
-def test_gradients_are_those_of_finite_differences(distribution: Any) -> None:
+def test_gradients_match_finite_differences(distribution: Any) -> None:
     params = random_params(distribution, 2, seed=3)
-    if not isinstance(distribution, Categorical):  # where a difference of 1e-6 is small
+    if not isinstance(distribution, Categorical):  # scales at which a finite difference of 1e-6 is small
         params = torch.cat((params[:, : -distribution.components], params[:, -distribution.components :] / 4), 1)
     params = params.expand(-1, -1, 4).clone().requires_grad_()
-    x = some_values(distribution, 2, 4)
+    x = random_values(distribution, 2, 4)
     assert torch.autograd.gradcheck(lambda p: distribution.log_prob(p, x), params, atol=1e-4, rtol=1e-3)
 
 
 @every
-def test_gradients_are_finite_for_whatever_a_network_emits(distribution: Any) -> None:
+def test_gradients_are_finite_for_extreme_network_outputs(distribution: Any) -> None:
     extremes = torch.tensor([-1e4, -50.0, -16, -12.7, -7, 0, 1, 7, 50, 1e4])
     generator = torch.Generator().manual_seed(4)
     chosen = extremes[torch.randint(len(extremes), (2000, distribution.channels, 1), generator=generator)]
     if not isinstance(distribution, Categorical):
         chosen[:, -distribution.components :].clamp_(-50, 50)
     params = chosen.expand(-1, -1, 5).clone().requires_grad_()
-    log_prob = distribution.log_prob(params, some_values(distribution, 2000, 5, torch.float32))
+    log_prob = distribution.log_prob(params, random_values(distribution, 2000, 5, torch.float32))
     log_prob.sum().backward()
     assert log_prob.isfinite().all()
     assert params.grad is not None
@@ -151,7 +153,7 @@ def test_gradients_are_finite_for_whatever_a_network_emits(distribution: Any) ->
 
 
 @every
-def test_the_cdf_climbs_to_one_and_adds_up_the_probabilities(distribution: Any) -> None:
+def test_the_cdf_rises_to_one_and_is_the_cumulative_sum_of_the_probabilities(distribution: Any) -> None:
     grid = values_of(distribution)[None]
     for params in random_params(distribution, 20, seed=5).split(1):
         whole = params.expand(-1, -1, grid.shape[1])
@@ -164,9 +166,9 @@ def test_the_cdf_climbs_to_one_and_adds_up_the_probabilities(distribution: Any) 
 
 
 @every
-def test_the_mean_is_that_of_many_draws(distribution: Any) -> None:
+def test_the_mean_is_the_average_of_many_draws(distribution: Any) -> None:
     params = random_params(distribution, 1, seed=6, dtype=torch.float32)
-    if not isinstance(distribution, Categorical):  # so that no draw is cut off at the edges
+    if not isinstance(distribution, Categorical):  # so that no draw is clamped at the edges
         m = distribution.components
         params[:, -2 * m : -m] /= 10
         params[:, -m:] = -3 + params[:, -m:] / 16
@@ -178,9 +180,9 @@ def test_the_mean_is_that_of_many_draws(distribution: Any) -> None:
 @every
 def test_autocast_changes_nothing(distribution: Any) -> None:
     params = random_params(distribution, 4, seed=7, dtype=torch.float32).expand(-1, -1, 50)
-    x, u = some_values(distribution, 4, 50, torch.float32), uniforms(distribution, 4, 50)
+    x, u = random_values(distribution, 4, 50, torch.float32), uniforms(distribution, 4, 50)
 
-    def everything() -> list[Tensor]:
+    def all_results() -> list[Tensor]:
         return [
             distribution.log_prob(params, x),
             distribution.sample(params, u),
@@ -190,15 +192,15 @@ def test_autocast_changes_nothing(distribution: Any) -> None:
             distribution.cdf(params, x),
         ]
 
-    plain = everything()
+    expected = all_results()
     with torch.autocast("cpu", torch.bfloat16):
-        under = everything()
-    for one, other in zip(plain, under, strict=True):
+        found = all_results()
+    for one, other in zip(expected, found, strict=True):
         assert torch.equal(one, other)
 
 
 @every
-def test_no_tensor_hides_on_the_cpu(distribution: Any) -> None:
+def test_results_are_on_the_device_of_the_parameters(distribution: Any) -> None:
     params = torch.zeros(2, distribution.channels, 5, device="meta")
     x, u = torch.zeros(2, 5, device="meta"), torch.zeros(2, distribution.uniforms, 5, device="meta")
     for result in (
@@ -211,8 +213,8 @@ def test_no_tensor_hides_on_the_cpu(distribution: Any) -> None:
         assert result.device.type == "meta"
 
 
-def over_the_edge(distribution: Any) -> Tensor:
-    """Parameters [1, P, 1] that give every part of the grid some mass, and both edges a tail."""
+def params_with_tails(distribution: Any) -> Tensor:
+    """Parameters [1, P, 1] with mass in every part of the grid and beyond both edges."""
     if isinstance(distribution, Categorical):
         return random_params(distribution, 1, seed=8) / 4
     components = ((0.0, 0.5, -0.7), (1.0, -0.1, -3.0), (-1.0, 0.2, -8.5))[: distribution.components]
@@ -223,11 +225,11 @@ def over_the_edge(distribution: Any) -> Tensor:
 @pytest.mark.slow
 @discrete
 def test_ten_million_draws_follow_the_exact_probabilities(distribution: Any) -> None:
-    """Pearson's chi-squared over cells of like mass, the outermost values for themselves.
+    """Pearson's chi-squared test over cells of similar mass; the two outermost values are cells of their own.
 
-    (Fewer draws for 256 classes, each of which takes 256 uniforms.)
+    (Fewer draws for 256 classes, because each draw takes 256 uniforms.)
     """
-    params, grid = over_the_edge(distribution), values_of(distribution)
+    params, grid = params_with_tails(distribution), values_of(distribution)
     draws = min(10**7, 10**8 // distribution.uniforms)
     chunk, single = 10**6 // distribution.uniforms, grid.float()
     counts = torch.zeros(len(grid), dtype=torch.int64)
@@ -235,7 +237,7 @@ def test_ten_million_draws_follow_the_exact_probabilities(distribution: Any) -> 
         u = uniforms(distribution, 1, chunk, seed=100 + seed)
         drawn = distribution.sample(params.float().expand(-1, -1, chunk), u)[0]
         index = torch.searchsorted(single, drawn)
-        assert torch.equal(single[index], drawn)  # on the grid, bit for bit
+        assert torch.equal(single[index], drawn)  # every draw is bit-identical to a grid value
         counts += index.bincount(minlength=len(grid))
     probability = distribution.log_prob(params.expand(-1, -1, len(grid)), grid[None])[0].exp().numpy()
     cell = np.minimum((probability.cumsum() * 400).astype(int), 399)
@@ -250,10 +252,10 @@ def test_ten_million_draws_follow_the_exact_probabilities(distribution: Any) -> 
 @pytest.mark.slow
 @pytest.mark.parametrize("mean", [0.1, -0.73, 0.98])
 @pytest.mark.parametrize("distribution", [MixtureOfLogistics(1), Gaussian(), MixtureOfGaussians(1)], ids=str)
-def test_all_noise_there_is_fills_each_level_as_it_should_in_float32_however_loud(
+def test_each_level_gets_its_probability_over_all_noise_values_in_float32_at_any_mean(
     distribution: Any, mean: float
 ) -> None:
-    """Every value that the noise can take, once: what a level gets is its probability, with nothing left to chance."""
+    """Deterministic: each of the 2^23 values of the noise is used once, and the share of each level is compared."""
     params = torch.tensor([0.0, mean, -7.0])[-distribution.channels :][None, :, None]
     grid, noises = values_of(distribution), 2**23
     u = ((torch.arange(noises) + 0.5) / noises)[None, None].expand(1, distribution.uniforms, -1)
@@ -267,23 +269,23 @@ def test_all_noise_there_is_fills_each_level_as_it_should_in_float32_however_lou
 
 @every
 @pytest.mark.parametrize("temperature", [1.0, 0.7])
-def test_a_draw_is_what_its_description_in_numbers_says(distribution: Any, temperature: float) -> None:
+def test_a_draw_follows_the_sampler_spec(distribution: Any, temperature: float) -> None:
     params = random_params(distribution, 50, seed=12).expand(-1, -1, 40)
     u = uniforms(distribution, 50, 40).double()
-    noise, drawing = distribution.standard_noise(u), distribution.sampler_spec
-    assert noise.shape == (50, drawing.choices + 1, 40)
-    drawn = distribution.draw(params, noise, temperature)
+    noise, spec = distribution.standard_noise(u), distribution.sampler_spec
+    assert noise.shape == (50, spec.choices + 1, 40)
+    drawn = distribution.sample_from_noise(params, noise, temperature)
     assert torch.equal(drawn, distribution.sample(params, u, temperature))
-    best = (params[:, : drawing.choices] / temperature + noise[:, :-1]).argmax(1) if drawing.choices > 1 else 0
-    best = torch.zeros_like(u[:, 0], dtype=torch.long) if drawing.choices == 1 else best
-    if drawing.locations is None:
-        expected = torch.tensor(drawing.values, dtype=torch.float64)[best]
+    best = (params[:, : spec.choices] / temperature + noise[:, :-1]).argmax(1) if spec.choices > 1 else 0
+    best = torch.zeros_like(u[:, 0], dtype=torch.long) if spec.choices == 1 else best
+    if spec.first_location is None:
+        expected = torch.tensor(spec.values, dtype=torch.float64)[best]
     else:
         location, log_scale = (
-            params.gather(1, first + best[:, None])[:, 0] for first in (drawing.locations, drawing.scales)
+            params.gather(1, first + best[:, None])[:, 0] for first in (spec.first_location, spec.first_log_scale)
         )
-        x = location + temperature * log_scale.clamp(min=drawing.log_scale_min).exp() * noise[:, -1]
-        last = drawing.levels - 1
+        x = location + temperature * log_scale.clamp(min=spec.log_scale_min).exp() * noise[:, -1]
+        last = spec.levels - 1
         expected = ((x.clamp(-1, 1) + 1) * last / 2).round() * 2 / last - 1
     torch.testing.assert_close(drawn.double(), expected, rtol=0, atol=1e-6)
 
@@ -291,20 +293,20 @@ def test_a_draw_is_what_its_description_in_numbers_says(distribution: Any, tempe
 @pytest.mark.slow
 @pytest.mark.parametrize("distribution", [MixtureOfLogistics(3), Gaussian(), MixtureOfGaussians(3)], ids=str)
 def test_a_million_draws_follow_the_cdf(distribution: Any) -> None:
-    """Kolmogorov and Smirnov, whose statistic can only be smaller where the law has steps."""
-    params = over_the_edge(distribution)
+    """Kolmogorov-Smirnov test; the steps of a discrete distribution can only make its statistic smaller."""
+    params = params_with_tails(distribution)
     drawn = distribution.sample(params.float().expand(-1, -1, 10**6), uniforms(distribution, 1, 10**6, seed=5))
     drawn = drawn.double().sort().values
     cdf = distribution.cdf(params.expand(-1, -1, 10**6), drawn)[0].numpy()
-    at_most = np.searchsorted(drawn[0].numpy(), drawn[0].numpy(), side="right") / 10**6
-    assert np.abs(cdf - at_most).max() < scipy.stats.kstwo(10**6).ppf(1 - 1e-4)
+    empirical = np.searchsorted(drawn[0].numpy(), drawn[0].numpy(), side="right") / 10**6
+    assert np.abs(cdf - empirical).max() < scipy.stats.kstwo(10**6).ppf(1 - 1e-4)
 
 
-# Draws with a gradient
+# Differentiable draws
 
 
 @every
-def test_a_hard_relaxed_draw_is_the_plain_draw(distribution: Any) -> None:
+def test_the_value_of_a_hard_relaxed_draw_is_that_of_sample(distribution: Any) -> None:
     params = random_params(distribution, 3, seed=9, dtype=torch.float32).expand(-1, -1, 400)
     u = uniforms(distribution, 3, 400)
     plain = distribution.sample(params, u)
@@ -314,7 +316,7 @@ def test_a_hard_relaxed_draw_is_the_plain_draw(distribution: Any) -> None:
 
 
 @every
-def test_a_relaxed_draw_goes_to_the_hard_one_as_the_temperature_goes_to_zero(distribution: Any) -> None:
+def test_a_relaxed_draw_converges_to_the_hard_one_as_the_temperature_goes_to_zero(distribution: Any) -> None:
     params = random_params(distribution, 3, seed=10)
     if not isinstance(distribution, Categorical):
         params[:, -2 * distribution.components : -distribution.components] /= 10
@@ -323,11 +325,11 @@ def test_a_relaxed_draw_goes_to_the_hard_one_as_the_temperature_goes_to_zero(dis
     cold = distribution.rsample(params, u, 1e-5, hard=False)
     half = getattr(distribution.grid, "half_bin", 1e-6)
     close = (cold - distribution.rsample(params, u, 1.0)).abs() <= 1.01 * half
-    assert close.double().mean() > 0.995  # two Gumbels within 1e-5 of each other are that rare
+    assert close.double().mean() > 0.995  # the rest: two scores within about 1e-5 of each other
 
 
 @every
-def test_every_parameter_of_a_relaxed_draw_feels_its_gradient(distribution: Any) -> None:
+def test_a_relaxed_draw_has_a_gradient_in_every_parameter(distribution: Any) -> None:
     params = random_params(distribution, 2, seed=11)
     if not isinstance(distribution, Categorical):
         m = distribution.components
@@ -338,5 +340,5 @@ def test_every_parameter_of_a_relaxed_draw_feels_its_gradient(distribution: Any)
     distribution.rsample(params, u, 0.7).sum().backward()
     assert params.grad is not None
     single_choice = getattr(distribution, "components", 2) == 1 and distribution.channels == 3
-    felt = params.grad[:, 1:] if single_choice else params.grad  # the logit of the only component decides nothing
-    assert (felt != 0).double().mean() > 0.95
+    gradient = params.grad[:, 1:] if single_choice else params.grad  # the logit of a single component has no effect
+    assert (gradient != 0).double().mean() > 0.95

@@ -1,4 +1,4 @@
-"""Discretized Gaussians, held against differences of their CDF with sixty digits; their density against scipy."""
+"""Discretized Gaussians against differences of the CDF in 60-digit arithmetic; the density against scipy."""
 
 import math
 
@@ -18,23 +18,23 @@ TABLE = [
 
 
 def oracle(mean: float, log_std: float, level: int, levels: int = 65536) -> float:
-    """log P(x) by the definition, from whichever side keeps its digits."""
+    """log P(x) by its definition, computed on the side where the difference does not cancel."""
     with mpmath.workdps(60):
         half = mpmath.mpf(1) / (levels - 1)
         x = mpmath.mpf(2 * level - (levels - 1)) / (levels - 1)
         scale = mpmath.exp(mpmath.mpf(log_std))
         upper, lower = (x + half - mpmath.mpf(mean)) / scale, (x - half - mpmath.mpf(mean)) / scale
         if level == 0:
-            return float(log_below(upper))
+            return float(log_cdf(upper))
         if level == levels - 1:
-            return float(log_below(-lower))
+            return float(log_cdf(-lower))
         if lower > 0:
             upper, lower = -lower, -upper
-        return float(log_below(upper) + mpmath.log1p(-mpmath.exp(log_below(lower) - log_below(upper))))
+        return float(log_cdf(upper) + mpmath.log1p(-mpmath.exp(log_cdf(lower) - log_cdf(upper))))
 
 
-def log_below(z: mpmath.mpf) -> mpmath.mpf:
-    """log Phi(z), by erfc with an asymptotic exponent that no float could hold."""
+def log_cdf(z: mpmath.mpf) -> mpmath.mpf:
+    """log Phi(z); mpmath's erfc has an exponent range that no float has."""
     return mpmath.log(mpmath.erfc(-z / mpmath.sqrt(2)) / 2)
 
 
@@ -48,7 +48,7 @@ def test_log_prob_equals_differences_of_the_cdf(mean: float, log_std: float, lev
     assert MixtureOfGaussians(1).log_prob(mixture, x).item() == pytest.approx(expected, rel=1e-7, abs=1e-8)
 
 
-def test_a_mixture_weighs_its_components() -> None:
+def test_a_mixture_is_the_weighted_sum_of_its_components() -> None:
     components = [(0.3, -0.4, -5.0), (-1.2, 0.1, -9.0), (2.0, 0.7, -1.0)]
     params = torch.tensor(components, dtype=torch.float64).T.reshape(1, -1, 1)
     total = sum(math.exp(logit) for logit, *_ in components)
@@ -59,29 +59,29 @@ def test_a_mixture_weighs_its_components() -> None:
 
 
 @pytest.mark.parametrize(("mean", "log_std"), [(0.1, -2.0), (-0.5, -8.0), (2.0, 0.5)])
-def test_the_density_is_scipys(mean: float, log_std: float) -> None:
+def test_the_density_equals_scipys(mean: float, log_std: float) -> None:
     x = torch.linspace(-1, 1, 11, dtype=torch.float64)[None]
-    law = scipy.stats.norm(mean, math.exp(log_std))
+    reference = scipy.stats.norm(mean, math.exp(log_std))
     params = torch.tensor([mean, log_std], dtype=torch.float64).reshape(1, 2, 1).expand(-1, -1, 11)
     found = Gaussian(density=True).log_prob(params, x)[0]
-    assert found.tolist() == pytest.approx(law.logpdf(x[0].numpy()).tolist(), rel=1e-9)
+    assert found.tolist() == pytest.approx(reference.logpdf(x[0].numpy()).tolist(), rel=1e-9)
 
 
-def test_a_density_times_the_width_of_a_bin_is_the_probability_where_the_scale_is_wide() -> None:
+def test_at_a_wide_scale_the_probability_is_the_density_times_the_bin_width() -> None:
     x = torch.linspace(-0.9, 0.9, 101, dtype=torch.float64)[None]
     params = torch.tensor([0.2, -1.0], dtype=torch.float64).reshape(1, 2, 1).expand(-1, -1, 101)
     density, probability = (Gaussian(density=d).log_prob(params, x) for d in (True, False))
     torch.testing.assert_close(density + math.log(2 / 65535), probability, rtol=0, atol=1e-7)
 
 
-def test_only_a_density_says_it_is_one() -> None:
+def test_is_density_is_true_for_densities_only() -> None:
     assert Gaussian(density=True).is_density
     assert MixtureOfGaussians(density=True).is_density
     assert not Gaussian().is_density
     assert not MixtureOfGaussians().is_density
 
 
-def test_there_is_nothing_to_choose_in_one_gaussian() -> None:
+def test_a_single_gaussian_has_two_parameters_and_one_uniform() -> None:
     assert (Gaussian().channels, Gaussian().uniforms) == (2, 1)
     with pytest.raises(TypeError):
         Gaussian(components=2)  # type: ignore[call-arg]
@@ -90,7 +90,7 @@ def test_there_is_nothing_to_choose_in_one_gaussian() -> None:
 
 
 @pytest.mark.parametrize("u", [1e-6, 0.02, 0.5, 0.9, 1 - 1e-6])
-def test_draws_are_scipys_quantiles(u: float) -> None:
+def test_draws_equal_scipys_quantiles(u: float) -> None:
     params = torch.tensor([0.1, -3.0], dtype=torch.float64).reshape(1, 2, 1)
     drawn = Gaussian().sample(params, torch.tensor([[[u]]], dtype=torch.float64))
     assert drawn.item() == pytest.approx(scipy.stats.norm(0.1, math.exp(-3)).ppf(u), abs=1.01 / 65535)

@@ -1,4 +1,4 @@
-"""The discretized mixture of logistics, held against differences of its CDF with fifty digits."""
+"""The discretized mixture of logistics against differences of its CDF in 50-digit arithmetic."""
 
 import math
 from dataclasses import replace
@@ -23,7 +23,7 @@ def as_params(*components: tuple[float, float, float], dtype: torch.dtype = torc
 
 
 def oracle(components: list[tuple[float, float, float]], x: float, levels: int = 65536) -> float:
-    """log P(x) by the definition: differences of the CDF, tails at the edges, weights by softmax."""
+    """log P(x) by its definition: differences of the CDF, tails at the edges, softmax weights."""
     with mpmath.workdps(50):
         half_bin = mpmath.mpf(1) / (levels - 1)
         total, mass = mpmath.mpf(0), mpmath.mpf(0)
@@ -32,19 +32,19 @@ def oracle(components: list[tuple[float, float, float]], x: float, levels: int =
             upper = (mpmath.mpf(x) + half_bin - mpmath.mpf(mean)) / scale
             lower = (mpmath.mpf(x) - half_bin - mpmath.mpf(mean)) / scale
             if x == -1:
-                probability = below(upper)
+                probability = logistic_cdf(upper)
             elif x == 1:
-                probability = below(-lower)
-            elif upper > 0:  # the same difference from the other side, where it keeps its digits
-                probability = below(-lower) - below(-upper)
+                probability = logistic_cdf(-lower)
+            elif upper > 0:  # the same difference by symmetry, where it does not cancel
+                probability = logistic_cdf(-lower) - logistic_cdf(-upper)
             else:
-                probability = below(upper) - below(lower)
+                probability = logistic_cdf(upper) - logistic_cdf(lower)
             weight = mpmath.exp(mpmath.mpf(logit))
             total, mass = total + weight, mass + weight * probability
         return float(mpmath.log(mass / total))
 
 
-def below(z: mpmath.mpf) -> mpmath.mpf:
+def logistic_cdf(z: mpmath.mpf) -> mpmath.mpf:
     return 1 / (1 + mpmath.exp(-z))
 
 
@@ -100,7 +100,7 @@ def test_float32_agrees_with_float64_where_the_scale_is_at_least_half_a_bin() ->
 
 
 @pytest.mark.parametrize("levels", [65536, 256])
-def test_total_probability_is_one_whatever_the_parameters(levels: int) -> None:
+def test_total_probability_is_one_for_random_parameters(levels: int) -> None:
     torch.manual_seed(3)
     x = torch.arange(levels, dtype=torch.float64) * 2 / (levels - 1) - 1
     distribution = MixtureOfLogistics(2, levels=levels)
@@ -127,18 +127,18 @@ def on_grid(*shape: int) -> Tensor:
     return ALL_LEVELS[torch.randint(65536, shape)].float()
 
 
-def test_gradients_are_those_of_finite_differences() -> None:
+def test_gradients_match_finite_differences() -> None:
     params = as_params(*MIXTURE).expand(-1, -1, 4).clone().requires_grad_()
     x = ALL_LEVELS[torch.tensor([[0, 20000, 36000, 65535]])]
     assert torch.autograd.gradcheck(lambda p: MixtureOfLogistics(3).log_prob(p, x), params)
 
 
-def test_gradients_are_finite_for_whatever_a_network_emits() -> None:
+def test_gradients_are_finite_for_extreme_network_outputs() -> None:
     extremes = [-1e4, -1.0, 0.0, 1.0, 1e4]
     logits, means = torch.tensor(extremes), torch.tensor(extremes)
     log_scales = torch.tensor([-50.0, -16, -12.7, -12.6, -7, 0, 7, 50])
     grid = torch.cartesian_prod(logits, means, log_scales)
-    params = torch.stack((grid, grid.roll(37, 0)), 2)  # two components, unlike each other: [N, 3, 2]
+    params = torch.stack((grid, grid.roll(37, 0)), 2)  # two different components: [N, 3, 2]
     params = params.flatten(1)[..., None].expand(-1, -1, 5).clone().requires_grad_()
     x = ALL_LEVELS[[0, 1, 32768, 65534, 65535]].float().expand(len(grid), -1)
     log_prob = MixtureOfLogistics(2).log_prob(params, x)
@@ -149,12 +149,12 @@ def test_gradients_are_finite_for_whatever_a_network_emits() -> None:
 
 def test_log1mexp_equals_mpmath_over_its_whole_range() -> None:
     z = torch.cat((torch.logspace(-30, 3, 200, dtype=torch.float64), torch.tensor([0.5, 1, 1.001]) * math.log(2)))
-    with mpmath.workdps(500):  # 1 - exp(-1000) needs them
+    with mpmath.workdps(500):  # for 1 - exp(-1000)
         expected = [float(mpmath.log(-mpmath.expm1(-mpmath.mpf(value)))) for value in z.tolist()]
     np.testing.assert_allclose(log1mexp(z).numpy(), expected, rtol=1e-14, atol=0)
 
 
-def test_gradients_of_log1mexp_are_finite_and_right() -> None:
+def test_gradients_of_log1mexp_are_finite_and_correct() -> None:
     z = torch.logspace(-30, 3, 100, dtype=torch.float32).requires_grad_()
     log1mexp(z).sum().backward()
     np.testing.assert_allclose(
@@ -162,16 +162,16 @@ def test_gradients_of_log1mexp_are_finite_and_right() -> None:
     )
 
 
-def test_a_mixture_of_one_is_the_single_formula() -> None:
+def test_a_mixture_of_one_component_equals_a_single_logistic() -> None:
     mean, log_scale, x, half_bin = 0.2, -6.0, ALL_LEVELS[39000].item(), 1 / 65535
-    law = scipy.stats.logistic(mean, math.exp(log_scale))
+    reference = scipy.stats.logistic(mean, math.exp(log_scale))
     computed = MixtureOfLogistics(1).log_prob(
         as_params((7.0, mean, log_scale)), torch.tensor([[x]], dtype=torch.float64)
     )
-    assert computed.exp().item() == pytest.approx(law.cdf(x + half_bin) - law.cdf(x - half_bin), rel=1e-8)
+    assert computed.exp().item() == pytest.approx(reference.cdf(x + half_bin) - reference.cdf(x - half_bin), rel=1e-8)
 
 
-def test_equal_components_are_one_component() -> None:
+def test_equal_components_equal_one_component() -> None:
     torch.manual_seed(5)
     x = on_grid(1, 100).double()
     one = MixtureOfLogistics(1).log_prob(as_params((0, 0.1, -3)), x)
@@ -192,7 +192,7 @@ def test_affine_parameters_are_those_of_the_shifted_and_scaled_variable(shift: f
         assert float(computed) == pytest.approx(oracle(moved, float(x)), abs=1e-9)
 
 
-def test_permuting_components_and_shifting_logits_change_nothing() -> None:
+def test_permuting_components_or_shifting_logits_has_no_effect() -> None:
     torch.manual_seed(6)
     x = on_grid(1, 100).double()
     permuted = [(logit + 3, *rest) for logit, *rest in (MIXTURE[2], MIXTURE[0], MIXTURE[1])]
@@ -204,15 +204,15 @@ def test_autocast_changes_neither_likelihood_nor_draws() -> None:
     torch.manual_seed(7)
     distribution = MixtureOfLogistics(3)
     params, x, u = random_params(4, 3, low=-12).float().expand(-1, -1, 50), on_grid(4, 50), torch.rand(4, 4, 50)
-    plain = distribution.log_prob(params, x), distribution.sample(params, u)
+    expected = distribution.log_prob(params, x), distribution.sample(params, u)
     with torch.autocast("cpu", torch.bfloat16):
-        under = distribution.log_prob(params, x), distribution.sample(params, u)
-    assert torch.equal(plain[0], under[0])
-    assert torch.equal(plain[1], under[1])
+        found = distribution.log_prob(params, x), distribution.sample(params, u)
+    assert torch.equal(expected[0], found[0])
+    assert torch.equal(expected[1], found[1])
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_half_precision_parameters_are_computed_with_in_float32(dtype: torch.dtype) -> None:
+def test_half_precision_parameters_are_converted_to_float32(dtype: torch.dtype) -> None:
     torch.manual_seed(8)
     distribution = MixtureOfLogistics(2)
     params, x, u = random_params(2, 2, low=-12).to(dtype).expand(-1, -1, 9), on_grid(2, 9), torch.rand(2, 3, 9)
@@ -220,7 +220,7 @@ def test_half_precision_parameters_are_computed_with_in_float32(dtype: torch.dty
     assert torch.equal(distribution.sample(params, u), distribution.sample(params.float(), u))
 
 
-def test_the_floor_on_log_scales_is_one_and_the_same_in_likelihood_and_draws() -> None:
+def test_likelihood_and_draws_have_the_same_floor_on_log_scales() -> None:
     torch.manual_seed(9)
     x, u = ALL_LEVELS[None, 36000:36100].float(), torch.rand(1, 2, 100)
     for distribution in (MixtureOfLogistics(1), MixtureOfLogistics(1, log_scale_min=-7.0)):
@@ -233,7 +233,7 @@ def test_the_floor_on_log_scales_is_one_and_the_same_in_likelihood_and_draws() -
     assert MixtureOfLogistics().log_scale_min == pytest.approx(math.log(1 / 65535 / 5))
 
 
-def test_at_the_floor_one_level_holds_98_percent() -> None:
+def test_at_the_floor_one_level_has_98_7_percent_of_a_component() -> None:
     at_a_level = as_params((0, ALL_LEVELS[40000].item(), -50))
     mass = MixtureOfLogistics(1).log_prob(at_a_level, ALL_LEVELS[None, 40000:40001]).exp().item()
     assert mass == pytest.approx(0.9866, abs=1e-4)
@@ -249,7 +249,7 @@ def test_draws_and_likelihoods_have_the_shapes_of_the_contract() -> None:
     assert distribution.marginal_params(on_grid(100)).shape == (15,)
 
 
-def test_low_temperature_draws_the_mean_of_the_likeliest_component() -> None:
+def test_at_low_temperature_draws_are_the_mean_of_the_likeliest_component() -> None:
     distribution, u = MixtureOfLogistics(3), torch.rand(1, 4, 1000, generator=torch.Generator().manual_seed(11))
     params = as_params(*MIXTURE, dtype=torch.float32).expand(-1, -1, 1000)
     cold = distribution.sample(params, u, temperature=1e-6)
@@ -264,48 +264,50 @@ def test_temperature_scales_the_spread_and_is_one_by_default() -> None:
     assert (distribution.sample(params, u, temperature=0.5).std() / plain.std()).item() == pytest.approx(0.5, rel=1e-3)
 
 
-def speech_like_law() -> np.ndarray:
-    """Exact probabilities [65536] of noise whose level varies lognormally, as speech's does."""
+def speech_like_probabilities() -> np.ndarray:
+    """Exact probabilities [65536] of Gaussian noise with a log-normally distributed level, similar to speech."""
     deviations = np.exp(scipy.stats.norm(math.log(0.02), 1.5).ppf((np.arange(64) + 0.5) / 64))
     edges = np.concatenate(([-np.inf], (np.arange(1, 65536) - 32768) / 32767.5, [np.inf]))
     return np.mean([np.diff(scipy.stats.norm.cdf(edges, scale=deviation)) for deviation in deviations], axis=0)
 
 
 @pytest.mark.parametrize(("components", "excess"), [(10, 0.1), (4, 0.1), (2, 0.5), (1, 2.0)])
-def test_the_marginal_costs_little_more_than_the_entropy_of_speech_like_data(components: int, excess: float) -> None:
-    law = speech_like_law()
-    entropy = -(law * np.log2(law.clip(1e-300))).sum()
-    drawn = np.random.default_rng(13).choice(65536, 20000, p=law / law.sum())
+def test_the_loss_of_marginal_params_is_close_to_the_entropy_of_speech_like_data(
+    components: int, excess: float
+) -> None:
+    probabilities = speech_like_probabilities()
+    entropy = -(probabilities * np.log2(probabilities.clip(1e-300))).sum()
+    drawn = np.random.default_rng(13).choice(65536, 20000, p=probabilities / probabilities.sum())
     distribution = MixtureOfLogistics(components)
     params = distribution.marginal_params(ALL_LEVELS[drawn].float())
     bits = -distribution.log_prob(params.double()[None, :, None], ALL_LEVELS[None])[0].numpy() / math.log(2)
-    assert 0 <= (law * bits).sum() - entropy < excess
+    assert 0 <= (probabilities * bits).sum() - entropy < excess
 
 
-def test_the_marginal_of_silence_is_finite() -> None:
+def test_marginal_params_of_silence_are_finite() -> None:
     params = MixtureOfLogistics(4).marginal_params(torch.full((1000,), 1 / 65535))
     assert params.isfinite().all()
 
 
-def test_the_marginal_keeps_to_the_floor() -> None:
+def test_marginal_params_respect_the_floor_on_log_scales() -> None:
     distribution = MixtureOfLogistics(4, log_scale_min=-7.0)
     quiet = ALL_LEVELS[32700:32840].float()
     assert (distribution.marginal_params(quiet)[8:] >= -7).all()
 
 
 @pytest.mark.parametrize("arguments", [{"components": 0}, {"components": -1}, {"levels": 2}])
-def test_impossible_sizes_are_refused_by_name(arguments: dict[str, int]) -> None:
+def test_invalid_sizes_are_refused_by_name(arguments: dict[str, int]) -> None:
     (name,) = arguments
     with pytest.raises(UserError, match=f"{name}={arguments[name]}"):
         MixtureOfLogistics(**arguments)
 
 
-def test_the_floor_follows_the_number_of_levels_unless_it_is_given() -> None:
+def test_the_floor_depends_on_the_number_of_levels_unless_it_is_given() -> None:
     assert MixtureOfLogistics(levels=256).log_scale_min == pytest.approx(math.log(1 / 255 / 5))
     assert replace(MixtureOfLogistics(), log_scale_min=-9.0).log_scale_min == -9.0
 
 
-def test_no_tensor_hides_on_the_cpu() -> None:
+def test_results_are_on_the_device_of_the_parameters() -> None:
     distribution = MixtureOfLogistics(3)
     params, x, u = (
         torch.zeros(2, 9, 5, device="meta"),

@@ -1,4 +1,4 @@
-"""Bits per sample of utterances: the model's log-probability, added up and weighted as named."""
+"""Bits per sample of utterances: the sum of the model's log-probabilities, and the two kinds of average."""
 
 import math
 from dataclasses import replace
@@ -12,14 +12,14 @@ from vocoder.evaluation.likelihood import Likelihood, likelihood
 from vocoder.model import VocoderConfig, build_model, extend_edges
 
 
-def test_long_utterances_weigh_by_sample_and_all_alike_by_utterance() -> None:
+def test_per_sample_weights_by_length_and_per_utterance_weights_equally() -> None:
     found = Likelihood(np.array([800.0, 90.0]), np.array([100, 10]))
     assert found.per_sample == pytest.approx(890 / 110)
     assert found.per_utterance == pytest.approx(8.5)
 
 
 @pytest.mark.parametrize("piece", [3, 100_000])
-def test_utterances_have_the_bits_of_the_whole(
+def test_bits_in_pieces_equal_those_of_the_whole_utterance(
     speech_store: Store, tiny_config: VocoderConfig, monkeypatch: pytest.MonkeyPatch, piece: int
 ) -> None:
     monkeypatch.setattr("vocoder.evaluation.likelihood.PIECE_FRAMES", piece)

@@ -1,4 +1,4 @@
-"""Measures out of other packages get what they expect: the target first, and the right sample rate."""
+"""Measures from other packages are called with the target first and at the right sample rate."""
 
 import sys
 
@@ -19,13 +19,13 @@ def noisy(wave: np.ndarray, level: float) -> np.ndarray:
     return wave + level * np.random.default_rng(0).standard_normal(wave.size).astype(np.float32)
 
 
-def test_speech_is_wholly_intelligible_to_itself_and_less_so_in_noise(speech_store: Store) -> None:
+def test_stoi_is_one_for_equal_waveforms_and_decreases_with_noise(speech_store: Store) -> None:
     wave = speech(speech_store)
     assert stoi(wave, wave, 16000) == pytest.approx(1, abs=1e-4)
     assert 0.9 > stoi(noisy(wave, 0.1), wave, 16000) > stoi(noisy(wave, 0.5), wave, 16000)
 
 
-def test_pesq_has_its_highest_score_for_equality_and_a_low_one_in_noise(speech_store: Store) -> None:
+def test_pesq_is_highest_for_equal_waveforms_and_low_in_noise(speech_store: Store) -> None:
     pytest.importorskip("pesq", reason="the extra `metrics` is not installed")
     wave = speech(speech_store)
     assert pesq(wave, wave, 16000) == pytest.approx(4.64, abs=0.01)  # P.862.2's ceiling

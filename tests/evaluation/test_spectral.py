@@ -1,4 +1,4 @@
-"""The distance is the paper's, by SciPy; and it has a gradient wherever it may be used as a loss."""
+"""The multi-resolution STFT distance against scipy; its gradients are finite wherever it may be used as a loss."""
 
 import math
 
@@ -14,17 +14,17 @@ def noise(seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=16000).astype(np.float32) * 0.1
 
 
-def test_a_waveform_is_at_no_stft_distance_from_itself():
+def test_the_distance_of_a_waveform_from_itself_is_zero():
     wave = torch.from_numpy(noise())
     assert multi_resolution_stft_distance(wave, wave) == 0
 
 
-def test_half_the_amplitude_is_a_half_and_a_logarithm_of_two_away():
+def test_the_distance_at_half_the_amplitude_is_one_half_plus_log_two():
     wave = torch.from_numpy(noise())
     assert multi_resolution_stft_distance(wave / 2, wave) == pytest.approx(0.5 + math.log(2), abs=1e-3)
 
 
-def test_stft_distance_agrees_with_scipy():
+def test_the_distance_agrees_with_scipy():
     one, other = noise(1), noise(2)
     expected = []
     for n_fft, hop, window in ((1024, 120, 600), (2048, 240, 1200), (512, 50, 240)):
@@ -42,7 +42,7 @@ def test_stft_distance_agrees_with_scipy():
     assert measured == pytest.approx(np.mean(expected), abs=1e-4)
 
 
-def test_silence_is_a_whole_convergence_away_and_its_gradient_is_finite():
+def test_a_silent_waveform_has_a_convergence_of_one_and_finite_gradients():
     wave = torch.zeros(4000, requires_grad=True)
     distance = multi_resolution_stft_distance(wave, torch.from_numpy(noise())[:4000])
     assert distance > 1
@@ -51,7 +51,7 @@ def test_silence_is_a_whole_convergence_away_and_its_gradient_is_finite():
     assert wave.grad.isfinite().all()
 
 
-def test_descending_its_gradient_leads_to_the_target():
+def test_gradient_descent_reduces_the_distance():
     target = torch.from_numpy(noise(1))[:6000]
     wave = torch.from_numpy(noise(2))[:6000].clone().requires_grad_()
     optimizer = torch.optim.Adam([wave], 0.01)
@@ -64,7 +64,7 @@ def test_descending_its_gradient_leads_to_the_target():
     assert distance.item() < 0.7 * start
 
 
-def test_a_silent_target_is_no_catastrophe() -> None:
+def test_a_silent_target_gives_bounded_distances_and_finite_gradients() -> None:
     wave = (0.5 * torch.randn(4000, generator=torch.Generator().manual_seed(0))).requires_grad_()
     distance = multi_resolution_stft_distance(wave, torch.zeros(4000))
     distance.backward()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from vocoder.engines import Noise
-from vocoder.evaluation.joins import seams
+from vocoder.evaluation.joins import changes_at_joins
 from vocoder.model import VocoderModel
 from vocoder.synthesis import Job, Request, Vocoder, generate
 from vocoder.synthesis.folding import FADE, LONG_ENOUGH, MOST, Piece, crossfaded, frames_of_piece, joined, pieces_of
@@ -107,13 +107,13 @@ def test_the_measure_sees_a_bad_join_and_passes_none(rate: int) -> None:
     rng = np.random.default_rng(0)
     wave = rng.standard_normal(12 * rate) * 0.1 * (1.2 + np.sin(np.arange(12 * rate) / 3000))
     joins = [rate, 5 * rate, 11 * rate]
-    unspoilt = seams(wave, wave, joins, rate)
+    unspoilt = changes_at_joins(wave, wave, joins, rate)
     assert np.array_equal(unspoilt.flux, unspoilt.flux_unfolded)
     assert max(unspoilt.flux.max(), unspoilt.jump.max()) < 1.2
     click, step = wave.copy(), wave.copy()
     for join in joins:
         click[join] += 5.0
         step[join : join + 400] *= 4
-    clicks = seams(click, wave, joins, rate)
+    clicks = changes_at_joins(click, wave, joins, rate)
     assert np.maximum(clicks.flux, clicks.jump).min() > 1
-    assert seams(step, wave, joins, rate).jump.min() > 1
+    assert changes_at_joins(step, wave, joins, rate).jump.min() > 1

@@ -1,12 +1,12 @@
 """Output distributions: an exact probability of the next sample, and exact draws from it."""
 
-from vocoder.distributions.base import Distribution, LocationScale, SamplerSpec
+from vocoder.distributions.base import Distribution, Grid, LocationScale, SamplerSpec
 from vocoder.distributions.categorical import Categorical, MuLawGrid
 from vocoder.distributions.gaussian import Gaussian, MixtureOfGaussians
-from vocoder.distributions.grid import Grid
+from vocoder.distributions.grid import UniformGrid
 from vocoder.distributions.mixture_of_logistics import MixtureOfLogistics
 
-# The closed table from which a config's `kind` picks.
+# All values of `kind` that a config may name; nothing else can be instantiated from a config.
 DISTRIBUTIONS: dict[str, type[Distribution]] = {
     "mixture_of_logistics": MixtureOfLogistics,
     "gaussian": Gaussian,
@@ -25,4 +25,5 @@ __all__ = [
     "MixtureOfLogistics",
     "MuLawGrid",
     "SamplerSpec",
+    "UniformGrid",
 ]

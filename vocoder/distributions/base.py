@@ -1,6 +1,6 @@
-"""What every output distribution offers; the network, trainer and engines know no more than this.
+"""The interface of every output distribution; the network, the trainer and the engines depend on nothing else.
 
-B batch, P parameter channels, U uniforms, T samples.
+B batch, P parameter channels, U uniforms per sample, C choices (mixture components or classes), T samples.
 """
 
 from dataclasses import dataclass
@@ -9,57 +9,58 @@ from typing import Protocol, runtime_checkable
 from torch import Tensor
 
 
-class Levels(Protocol):
+class Grid(Protocol):
     """The values in [-1, 1] that a sample can take."""
 
     @property
     def levels(self) -> int:
-        """How many there are."""
+        """Number of values."""
         ...
 
     def round(self, x: Tensor) -> Tensor:
-        """The value that stands for x, elementwise."""
+        """Quantise x to the grid, elementwise."""
         ...
 
 
 @dataclass(frozen=True)
 class SamplerSpec:
-    """How every distribution here draws, in numbers, for engines that do not call it for each sample.
+    """The sampling algorithm as plain numbers, for engines that sample inside a compiled loop.
 
-    One of so many choices by Gumbel-max; then the choice's location plus its scale times noise, at the nearest of the
-    grid's levels, or else a value that the choice stands for.
+    Gumbel-max picks one of `choices`. If `first_location` is set, the sample is the location of that choice plus its
+    scale times standard noise, rounded to the nearest of `levels`; otherwise it is the entry of `values` for that
+    choice.
     """
 
-    choices: int  # if more than one, the first so many parameters are their logits
-    locations: int | None = None  # index of the first location among the parameters
-    scales: int | None = None  # and of the first logarithm of a scale
+    choices: int  # C; if above 1, the first C parameters are their logits
+    first_location: int | None = None  # index among the P parameters of the first of C locations
+    first_log_scale: int | None = None  # index of the first of C log-scales
     log_scale_min: float = 0.0
     levels: int = 0
-    values: tuple[float, ...] = ()  # of each choice, where there are no locations
+    values: tuple[float, ...] = ()  # [C], only without locations
 
 
 @runtime_checkable
 class Distribution(Protocol):
-    """A distribution of one audio sample on a grid of levels in [-1, 1], given P parameters."""
+    """The distribution of one audio sample on a grid in [-1, 1], given P parameters."""
 
     @property
-    def grid(self) -> "Levels":
-        """The values a sample can take."""
+    def grid(self) -> Grid:
+        """The values that a sample can take."""
         ...
 
     @property
     def channels(self) -> int:
-        """P: how many parameters the network emits for a sample."""
+        """P: number of parameters that the network emits per sample."""
         ...
 
     @property
     def uniforms(self) -> int:
-        """U: how many independent uniforms in (0, 1) a draw takes."""
+        """U: number of independent uniforms in (0, 1) that one draw consumes."""
         ...
 
     @property
     def is_density(self) -> bool:
-        """Whether `log_prob` is that of a density, which has no bound, and not of a probability."""
+        """True if `log_prob` is the log of a density, which has no upper bound, rather than of a probability."""
         ...
 
     def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
@@ -67,26 +68,30 @@ class Distribution(Protocol):
         ...
 
     def sample(self, params: Tensor, u: Tensor, temperature: float = 1.0) -> Tensor:
-        """A draw on the grid: params [B, P, T], u [B, U, T] in (0, 1) -> [B, T]; `draw` with `standard_noise`."""
+        """A draw on the grid: params [B, P, T], u [B, U, T] in (0, 1) -> [B, T].
+
+        Equals `sample_from_noise` of `standard_noise(u)`.
+        """
         ...
 
     def standard_noise(self, u: Tensor) -> Tensor:
-        """u [B, U, T] -> Gumbel noise of the choices, and at last what the scale multiplies: [B, choices + 1, T]."""
+        """u [B, U, T] -> [B, C + 1, T]: Gumbel noise of the C choices, then the noise that the scale multiplies."""
         ...
 
-    def draw(self, params: Tensor, noise: Tensor, temperature: float = 1.0) -> Tensor:
-        """A draw on the grid: params [B, P, T], standard noise [B, choices + 1, T] -> [B, T]."""
+    def sample_from_noise(self, params: Tensor, noise: Tensor, temperature: float = 1.0) -> Tensor:
+        """A draw on the grid: params [B, P, T], standard noise [B, C + 1, T] -> [B, T]."""
         ...
 
     @property
     def sampler_spec(self) -> SamplerSpec:
-        """What `draw` does, in numbers."""
+        """The algorithm of `sample_from_noise` as plain numbers."""
         ...
 
     def rsample(self, params: Tensor, u: Tensor, temperature: float, hard: bool = True) -> Tensor:
-        """As `sample` -> [B, T], differentiable in the parameters: choices are relaxed at `temperature`.
+        """A draw that is differentiable in the parameters: params [B, P, T], u [B, U, T] -> [B, T].
 
-        With `hard` the value is a draw as `sample` makes it, and only the gradient is that of the relaxation.
+        The choice is relaxed at `temperature` (Gumbel-softmax). With `hard`, the value equals that of `sample`, and
+        only the gradient is that of the relaxation (straight-through).
         """
         ...
 
@@ -99,16 +104,16 @@ class Distribution(Protocol):
         ...
 
     def marginal_params(self, x: Tensor) -> Tensor:
-        """Parameters [P] that describe samples x [N] with no knowledge of their context.
+        """Parameters [P] fitted to samples x [N] without any context.
 
-        The network's output starts here, so that the first loss is that of the data's histogram.
+        They initialise the bias of the output layer, so that training starts at the loss of the data's histogram.
         """
         ...
 
 
 @runtime_checkable
 class LocationScale(Distribution, Protocol):
-    """A distribution that can be shifted and scaled, and so be relative to a prediction."""
+    """A distribution that can be shifted and scaled, as linear prediction requires."""
 
     def affine(self, params: Tensor, shift: Tensor, log_scale: Tensor) -> Tensor:
         """Parameters of shift + exp(log_scale) y, where y has params [B, P, T]; shift and log_scale [B, T]."""

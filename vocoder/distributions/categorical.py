@@ -9,29 +9,29 @@ from torch.nn import functional as F
 
 from vocoder.device import without_autocast
 from vocoder.distributions.base import SamplerSpec
-from vocoder.distributions.mixture import in_full_precision
-from vocoder.distributions.sampling import gumbel, gumbel_argmax, relaxed_choice, straight_through
+from vocoder.distributions.mixture import at_least_float32
+from vocoder.distributions.sampling import gumbel_argmax, gumbel_softmax, standard_gumbel, straight_through
 from vocoder.errors import UserError
 
 
 @dataclass(frozen=True)
 class MuLawGrid:
-    """The values that mu-law codes decode to: dense around 0, and from exactly -1 to exactly +1."""
+    """The decoded values of mu-law codes: dense around 0, from exactly -1 to exactly +1."""
 
     levels: int = 256
 
     def index(self, x: Tensor) -> Tensor:
-        """The code of x, after clamping x to [-1, 1]: int64."""
+        """mu-law code of x clamped to [-1, 1], int64."""
         codes: Tensor = AF.mu_law_encoding(x.clamp(-1, 1), self.levels)
         return codes
 
     def value(self, index: Tensor) -> Tensor:
-        """The value that a code stands for: float32."""
+        """Decoded value of a code, float32."""
         decoded: Tensor = AF.mu_law_decoding(index, self.levels)
-        return decoded.clamp(-1, 1)  # rounding must not lead out of the interval
+        return decoded.clamp(-1, 1)  # decoding can exceed 1 by a rounding error
 
     def round(self, x: Tensor) -> Tensor:
-        """The value whose code x has."""
+        """Quantise x: encode and decode it."""
         return self.value(self.index(x)).to(x.dtype)
 
 
@@ -39,7 +39,7 @@ class MuLawGrid:
 class Categorical:
     """C classes of mu-law audio; params [B, C, T] are their logits.
 
-    Nothing orders the classes, so it cannot be moved or scaled, and takes no linear prediction.
+    It has no location and no scale, so it cannot be combined with linear prediction.
     """
 
     classes: int = 256
@@ -58,7 +58,7 @@ class Categorical:
 
     @property
     def uniforms(self) -> int:
-        return self.classes  # a Gumbel for each class
+        return self.classes  # one Gumbel per class
 
     @property
     def is_density(self) -> bool:
@@ -67,55 +67,55 @@ class Categorical:
     def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
         """Exact log-probability in nats of the class of x: params [B, C, T], x [B, T] -> [B, T]."""
         with without_autocast(params.device):
-            logits = in_full_precision(params)
+            logits = at_least_float32(params)
             return -F.cross_entropy(logits, self.grid.index(x), reduction="none")
 
     def sample(self, params: Tensor, u: Tensor, temperature: float = 1.0) -> Tensor:
-        """The value of a class drawn by Gumbel-max: params [B, C, T], u [B, C, T] -> [B, T]."""
-        return self.draw(params, self.standard_noise(u.to(in_full_precision(params).dtype)), temperature)
+        """Decoded value of a class drawn by Gumbel-max: params [B, C, T], u [B, C, T] -> [B, T]."""
+        return self.sample_from_noise(params, self.standard_noise(u.to(at_least_float32(params).dtype)), temperature)
 
     def standard_noise(self, u: Tensor) -> Tensor:
-        """Gumbel noise for the classes, and none for the value: u [B, C, T] -> [B, C + 1, T]."""
-        return F.pad(gumbel(u), (0, 0, 0, 1))
+        """u [B, C, T] -> [B, C + 1, T]: Gumbel noise of the classes, then zeros, as there is no scale to multiply."""
+        return F.pad(standard_gumbel(u), (0, 0, 0, 1))
 
-    def draw(self, params: Tensor, noise: Tensor, temperature: float = 1.0) -> Tensor:
-        """As `sample`, from standard noise [B, C + 1, T]."""
+    def sample_from_noise(self, params: Tensor, noise: Tensor, temperature: float = 1.0) -> Tensor:
+        """Like `sample`, from standard noise [B, C + 1, T]."""
         with without_autocast(params.device):
-            logits = in_full_precision(params)
+            logits = at_least_float32(params)
             index = gumbel_argmax(logits / temperature, noise[:, :-1], 1).squeeze(1)
             return self.grid.value(index).to(logits.dtype)
 
     @property
     def sampler_spec(self) -> SamplerSpec:
-        return SamplerSpec(self.classes, values=tuple(self.grid.value(torch.arange(self.classes)).tolist()))
+        return SamplerSpec(choices=self.classes, values=tuple(self.grid.value(torch.arange(self.classes)).tolist()))
 
     def rsample(self, params: Tensor, u: Tensor, temperature: float, hard: bool = True) -> Tensor:
-        """A draw that is differentiable in the logits: the mean value of a relaxed choice -> [B, T].
+        """A draw that is differentiable in the logits: class values averaged with Gumbel-softmax weights -> [B, T].
 
-        With `hard` the value is what `sample` draws, and only the gradient that of the relaxation.
+        With `hard`, the value equals that of `sample`, and only the gradient is that of the relaxation.
         """
         with without_autocast(params.device):
-            logits = in_full_precision(params)
-            weights = relaxed_choice(logits, u.to(logits.dtype), 1, temperature)
-            x = torch.einsum("bct,c->bt", weights, self._values(logits))
+            logits = at_least_float32(params)
+            weights = gumbel_softmax(logits, u.to(logits.dtype), 1, temperature)
+            x = torch.einsum("bct,c->bt", weights, self._class_values(logits))
             return straight_through(self.sample(params, u), x) if hard else x
 
     def mean(self, params: Tensor) -> Tensor:
-        """params [B, C, T] -> [B, T]."""
+        """Mean: params [B, C, T] -> [B, T]."""
         with without_autocast(params.device):
-            logits = in_full_precision(params)
-            return torch.einsum("bct,c->bt", logits.softmax(1), self._values(logits))
+            logits = at_least_float32(params)
+            return torch.einsum("bct,c->bt", logits.softmax(1), self._class_values(logits))
 
     def cdf(self, params: Tensor, x: Tensor) -> Tensor:
         """P(X <= x): params [B, C, T], x [B, T] -> [B, T]."""
         with without_autocast(params.device):
-            below = in_full_precision(params).softmax(1).cumsum(1)
-            return below.gather(1, self.grid.index(x)[:, None]).squeeze(1)
+            cumulative = at_least_float32(params).softmax(1).cumsum(1)
+            return cumulative.gather(1, self.grid.index(x)[:, None]).squeeze(1)
 
     def marginal_params(self, x: Tensor) -> Tensor:
-        """The logits [C] of the histogram of samples x [N], every class counted once more than it occurs."""
+        """Logits [C] of the histogram of samples x [N], with add-one smoothing."""
         counts = self.grid.index(x.float()).bincount(minlength=self.classes)
         return ((counts + 1) / (len(x) + self.classes)).log().float()
 
-    def _values(self, like: Tensor) -> Tensor:
+    def _class_values(self, like: Tensor) -> Tensor:
         return self.grid.value(torch.arange(self.classes, device=like.device)).to(like.dtype)

@@ -1,7 +1,7 @@
-"""Discretized Gaussians, single and in mixtures; or their continuous density, as ClariNet has it (Ping et al. 2018).
+"""Discretized Gaussians, single and in mixtures; optionally their continuous density (ClariNet, Ping et al. 2018).
 
-A density is no probability: its logarithm has no upper bound, so "bits per sample" of it can be negative, and compare
-with nothing but themselves.
+A density is not a probability: its logarithm has no upper bound. "Bits per sample" of a density can be negative and are
+comparable only with those of other densities on the same data.
 """
 
 from dataclasses import dataclass
@@ -10,20 +10,20 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from vocoder.distributions.mixture import Mixture, in_full_precision
-from vocoder.distributions.standard import Law, Normal
+from vocoder.distributions.mixture import Mixture, at_least_float32
+from vocoder.distributions.standard import StandardDistribution, StandardNormal
 
 
 @dataclass(frozen=True)
 class MixtureOfGaussians(Mixture):
-    """M Gaussians; params [B, 3M, T] are logits, means and logarithms of standard deviations."""
+    """M Gaussians; params [B, 3M, T] are logits, means and log standard deviations."""
 
-    law: ClassVar[Law] = Normal()
+    standard: ClassVar[StandardDistribution] = StandardNormal()
 
     components: int = 10
     levels: int = 65536
     log_scale_min: float | None = None
-    density: bool = False  # the continuous density of a sample instead of the probability of its level
+    density: bool = False  # use the continuous density of a sample instead of the probability of its level
 
     @property
     def is_density(self) -> bool:
@@ -32,9 +32,9 @@ class MixtureOfGaussians(Mixture):
 
 @dataclass(frozen=True)
 class Gaussian(Mixture):
-    """One Gaussian; params [B, 2, T] are mean and logarithm of the standard deviation."""
+    """One Gaussian; params [B, 2, T] are mean and log standard deviation."""
 
-    law: ClassVar[Law] = Normal()
+    standard: ClassVar[StandardDistribution] = StandardNormal()
     components: ClassVar[int] = 1  # type: ignore[misc]
 
     levels: int = 65536
@@ -53,15 +53,15 @@ class Gaussian(Mixture):
     def is_density(self) -> bool:
         return self.density
 
-    def _parts(self, params: Tensor) -> tuple[Tensor, ...]:
-        return in_full_precision(params).chunk(2, 1)
+    def _chunks(self, params: Tensor) -> tuple[Tensor, ...]:
+        return at_least_float32(params).chunk(2, 1)
 
     def _split(self, params: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        mean, log_scale = self._parts(params)
+        mean, log_scale = self._chunks(params)
         return torch.zeros_like(mean), mean, log_scale.clamp(min=self.log_scale_min)
 
     def _join(self, logits: Tensor, means: Tensor, log_scales: Tensor) -> Tensor:
         return torch.cat((means, log_scales))
 
-    def _split_noise(self, u: Tensor) -> tuple[Tensor, Tensor]:
-        return torch.full_like(u, 0.5), u  # there is nothing to choose
+    def _split_uniforms(self, u: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.full_like(u, 0.5), u  # one component: its Gumbel noise has no effect

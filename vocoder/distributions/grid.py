@@ -4,12 +4,12 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-FAR = 1e30  # levels from 0: further out x is cut, or infinity less infinity would be NaN
+MAX_DISTANCE = 1e30  # in levels from 0; x is clamped to it, because infinity - infinity would be NaN
 
 
 @dataclass(frozen=True)
-class Grid:
-    """The levels a sample can take; every level owns the half bin to each side of it."""
+class UniformGrid:
+    """L equally spaced levels; each level's bin extends half a level to either side."""
 
     levels: int = 65536
 
@@ -19,22 +19,23 @@ class Grid:
         return 1 / (self.levels - 1)
 
     def round(self, x: Tensor, offset: Tensor | float = 0.0) -> Tensor:
-        """The level nearest to x + offset, or the outermost one; NaN stays NaN.
+        """The level nearest to x + offset, clamped to the outermost levels; NaN stays NaN.
 
-        What is rounded is the distance from the level next to x. The sum itself has from 0.5 on only 512 float32 values
-        for each level's bin, by which some bins would be a fifth of a percent wider than others.
+        The sum is never formed: x is rounded first, and then the distance of x + offset from that level. From 0.5 on,
+        float32 has only 512 values per bin, so rounding the sum would make some bins a fifth of a percent wider than
+        others.
         """
-        half = (self.levels - 1) / 2  # levels from 0 to the outermost; they lie at whole numbers, or in between
-        between = half % 1
-        y = (x * half).clamp(-FAR, FAR)
-        level = (y - between).round() + between
+        half = (self.levels - 1) / 2  # levels from 0 to the outermost: an integer for odd L, a half-integer for even L
+        fraction = half % 1
+        y = (x * half).clamp(-MAX_DISTANCE, MAX_DISTANCE)
+        level = (y - fraction).round() + fraction
         level = level + (y - level + offset * half).round()
-        return level.clamp(-half, half) / half  # exact until here: no level is off by more than the division's rounding
+        return level.clamp(-half, half) / half  # `level` is exact; only this division rounds
 
     def is_lowest(self, x: Tensor) -> Tensor:
-        """Where x lies in the bin of level -1."""
+        """Mask of the elements in the bin of level -1."""
         return x <= -1 + self.half_bin
 
     def is_highest(self, x: Tensor) -> Tensor:
-        """Where x lies in the bin of level +1."""
+        """Mask of the elements in the bin of level +1."""
         return x >= 1 - self.half_bin

@@ -4,17 +4,17 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from vocoder.distributions.mixture import Mixture
-from vocoder.distributions.standard import Law, Logistic
+from vocoder.distributions.standard import StandardDistribution, StandardLogistic
 
 
 @dataclass(frozen=True)
 class MixtureOfLogistics(Mixture):
-    """M discretized logistics; params [B, 3M, T] are logits, means and log-scales. One component is the single one.
+    """M discretized logistics; params [B, 3M, T] are logits, means and log-scales. M = 1 is a single logistic.
 
-    At the default floor on log-scales one level holds 98.7 % of a component.
+    At the default `log_scale_min`, one level can hold 98.7 % of a component.
     """
 
-    law: ClassVar[Law] = Logistic()
+    standard: ClassVar[StandardDistribution] = StandardLogistic()
 
     components: int = 10
     levels: int = 65536

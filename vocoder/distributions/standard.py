@@ -1,14 +1,14 @@
-"""Standard location-scale laws: all that a mixture has to know of its components.
+"""Standard distributions of location-scale families: the interface between a mixture and its components.
 
-Each gives, for z = (x - mean) / scale,
+For z = (x - mean) / scale, each implements
 
-    quantile(u)                  inversion: z with P(Z <= z) = u
+    quantile(u)                  inverse CDF: z with P(Z <= z) = u
     log_cdf(z)                   log P(Z <= z)
-    log_mass(upper, lower, w)    log P(lower < Z <= upper), where w = upper - lower is known more exactly than
-                                 the difference of two rounded numbers
-    log_density(z)
+    log_mass(upper, lower, w)    log P(lower < Z <= upper), given the width w = upper - lower separately, because the
+                                 difference of two rounded bounds is less accurate
+    log_density(z)               log of the density at z
 
-and is symmetric about 0, so that P(Z > z) = P(Z <= -z).
+and is symmetric about 0: P(Z > z) = P(Z <= -z). All functions are elementwise.
 """
 
 import math
@@ -22,11 +22,11 @@ from torch.nn import functional as F
 from vocoder.distributions.sampling import standard_logistic, standard_normal
 
 
-class Law(Protocol):
-    """A symmetric law of location 0 and scale 1."""
+class StandardDistribution(Protocol):
+    """A symmetric distribution with location 0 and scale 1."""
 
-    median_magnitude: float  # of |Z|
-    mean_magnitude: float
+    median_abs: float  # median of |Z|
+    mean_abs: float  # mean of |Z|
 
     def quantile(self, u: Tensor) -> Tensor: ...
 
@@ -37,11 +37,11 @@ class Law(Protocol):
     def log_density(self, z: Tensor) -> Tensor: ...
 
 
-class Logistic:
+class StandardLogistic:
     """F(z) = sigmoid(z)."""
 
-    median_magnitude = math.log(3)
-    mean_magnitude = math.log(4)
+    median_abs = math.log(3)
+    mean_abs = math.log(4)
 
     def quantile(self, u: Tensor) -> Tensor:
         return standard_logistic(u)
@@ -50,58 +50,60 @@ class Logistic:
         return F.logsigmoid(z)
 
     def log_mass(self, upper: Tensor, lower: Tensor, width: Tensor) -> Tensor:
-        """An identity, not an approximation: sigmoid(a) - sigmoid(b) = sigmoid(a) sigmoid(-b) (1 - exp(b - a))."""
+        """By the exact identity sigmoid(a) - sigmoid(b) = sigmoid(a) sigmoid(-b) (1 - exp(b - a))."""
         return F.logsigmoid(upper) + F.logsigmoid(-lower) + log1mexp(width)
 
     def log_density(self, z: Tensor) -> Tensor:
         return F.logsigmoid(z) + F.logsigmoid(-z)
 
 
-class Normal:
+class StandardNormal:
     """F(z) = Phi(z), the Gaussian of variance 1.
 
-    The mass of a bin has no identity like the logistic's, and a difference of two Phi loses its digits where the bin
-    is narrow or far out. With the bin's middle m >= 0 (by symmetry), half its width d, and edges a = m + d, b = m - d:
+    Unlike the logistic, the Gaussian has no identity for the mass of a bin, and the difference of two Phi cancels where
+    the bin is narrow or far out. With the bin's centre m >= 0 (by symmetry), half width d, and edges a = m + d,
+    b = m - d, `log_mass` chooses between three formulas:
 
-        narrow     density at m, times the integral of exp(-m t - t^2 / 2) over |t| <= d, by Gauss and Legendre
-        far out    exp(-b^2 / 2) (erfcx(b / sqrt 2) - erfcx(a / sqrt 2) exp(-2 m d)) / 2
-        around 0   Phi(a) - Phi(b)
+        narrow bin   density at m, times the integral of exp(-m t - t^2 / 2) over |t| <= d, by Gauss-Legendre quadrature
+        tail         exp(-b^2 / 2) (erfcx(b / sqrt 2) - erfcx(a / sqrt 2) exp(-2 m d)) / 2
+        around 0     Phi(a) - Phi(b)
 
-    each used where it has all its digits, also in float32. (torch's log_ndtr is right, but not its gradient: at
-    z = -1e5 in float32 it is 0.4 in place of 1e5.)
+    each used only where it is accurate to a few rounding errors, also in float32. (torch.special.log_ndtr has correct
+    values but wrong gradients in the tail: at z = -1e5 in float32 it returns 0.4 instead of 1e5.)
     """
 
-    median_magnitude = 0.6744897501960817  # Phi^-1(3/4)
-    mean_magnitude = math.sqrt(2 / math.pi)
+    median_abs = 0.6744897501960817  # Phi^-1(3/4)
+    mean_abs = math.sqrt(2 / math.pi)
 
-    NARROW, SLOPE = 0.5, 1.0  # up to this d, and this m d, five nodes integrate to 1e-9
+    MAX_HALF_WIDTH, MAX_SLOPE = 0.5, 1.0  # up to this d and this m d, five nodes are accurate to 1e-9
     NODES, WEIGHTS = (tuple(map(float, x)) for x in np.polynomial.legendre.leggauss(5))
 
     def quantile(self, u: Tensor) -> Tensor:
         return standard_normal(u)
 
     def log_cdf(self, z: Tensor) -> Tensor:
-        below = z < 0
-        left, right = torch.where(below, z, -1.0), torch.where(below, 1.0, z)  # where each is finite
-        return torch.where(below, _log_tail(-left), (-0.5 * torch.erfc(right * _SQRT_HALF)).log1p())
+        negative = z < 0
+        left, right = torch.where(negative, z, -1.0), torch.where(negative, 1.0, z)  # each branch finite everywhere
+        return torch.where(negative, _log_upper_tail(-left), (-0.5 * torch.erfc(right * _SQRT_HALF)).log1p())
 
     def log_mass(self, upper: Tensor, lower: Tensor, width: Tensor) -> Tensor:
         m, d = (0.5 * (upper + lower)).abs(), 0.5 * width
-        narrow = (d <= self.NARROW) & (m * d <= self.SLOPE)
-        far_out = ~narrow & (m > d)
-        one = torch.ones_like(m)
-        by_nodes = self._integrated(torch.where(narrow, m, 0), torch.where(narrow, d, 0.1 * one))
-        m_far, d_far = torch.where(far_out, m, 2 * one), torch.where(far_out, d, one)
-        in_tail = _log_tail(m_far - d_far, m_far + d_far, 2 * m_far * d_far)
-        around = ~narrow & ~far_out
-        a, b = torch.where(around, m + d, one), torch.where(around, m - d, -one)
-        central = (torch.special.ndtr(a) - torch.special.ndtr(b)).log()
-        return torch.where(narrow, by_nodes, torch.where(far_out, in_tail, central))
+        narrow = (d <= self.MAX_HALF_WIDTH) & (m * d <= self.MAX_SLOPE)
+        tail = ~narrow & (m > d)
+        central = ~narrow & ~tail
+        one = torch.ones_like(m)  # placeholder arguments, on which the branches not taken are finite
+        in_narrow = self._log_quadrature(torch.where(narrow, m, 0), torch.where(narrow, d, 0.1 * one))
+        m_tail, d_tail = torch.where(tail, m, 2 * one), torch.where(tail, d, one)
+        in_tail = _log_upper_tail(m_tail - d_tail, m_tail + d_tail, 2 * m_tail * d_tail)
+        a, b = torch.where(central, m + d, one), torch.where(central, m - d, -one)
+        in_centre = (torch.special.ndtr(a) - torch.special.ndtr(b)).log()
+        return torch.where(narrow, in_narrow, torch.where(tail, in_tail, in_centre))
 
     def log_density(self, z: Tensor) -> Tensor:
         return -0.5 * (z.square() + math.log(2 * math.pi))
 
-    def _integrated(self, m: Tensor, d: Tensor) -> Tensor:
+    def _log_quadrature(self, m: Tensor, d: Tensor) -> Tensor:
+        """log P(m - d < Z <= m + d) by five-point Gauss-Legendre quadrature."""
         nodes = zip(self.NODES, self.WEIGHTS, strict=True)
         terms = [math.log(weight) - t * (m * d) - (0.5 * t * t) * d.square() for t, weight in nodes]
         return self.log_density(m) + d.log() + torch.stack(terms).logsumexp(0)
@@ -110,10 +112,11 @@ class Normal:
 _SQRT_HALF = math.sqrt(0.5)
 
 
-def _log_tail(b: Tensor, a: Tensor | None = None, drop: Tensor | None = None) -> Tensor:
-    """log P(Z > b) for b >= 0; or log P(b < Z <= a), where the density falls by a factor of exp(-drop) from b to a.
+def _log_upper_tail(b: Tensor, a: Tensor | None = None, drop: Tensor | None = None) -> Tensor:
+    """log P(Z > b) for b >= 0; or log P(b < Z <= a) if a is given, with drop = (a^2 - b^2) / 2.
 
-    The drop is (a^2 - b^2) / 2, which far out the difference of two rounded edges no longer tells.
+    The density at a is exp(-drop) times that at b. The drop is an argument because far out it cannot be recovered from
+    the rounded a and b.
     """
     tail = torch.special.erfcx(b * _SQRT_HALF)
     if a is not None and drop is not None:
@@ -122,10 +125,10 @@ def _log_tail(b: Tensor, a: Tensor | None = None, drop: Tensor | None = None) ->
 
 
 def log1mexp(z: Tensor) -> Tensor:
-    """log(1 - exp(-z)) for z > 0, accurate at both ends (Maechler 2012), with finite gradients.
+    """log(1 - exp(-z)) for z > 0, accurate for small and large z (Maechler 2012), with finite gradients.
 
-    Each branch is fed numbers on which it is finite, because `where` multiplies the gradient of the
-    branch not taken by zero, and zero times infinity is NaN.
+    Each branch is evaluated only on inputs where it is finite: `torch.where` multiplies the gradient of the branch not
+    taken by zero, and zero times infinity is NaN.
     """
     small = z <= math.log(2)
     for_small = (-(-z.clamp(max=math.log(2))).expm1()).log()

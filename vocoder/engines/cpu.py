@@ -145,6 +145,6 @@ def start(network: Network, model: VocoderModel, lanes: int, precision: str) -> 
 def sampler(model: VocoderModel, temperature: float) -> Draw:
     """How the model's distribution draws, as the loops take it."""
     d = model.distribution.sampler_spec
-    location, scale = (-1 if first is None else first for first in (d.locations, d.scales))
+    location, scale = (-1 if first is None else first for first in (d.first_location, d.first_log_scale))
     values = np.array(d.values, F)
     return Draw(d.choices, location, scale, F(d.log_scale_min), d.levels, values, F(temperature))

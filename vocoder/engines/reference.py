@@ -130,7 +130,7 @@ class ReferenceLanes:
         if prediction is not None:
             params = self.model.shift_and_scale(params, prediction)
         buffers.params.index_copy_(2, t, params)
-        drawn = self.model.distribution.draw(params, buffers.noise.index_select(2, t), self.temperature)
+        drawn = self.model.distribution.sample_from_noise(params, buffers.noise.index_select(2, t), self.temperature)
         sample = torch.where(buffers.forced, buffers.samples.index_select(1, t), drawn)
         buffers.samples.index_copy_(1, t, sample)
         if prediction is not None:

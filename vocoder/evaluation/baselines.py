@@ -1,4 +1,4 @@
-"""What a mel gives without any network: Griffin-Lim, and white noise through the filter that the mel implies."""
+"""Baselines that need no network: Griffin-Lim, and white noise through the LPC filter computed from the mel."""
 
 import librosa
 import numpy as np
@@ -11,7 +11,7 @@ from vocoder.model.linear_prediction import LinearPrediction
 
 
 def griffin_lim(mel: np.ndarray, spec: MelSpec, iterations: int = 60) -> np.ndarray:
-    """A waveform [F * hop_length] whose magnitudes fit log-mel [n_mels, F], phases found by iteration.
+    """A waveform [F * hop_length] from log-mel [n_mels, F]: magnitudes by least squares, phases by iteration.
 
     Griffin and Lim 1984, in librosa's accelerated form (Perraudin et al. 2013).
     """
@@ -30,23 +30,26 @@ def griffin_lim(mel: np.ndarray, spec: MelSpec, iterations: int = 60) -> np.ndar
 
 
 def filtered_noise(mel: np.ndarray, linear_prediction: LinearPrediction, seed: int = 0) -> np.ndarray:
-    """A waveform [F * hop_length]: Gaussian noise of unit power through the filter of log-mel [n_mels, F].
+    """A waveform [F * hop_length]: white Gaussian noise through the LPC filter of log-mel [n_mels, F].
 
-    What linear prediction knows before any network: the envelope and the level, but no pitch.
+    It shows what linear prediction contributes by itself: the spectral envelope and the level, but no pitch.
     """
     context = linear_prediction.context_frames
     predictor = linear_prediction.predictor(
         linear_prediction(extend_edges(torch.from_numpy(mel)[None], context, context))
     )
     noise = torch.randn(predictor.log_gain.shape[1], generator=torch.Generator().manual_seed(seed))
-    return all_pole(noise * predictor.log_gain[0].exp(), predictor.weights[0]).clip(-1, 1).astype(np.float32)
+    return all_pole_filter(noise * predictor.log_gain[0].exp(), predictor.weights[0]).clip(-1, 1).astype(np.float32)
 
 
-def all_pole(excitation: Tensor, weights: Tensor) -> np.ndarray:
-    """x[t] = excitation[t] + sum over k of weights[t, k] x[t - K + k], from silence: [T] and [T, K] -> [T]."""
-    drive, filters = excitation.double().numpy(), weights.double().numpy()
-    samples, order = filters.shape
+def all_pole_filter(excitation: Tensor, weights: Tensor) -> np.ndarray:
+    """Time-varying synthesis filter x[t] = excitation[t] + sum over k of weights[t, k] x[t - K + k], with x[t < 0] = 0.
+
+    excitation [T], weights [T, K], oldest sample first -> [T].
+    """
+    e, w = excitation.double().numpy(), weights.double().numpy()
+    samples, order = w.shape
     x = np.zeros(order + samples)
     for t in range(samples):
-        x[order + t] = drive[t] + filters[t] @ x[t : t + order]
+        x[order + t] = e[t] + w[t] @ x[t : t + order]
     return x[order:]

@@ -1,4 +1,4 @@
-"""How likely a model finds recordings: exact bits per sample of whole utterances, teacher-forced."""
+"""Exact negative log-likelihood of recordings in bits per sample: whole utterances, teacher-forced."""
 
 import math
 from collections.abc import Iterable
@@ -12,30 +12,30 @@ from vocoder.data.store import Entry, Store
 from vocoder.model import VocoderModel
 
 NATS_PER_BIT = math.log(2)
-PIECE_FRAMES = 100  # predicted at a time; bounds memory, and changes nothing else
+PIECE_FRAMES = 100  # per forward pass; bounds memory and does not affect the result
 
 
 @dataclass(frozen=True)
 class Likelihood:
-    """Bits of some utterances, and how many samples each has."""
+    """Negative log-likelihood of N utterances."""
 
-    bits: np.ndarray  # [N] float64
-    samples: np.ndarray  # [N]
+    bits: np.ndarray  # total bits of each utterance [N], float64
+    samples: np.ndarray  # number of samples of each utterance [N]
 
     @property
     def per_sample(self) -> float:
-        """Bits per sample over all of them: long utterances weigh as much as they last."""
+        """Bits per sample, averaged over all samples: utterances are weighted by their length."""
         return float(self.bits.sum() / self.samples.sum())
 
     @property
     def per_utterance(self) -> float:
-        """The mean of the utterances' own bits per sample: short ones weigh as much as long ones."""
+        """Bits per sample, averaged over utterances: each has the same weight, however long."""
         return float((self.bits / self.samples).mean())
 
 
 @torch.no_grad()
 def likelihood(model: VocoderModel, store: Store, entries: Iterable[Entry]) -> Likelihood:
-    """The likelihood of utterances of a store, in float32, each sample with its whole receptive field."""
+    """Likelihood of utterances from a store, in float32; every sample is predicted from its full receptive field."""
     bits, samples = [], []
     for entry in entries:
         nats = [_nats(model, store, entry, start) for start in range(0, entry.frames, PIECE_FRAMES)]
@@ -45,7 +45,7 @@ def likelihood(model: VocoderModel, store: Store, entries: Iterable[Entry]) -> L
 
 
 def _nats(model: VocoderModel, store: Store, entry: Entry, start: int) -> float:
-    """Negative log-likelihood of the piece of an utterance that starts with frame `start`."""
+    """Negative log-likelihood in nats of the piece of an utterance that starts at frame `start`."""
     frames = min(PIECE_FRAMES, entry.frames - start)
     margins = Margins(model.history_frames, model.context_frames)
     arrays = read_segment(store, entry, start, frames, margins)

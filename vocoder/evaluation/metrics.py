@@ -1,4 +1,4 @@
-"""Distances between a waveform and its target, each with its unit."""
+"""Objective measures of a waveform against its target, with units."""
 
 import math
 
@@ -10,16 +10,16 @@ from vocoder.features.mel import MelSpec, log_mel
 
 DECIBELS_PER_NEPER = 20 / math.log(10)
 PAUSE_FRAME_SECONDS = 0.01
-PAUSE_FRAMES = 5  # in a row: most closures of a t or k are shorter, and belong to the speech
-PAUSE_DECIBELS = 40.0  # below the loudest frame: softer than any phone, louder than a studio's noise
-LEVEL_FLOOR = (1 / 32768) ** 2 / 12  # power of 16-bit rounding, -101 dB: less is silence
+PAUSE_FRAMES = 5  # shortest pause; the closures of stops such as t and k are mostly shorter and count as speech
+PAUSE_DECIBELS = 40.0  # below the loudest frame: quieter than any phone, louder than the noise floor of a studio
+LEVEL_FLOOR = (1 / 32768) ** 2 / 12  # power of 16-bit quantisation noise, -101 dB; lower levels are reported as this
 
 
 def log_mel_distance(waveform: Tensor, target_mel: Tensor, spec: MelSpec) -> float:
     """Mean absolute difference of log-mels in dB: waveform [T] against target_mel [n_mels, F].
 
-    The L1 distance of mels that HiFi-GAN (Kong et al. 2020) trains with, in decibels of amplitude
-    whatever the spec's logarithm. 0 is equality.
+    This is the mel loss of HiFi-GAN (Kong et al. 2020), converted to decibels of amplitude for any base of the spec's
+    logarithm. 0 means equal mels.
     """
     mel = log_mel(waveform, spec)
     frames = min(mel.shape[1], target_mel.shape[1])
@@ -28,18 +28,19 @@ def log_mel_distance(waveform: Tensor, target_mel: Tensor, spec: MelSpec) -> flo
 
 
 def level_in_pauses(waveform: Tensor, target: Tensor, sample_rate: int) -> float:
-    """Level of a waveform [T] in dB below full scale (RMS of 1) where its target [T] pauses; NaN where it never does.
+    """Level of a waveform [T] in dB (RMS 1 is 0 dB) in the pauses of its target [T]; NaN if there are no pauses.
 
-    The level of the target itself is the one to have: more is noise in silence, less is silence where a room was.
+    The ideal is the level of the target itself: above it there is noise in the pauses, below it the room's own noise
+    is missing. Waveforms of unequal length are compared up to the end of the shorter one.
     """
     length = round(PAUSE_FRAME_SECONDS * sample_rate)
     samples = min(len(waveform), len(target)) // length * length
     if samples < PAUSE_FRAMES * length:
         return math.nan
     frames = _frame_power(target[:samples], length)
-    quiet = frames < frames.max() * 10 ** (-PAUSE_DECIBELS / 10)
+    is_quiet = frames < frames.max() * 10 ** (-PAUSE_DECIBELS / 10)
     kernel = torch.ones(1, 1, PAUSE_FRAMES, device=target.device)
-    runs = F.conv1d(quiet.float()[None, None], kernel) == PAUSE_FRAMES  # where a long enough run starts
+    runs = F.conv1d(is_quiet.float()[None, None], kernel) == PAUSE_FRAMES  # starts of long enough runs
     in_pause = F.conv_transpose1d(runs.float(), kernel)[0, 0] > 0
     if not in_pause.any():
         return math.nan
@@ -48,5 +49,5 @@ def level_in_pauses(waveform: Tensor, target: Tensor, sample_rate: int) -> float
 
 
 def _frame_power(signal: Tensor, length: int) -> Tensor:
-    """Mean square of each whole frame of `length` samples."""
+    """Mean square of each complete frame of `length` samples: [T] -> [T // length]."""
     return signal.double().unfold(0, length, length).square().mean(1)

@@ -1,4 +1,4 @@
-"""Published measures of how speech is heard, from packages of their own: pip install 'wavenet-mol-vocoder[metrics]'."""
+"""Perceptual measures, from optional packages: pip install 'wavenet-mol-vocoder[metrics]'."""
 
 import importlib
 from types import ModuleType
@@ -8,11 +8,11 @@ import numpy as np
 from vocoder.errors import UserError
 from vocoder.features.audio import resample
 
-PESQ_RATE = 16000  # Hz, of the wide-band model
+PESQ_RATE = 16000  # Hz; sample rate of the wide-band model
 
 
 def stoi(waveform: np.ndarray, target: np.ndarray, sample_rate: int) -> float:
-    """Short-time objective intelligibility of a waveform [T] against its target [T] (Taal et al. 2011): 0 to 1.
+    """Short-time objective intelligibility of a waveform [T] against its target [T], 0 to 1 (Taal et al. 2011).
 
     Raises:
         UserError: the package pystoi is not installed.
@@ -21,16 +21,17 @@ def stoi(waveform: np.ndarray, target: np.ndarray, sample_rate: int) -> float:
 
 
 def pesq(waveform: np.ndarray, target: np.ndarray, sample_rate: int) -> float:
-    """Wide-band PESQ (ITU-T P.862.2) of a waveform [T] against its target [T]: an opinion score from 1 to 4.6.
+    """Wide-band PESQ (ITU-T P.862.2) of a waveform [T] against its target [T]: predicted MOS, 1 to 4.6.
 
     Raises:
         UserError: the package pesq is not installed.
     """
-    ours, theirs = (resample(wave, sample_rate, PESQ_RATE) for wave in (waveform, target))
-    return float(_package("pesq").pesq(PESQ_RATE, theirs, ours, "wb"))
+    degraded, reference = (resample(wave, sample_rate, PESQ_RATE) for wave in (waveform, target))
+    return float(_package("pesq").pesq(PESQ_RATE, reference, degraded, "wb"))
 
 
 def _package(name: str) -> ModuleType:
+    """Import an optional package."""
     try:
         return importlib.import_module(name)
     except ImportError:

@@ -1,4 +1,4 @@
-"""Multi-resolution STFT distance (Yamamoto et al. 2020, Parallel WaveGAN): a measure, and a loss with a gradient."""
+"""Multi-resolution STFT distance (Yamamoto et al. 2020, Parallel WaveGAN), as a measure and as a loss."""
 
 import math
 
@@ -6,29 +6,31 @@ import torch
 from torch import Tensor
 
 RESOLUTIONS = ((512, 50, 240), (1024, 120, 600), (2048, 240, 1200))  # n_fft, hop, window in samples
-SHORTEST = 1025  # samples: the longest window is padded by half of its transform to either side
-QUIET = (
-    0.01  # magnitude, about that of noise at -60 dB: distances are over no quieter a target's, or silence would be all
-)
-FLOOR = 1e-7  # of the power, under root and logarithm: both have gradients there
+# Samples; torch.stft reflects half of the longest transform at either end, which needs one sample more than that.
+SHORTEST = 1025
+# Magnitude of noise at about -60 dB. The spectral convergence divides by no quieter a target than this; otherwise
+# silent targets would dominate the loss.
+MIN_TARGET_MAGNITUDE = 0.01
+POWER_FLOOR = 1e-7  # keeps the gradients of square root and logarithm finite
 
 
 def multi_resolution_stft_distance(waveform: Tensor, target: Tensor) -> Tensor:
-    """Spectral convergence plus mean absolute log-magnitude difference in nepers, over three resolutions.
+    """Spectral convergence plus mean absolute log-magnitude difference (in nepers), averaged over three resolutions.
 
-    Waveform and target [T] or [B, T], a batch being one signal in pieces; more than 1024 samples each. Equations 4 to 6
-    of the paper, with its windows in samples, so that numbers compare at one sample rate only. They have no unit; 0 is
-    equality, and 1 comes from the convergence alone where the waveform is silent.
+    Waveform and target [T] or [B, T], T > 1024; a batch is treated as one signal in B pieces. Equations 4 to 6 of the
+    paper. Its windows are fixed in samples, so values are comparable only at the same sample rate. The distance has no
+    unit; 0 means equal magnitudes, and a silent waveform has a spectral convergence of 1.
     """
     distances = []
     for n_fft, hop, window in RESOLUTIONS:
-        ours, theirs = (magnitude(signal, n_fft, hop, window) for signal in (waveform, target))
-        convergence = (theirs - ours).norm() / theirs.norm().clamp(min=QUIET * math.sqrt(theirs.numel()))
-        distances.append(convergence + (theirs.log() - ours.log()).abs().mean())
+        magnitude, target_magnitude = (stft_magnitude(signal, n_fft, hop, window) for signal in (waveform, target))
+        smallest_norm = MIN_TARGET_MAGNITUDE * math.sqrt(target_magnitude.numel())
+        convergence = (target_magnitude - magnitude).norm() / target_magnitude.norm().clamp(min=smallest_norm)
+        distances.append(convergence + (target_magnitude.log() - magnitude.log()).abs().mean())
     return torch.stack(distances).mean()
 
 
-def magnitude(signal: Tensor, n_fft: int, hop: int, window: int) -> Tensor:
-    """Of the STFT with a Hann window [..., n_fft/2 + 1, frames], never below the root of the floor."""
+def stft_magnitude(signal: Tensor, n_fft: int, hop: int, window: int) -> Tensor:
+    """STFT magnitude with a Hann window, floored at sqrt(POWER_FLOOR): [..., T] -> [..., n_fft/2 + 1, frames]."""
     spectrum = torch.stft(signal, n_fft, hop, window, torch.hann_window(window).to(signal), return_complex=True)
-    return (spectrum.real.square() + spectrum.imag.square()).clamp(min=FLOOR).sqrt()
+    return (spectrum.real.square() + spectrum.imag.square()).clamp(min=POWER_FLOOR).sqrt()

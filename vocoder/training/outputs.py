@@ -21,10 +21,11 @@ def described(distribution: Distribution, params: Tensor) -> dict[str, float]:
     if drawing.choices > 1:
         mean = weights.mean((0, 2))
         found["output/components"] = float((-(mean * mean.clamp(min=1e-30).log()).sum()).exp())
-        if drawing.locations is not None:
+        if drawing.first_location is not None:
             found |= {f"output/weight_{i:02d}": float(weight) for i, weight in enumerate(mean)}
-    if drawing.scales is not None:
-        log_scales = params[:, drawing.scales : drawing.scales + drawing.choices].clamp(min=drawing.log_scale_min)
+    first = drawing.first_log_scale
+    if first is not None:
+        log_scales = params[:, first : first + drawing.choices].clamp(min=drawing.log_scale_min)
         step = 2 / (drawing.levels - 1)
         found["output/scale_lsb"] = float((weights * log_scales).sum(1).mean().exp() / step)
     return found
