@@ -1,4 +1,4 @@
-"""What several tests share: a store of real speech, a store in which every number tells its place, a tiny model."""
+"""Shared fixtures: a store of real speech, a store of numbered samples, and the config of a tiny model."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -24,7 +24,7 @@ SPEECH = Path(__file__).parent / "speech/allison"
 
 @pytest.fixture(scope="session")
 def speech_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    """The six recordings in tests/speech/allison, preprocessed; read only."""
+    """The six recordings in tests/speech/allison, preprocessed. Read only."""
     directory = tmp_path_factory.mktemp("speech") / "store"
     preprocess(SPEECH, directory, PreprocessConfig(PRESETS["speech_16k"]), 0, lambda items, *_: items)
     return Store(directory)
@@ -32,7 +32,7 @@ def speech_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 @pytest.fixture
 def make_counting_store(tmp_path: Path) -> Callable[..., Store]:
-    """Stores of utterances u0, u1, … at hop 10: sample n is 100 u + n, mel frame f is 1000 u + f + 1 in all bands."""
+    """Stores of utterances u0, u1, … at hop 10: sample n of utterance u is 100 u + n, its frame f is 1000 u + f + 1."""
 
     def make(lengths: Sequence[int], shard_frames: int = 1000, speakers: Sequence[str] = ()) -> Store:
         spec = MelSpec(16000, 64, 10, 64, 4, 0.0, 8000.0)
@@ -55,7 +55,7 @@ def make_counting_store(tmp_path: Path) -> Callable[..., Store]:
 
 @pytest.fixture(scope="session")
 def tiny_config() -> VocoderConfig:
-    """A model that generates a second's worth in a second: hop 20, receptive field 15."""
+    """A model small enough to generate in real time on one core: hop 20, receptive field 15."""
     sizes = WaveNetConfig(layers=6, stacks=2, kernel_size=2, residual_channels=8, gate_channels=12, skip_channels=10)
     spec = MelSpec(16000, 256, 20, 256, 8, 0.0, 8000.0)
     return VocoderConfig(spec, ModelConfig(sizes, ConditioningConfig(channels=5)), MixtureOfLogistics(3))

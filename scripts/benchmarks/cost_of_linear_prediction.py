@@ -1,9 +1,9 @@
-"""What linear prediction costs: seconds of a training step and of generation, with and without it.
+"""Cost of linear prediction: seconds of a training step and of generation, with and without it.
 
     python -m scripts.benchmarks.cost_of_linear_prediction STORE [--model small] [--rounds 40]
 
-Both kinds take turns, step by step, on the same speech; printed are the medians, and the median and the quartiles of
-the ratio of neighbours. Run it on an idle machine.
+The two take turns, step by step, on the same speech. Printed are their medians, and the median and the quartiles of the
+ratio within each turn. Run it on an idle machine.
 """
 
 import argparse
@@ -14,14 +14,14 @@ from pathlib import Path
 
 import numpy as np
 
-from scripts.benchmarks.timing import in_turn
+from scripts.benchmarks.timing import time_interleaved
 from scripts.experiments.comparison import Network, step_runner, trainer_of
 from vocoder.commands import cli
 from vocoder.engines import pick_engine
 from vocoder.synthesis import Request, Vocoder
 
 KINDS = ("none", "mel")
-LANES, FRAMES = 8, 8  # generated at once
+LANES, FRAMES = 8, 8  # utterances generated at the same time, and their length
 
 
 def main() -> None:
@@ -35,20 +35,20 @@ def main() -> None:
     spec = trainers[0].store.spec
     batch = trainers[0].settings.batch
     samples = batch.size * batch.segment_frames * spec.hop_length
-    show(
+    print_ratio(
         f"a training step of {samples} samples",
-        in_turn([step_runner(trainer) for trainer in trainers], arguments.rounds),
+        time_interleaved([step_runner(trainer) for trainer in trainers], arguments.rounds),
     )
     for engine in ("reference", "cpu"):
         vocoders = [Vocoder(t.model.eval(), pick_engine(t.model, engine)) for t in trainers]
-        show(
+        print_ratio(
             f"{LANES} utterances by the {engine} engine, {FRAMES * spec.hop_length} samples of each",
-            in_turn([generating(vocoder) for vocoder in vocoders], arguments.rounds // 4),
+            time_interleaved([generation_of(vocoder) for vocoder in vocoders], arguments.rounds // 4),
         )
 
 
-def generating(vocoder: Vocoder) -> Callable[[], None]:
-    """Everything from the mel on: analysis, conditioning, sampling."""
+def generation_of(vocoder: Vocoder) -> Callable[[], None]:
+    """A function to be timed: analysis of the mel, conditioning and sampling."""
     mel = np.full((vocoder.spec.n_mels, FRAMES), -5.0, np.float32)
     requests = [Request(str(lane), mel) for lane in range(LANES)]
 
@@ -58,10 +58,11 @@ def generating(vocoder: Vocoder) -> Callable[[], None]:
     return work
 
 
-def show(title: str, seconds: np.ndarray) -> None:
-    none, mel = (statistics.median(column) for column in seconds.T)
+def print_ratio(title: str, seconds: np.ndarray) -> None:
+    without, with_prediction = (statistics.median(column) for column in seconds.T)
     low, middle, high = np.quantile(seconds[:, 1] / seconds[:, 0], (0.25, 0.5, 0.75))
-    print(f"{title}: none {none:.3f} s, mel {mel:.3f} s, ratio {middle:.3f} ({low:.3f} to {high:.3f})", flush=True)
+    print(f"{title}: none {without:.3f} s, mel {with_prediction:.3f} s", end=", ")
+    print(f"ratio {middle:.3f} ({low:.3f} to {high:.3f})", flush=True)
 
 
 if __name__ == "__main__":

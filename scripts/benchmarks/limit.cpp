@@ -1,10 +1,10 @@
-// What this machine can do: the products of a WaveNet's step in float32, without conditioning and without sampling, as
-// a compiler makes them of plain vectors; and multiply-add alone.
+// The limit of this machine: how fast it computes the matrix products of a WaveNet's step in float32 (no conditioning, no
+// sampling), written with vectors and left to the compiler; and how fast it multiplies and adds with nothing else to do.
 //
 //   g++ -O3 -march=native -std=gnu++17 -pthread limit.cpp -o limit && ./limit THREADS
 //
-// 24 layers, 128 residual, 256 gate and 128 skip channels, kernel 3. The lanes of a thread lie side by side in vectors,
-// weights are spread over them one at a time. Prints two numbers: samples/s, and 10^9 float operations/s.
+// 24 layers, 128 residual, 256 gate and 128 skip channels, kernel 3. A vector holds one channel of 16 lanes; each weight
+// is broadcast to it. Prints two numbers: samples/s, and GFLOP/s of multiply-add alone.
 
 #include <chrono>
 #include <cstdio>
@@ -25,17 +25,17 @@ struct Matrix {  // [columns] x [lanes]
   float* data() { return reinterpret_cast<float*>(vectors.data()); }
 };
 
-// y[rows] += w x, for a block of so many rows; w is [column][row of the block]
+// y[rows] += w x for a block of rows; w is [column][row of the block]
 template <int rows>
 void block(const float* w, Matrix& x, int columns, Vector* y) {
   Vector sums[rows][kVectors];
   for (int r = 0; r < rows; ++r)
     for (int v = 0; v < kVectors; ++v) sums[r][v] = y[r * kVectors + v];
   for (int k = 0; k < columns; ++k, w += rows) {
-    Vector heard[kVectors];
-    for (int v = 0; v < kVectors; ++v) heard[v] = x[k][v];
+    Vector input[kVectors];
+    for (int v = 0; v < kVectors; ++v) input[v] = x[k][v];
     for (int r = 0; r < rows; ++r)
-      for (int v = 0; v < kVectors; ++v) sums[r][v] += w[r] * heard[v];
+      for (int v = 0; v < kVectors; ++v) sums[r][v] += w[r] * input[v];
   }
   for (int r = 0; r < rows; ++r)
     for (int v = 0; v < kVectors; ++v) y[r * kVectors + v] = sums[r][v];
@@ -69,7 +69,7 @@ struct Network {
       for (int i = 0; i < half; ++i) {
         taps[0]->vectors[i] = h.vectors[i];
         const Vector a = z.vectors[i], b = z.vectors[i + half];
-        z.vectors[i] = a / (1 + a * a) * (b / (1 + b * b) + 1);  // two divisions, as cheap as a gate can be
+        z.vectors[i] = a / (1 + a * a) * (b / (1 + b * b) + 1);  // two divisions, the cheapest gate possible
       }
       product(out[layer].data(), z, kChannels, 2 * kChannels, o);
       for (int i = 0; i < half; ++i) {
@@ -82,7 +82,7 @@ struct Network {
   }
 };
 
-// The rate at which all threads together do `work` (thread, repetition), of so much each time.
+// Units of work a second, over all threads: each call of work(thread, repetition) does `amount` units.
 template <typename Work>
 double rate(int threads, int repetitions, double amount, Work work) {
   const auto started = std::chrono::steady_clock::now();
@@ -105,7 +105,7 @@ int main(int count, char** arguments) {
   constexpr int kSums = 12, kTurns = 100000;
   const double operations = rate(threads, 500, 2.0 * kWidth * kSums * kTurns, [&](int thread, int i) {
     Vector sums[kSums], factor = Vector{} + 0.999f, term = Vector{} + 1e-3f * i;
-    for (int j = 0; j < kSums; ++j) sums[j] = term * (1.0f * j);  // all different, or one would do for all
+    for (int j = 0; j < kSums; ++j) sums[j] = term * (1.0f * j);  // all different, or the compiler would compute only one
     for (int turn = 0; turn < kTurns; ++turn)
       for (Vector& sum : sums) sum = sum * factor + term;
     for (Vector& sum : sums) kept[thread * 1024] += sum[0];

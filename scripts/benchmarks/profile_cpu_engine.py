@@ -1,10 +1,10 @@
-"""What the cpu engine's time goes into: each part of its loop alone, on one core.
+"""Profile of the cpu engine: each part of its loop alone, on one core.
 
     python -m scripts.benchmarks.profile_cpu_engine [--lanes 16]
 
-The network has the size of r9y9's recipe. Microseconds are for each sample of each lane, the best of five measurements;
-parts that are measured alone find more in the caches than in the loop, which is the rest. Then all cores synthesise a
-folder of mel files into a folder of wavs: how much of their time is not spent in the loop.
+The network has the size of r9y9's recipe. Times are in microseconds for each sample of each lane, the best of five
+measurements. A part alone has more cache hits than within the loop; that difference counts as "the rest". Then all
+cores synthesise a folder of mel files into a folder of wavs, to measure the share of their time outside of the loop.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from unittest.mock import patch
 import numpy as np
 from numba import njit
 
-from scripts.benchmarks.benchmark_synthesis import a_mel, network
+from scripts.benchmarks.networks import random_mel, untrained_model
 from vocoder.engines.cpu import CpuEngine
 from vocoder.kernels import generate as step
 from vocoder.kernels import matmul
@@ -59,67 +59,75 @@ def repeated(work, times, lanes, net, state):  # type: ignore[no-untyped-def]
         work(lanes, net, state)
 
 
-PARTS = {"products of the layers": layers_products, "gates": gates, "into the rings": rings, "head": head}
+PARTS = {"products of the layers": layers_products, "gates": gates, "ring buffers": rings, "head": head}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--lanes", type=int, default=16)
     lanes = parser.parse_args().lanes
-    model = network("mel")
+    model = untrained_model("mel")
     for precision in ("float32", "bfloat16") if matmul.HAS_BF16 else ("float32",):
-        engine = CpuEngine(model, precision, threads=1)
-        net, crew = engine.network, engine.lanes(lanes)
-        crew.state.z[:] = np.random.default_rng(0).standard_normal(crew.state.z.shape)
-        whole = best(lambda n, e=engine, c=crew: frames(e, c, lanes, n), 4) / model.spec.hop_length  # type: ignore[misc]
-        seconds = {
-            name: best(lambda n, p=part, e=net, s=crew.state: repeated(p, n, lanes, e, s), 200)  # type: ignore[misc]
-            for name, part in PARTS.items()
-        }
-        seconds["the rest"] = whole - sum(seconds.values())
-        seconds["together"] = whole
         print(f"{precision}, {lanes} lanes")
-        for name, value in seconds.items():
-            print(f"  {name:24} {1e6 * value / lanes:6.2f} µs a sample")
-        print(f"  of a bulk run outside of the loop: {100 * overhead(model, precision):.1f} % of the cores' time")
+        for name, seconds in profile(CpuEngine(model, precision, threads=1), lanes).items():
+            print(f"  {name:24} {1e6 * seconds:6.2f} µs a sample")
+        outside = share_outside_of_the_loop(model, precision)
+        print(f"  of a bulk run outside of the loop: {100 * outside:.1f} % of the cores' time")
 
 
-def overhead(model: VocoderModel, precision: str, utterances: int = 64, frames: int = 172) -> float:
-    """The share of a bulk run, two seconds of speech from each mel file, that the threads are not in the loop."""
-    vocoder, inside = Vocoder(model, CpuEngine(model, precision)), []
+def profile(engine: CpuEngine, lanes: int) -> dict[str, float]:
+    """Seconds of each part of the loop, and of all, for each sample of each lane."""
+    cpu_lanes = engine.lanes(lanes)
+    cpu_lanes.state.z[:] = np.random.default_rng(0).standard_normal(cpu_lanes.state.z.shape)
+
+    def frames(times: int) -> None:
+        generate_frames(engine, cpu_lanes, lanes, times)
+
+    def repetitions(part: Any) -> Callable[[int], None]:
+        return lambda times: repeated(part, times, lanes, engine.network, cpu_lanes.state)
+
+    whole = seconds_per_repetition(frames, 4) / engine.model.spec.hop_length
+    seconds = {name: seconds_per_repetition(repetitions(part), 200) for name, part in PARTS.items()}
+    seconds |= {"the rest": whole - sum(seconds.values()), "together": whole}
+    return {name: value / lanes for name, value in seconds.items()}
+
+
+def share_outside_of_the_loop(model: VocoderModel, precision: str, utterances: int = 64, frames: int = 172) -> float:
+    """Share of the threads' time outside of the loop, in a bulk run of two seconds of speech for each mel file."""
+    vocoder, seconds_in_loop = Vocoder(model, CpuEngine(model, precision)), []
 
     def timed(*arguments: Any) -> None:
         started = time.perf_counter()
         step.generate_frame(*arguments)
-        inside.append(time.perf_counter() - started)
+        seconds_in_loop.append(time.perf_counter() - started)
 
     with tempfile.TemporaryDirectory() as folder, patch("vocoder.engines.cpu.generate_frame", timed):
         mels = Path(folder, "mels")
         mels.mkdir()
         for i in range(utterances):
-            np.save(mels / f"{i}.npy", a_mel(vocoder, frames))
+            np.save(mels / f"{i}.npy", random_mel(vocoder.spec, frames))
         started = time.perf_counter()
         sources = find_sources(vocoder, mels, "test", None)
         for _ in synthesize_into(Path(folder, "wavs"), vocoder, sources, SynthesisOptions()):
             pass
         seconds = time.perf_counter() - started
-    return 1 - sum(inside) / (seconds * vocoder.engine.threads)
+    return 1 - sum(seconds_in_loop) / (seconds * vocoder.engine.threads)
 
 
-def frames(engine: CpuEngine, crew: Any, lanes: int, times: int) -> None:
-    """Whole frames, without what Python prepares."""
+def generate_frames(engine: CpuEngine, cpu_lanes: Any, lanes: int, times: int) -> None:
+    """Generate `times` frames, without the preparation in Python."""
     rng, hop = np.random.default_rng(0), engine.model.spec.hop_length
     knots = rng.standard_normal((3, lanes, 80)).astype(np.float32)
-    filters = 0.01 * rng.standard_normal((8, lanes, crew.state.past.shape[1] - hop + 1)).astype(np.float32)
+    filters = 0.01 * rng.standard_normal((8, lanes, cpu_lanes.state.past.shape[1] - hop + 1)).astype(np.float32)
     noise = rng.standard_normal((hop, lanes, 11)).astype(np.float32)
     samples, recorded = np.zeros((lanes, hop), np.float32), np.zeros((0, lanes, 1), np.float32)
     known = (0, knots, filters, noise, np.zeros(lanes, bool), samples, recorded)
     for _ in range(times):
-        step.generate_frame(engine.network, crew.state, engine.timing, crew.draw, *known)
+        step.generate_frame(engine.network, cpu_lanes.state, engine.timing, cpu_lanes.draw, *known)
 
 
-def best(work: Callable[[int], None], times: int) -> float:
-    """Seconds of one repetition."""
+def seconds_per_repetition(work: Callable[[int], None], times: int) -> float:
+    """Seconds of one repetition: the best of five measurements."""
     work(1)
     seconds = []
     for _ in range(5):

@@ -1,21 +1,21 @@
-"""Fair timing of several kinds of work in one process."""
+"""Timing of several functions under equal conditions, in one process."""
 
 import time
 from collections.abc import Callable
 
 import numpy as np
 
-WARM_UP = 3  # rounds that do not count
+WARM_UP = 3  # rounds that are not counted
 
 
-def in_turn(works: list[Callable[[], None]], rounds: int, warm_up: int = WARM_UP) -> np.ndarray:
-    """Seconds [rounds, works] of several kinds of work, one after another in each round."""
+def time_interleaved(functions: list[Callable[[], None]], rounds: int, warm_up: int = WARM_UP) -> np.ndarray:
+    """Seconds [rounds, functions] of calls that take turns: each round calls every function once, in order."""
     seconds = []
     for _ in range(warm_up + rounds):
         row = []
-        for work in works:
+        for function in functions:
             started = time.perf_counter()
-            work()
+            function()
             row.append(time.perf_counter() - started)
         seconds.append(row)
     return np.array(seconds[warm_up:])

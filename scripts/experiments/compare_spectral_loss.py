@@ -18,7 +18,7 @@ from pathlib import Path
 
 import torch
 
-from scripts.benchmarks.timing import in_turn
+from scripts.benchmarks.timing import time_interleaved
 from scripts.experiments.comparison import (
     Condition,
     Network,
@@ -91,7 +91,7 @@ def network(weight: float, seed: int, output: Path) -> Network:
 def step_seconds(store: Path, networks: dict[float, list[Network]], settings: list[str]) -> Row:
     """Median duration of a training step by weight, the weights taking turns."""
     trainers = [trainer_of(store, group[0], settings) for group in networks.values()]
-    seconds = in_turn([step_runner(trainer) for trainer in trainers], ROUNDS)
+    seconds = time_interleaved([step_runner(trainer) for trainer in trainers], ROUNDS)
     return {str(w): statistics.median(column) for w, column in zip(networks, seconds.T.tolist(), strict=True)}
 
 

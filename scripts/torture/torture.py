@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from scripts.benchmarks.benchmark_training import noise_store
+from scripts.benchmarks.stores import noise_store
 from vocoder.commands import cli, train
 from vocoder.errors import UserError
 from vocoder.model.checkpoint import checkpoints_in, open_checkpoint

@@ -27,7 +27,7 @@ from unittest.mock import patch
 import numpy as np
 import torch
 
-from scripts.benchmarks.benchmark_training import resident
+from scripts.benchmarks.machine import resident_bytes
 from scripts.torture.torture import ENDLESS, Torture, children_of, in_child, newest_of, wait_until
 from vocoder.commands import cli, train
 from vocoder.data.dataset import Margins, SegmentBatches
@@ -356,7 +356,7 @@ def grows(torture: Torture) -> Figures:
         for step in range(steps):
             trainer.train_step(next(batches))
             if step in (steps // 10, steps - 1):
-                sizes.append(resident("VmRSS"))
+                sizes.append(resident_bytes("VmRSS"))
         return sizes
 
     early, late = torture.counted(work)

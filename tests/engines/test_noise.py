@@ -1,4 +1,4 @@
-"""Noise is uniform, and a pure function of (seed, utterance, sample)."""
+"""Noise: uniform in (0, 1), and a pure function of (seed, utterance, sample)."""
 
 import math
 
@@ -12,7 +12,7 @@ UNIFORMS = [1, 2, 4, 5, 11]  # one to three counters for each sample
 
 
 @pytest.mark.parametrize("uniforms", UNIFORMS)
-def test_blocks_agree_however_time_is_cut(uniforms: int) -> None:
+def test_noise_does_not_depend_on_the_block_boundaries(uniforms: int) -> None:
     noise = Noise(3, ["a", "b"], uniforms)
     whole = noise.block(0, 50)
     assert whole.shape == (2, uniforms, 50)
@@ -21,7 +21,7 @@ def test_blocks_agree_however_time_is_cut(uniforms: int) -> None:
     assert torch.equal(noise.block(13, 1), whole[..., 13:14])
 
 
-def test_an_utterances_noise_does_not_depend_on_its_companions() -> None:
+def test_an_utterances_noise_does_not_depend_on_the_rest_of_the_batch() -> None:
     batch = Noise(3, ["a", "b", "c"], 5).block(10, 20)
     assert torch.equal(Noise(3, ["b"], 5).block(10, 20), batch[1:2])
     assert torch.equal(Noise(3, ["c", "b", "a"], 5).block(10, 20), batch.flip(0))
@@ -35,20 +35,20 @@ def test_noise_is_float32_in_the_open_unit_interval(uniforms: int) -> None:
     assert noise.max() < 1
 
 
-def test_the_outermost_words_stay_inside_the_interval(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Outermost:
+def test_the_smallest_and_largest_words_stay_inside_the_interval(monkeypatch: pytest.MonkeyPatch) -> None:
+    class ExtremeWords:
         def __init__(self, key: int, counter: int) -> None: ...
 
         def random_raw(self, count: int) -> np.ndarray:
             return np.resize(np.array([0, 2**64 - 1], np.uint64), count)
 
-    monkeypatch.setattr(np.random, "Philox", Outermost)
+    monkeypatch.setattr(np.random, "Philox", ExtremeWords)
     low, high = Noise(0, ["a"], 2).block(0, 1).flatten().tolist()
     assert (low, high) == (2.0**-24, 1 - 2.0**-24)
 
 
 @pytest.mark.parametrize("row", range(5))
-def test_noise_is_uniform_by_kolmogorov_and_smirnov(row: int) -> None:
+def test_noise_passes_the_kolmogorov_smirnov_test(row: int) -> None:
     n = 50_000
     u = Noise(1, ["a"], 5).block(0, n)[0, row].double().sort().values
     ranks = torch.arange(n)
@@ -64,5 +64,5 @@ def test_rows_samples_utterances_and_seeds_are_uncorrelated() -> None:
     assert correlation.abs().max() < 4.5 / math.sqrt(n)
 
 
-def test_a_seed_and_an_id_that_read_alike_together_differ() -> None:
+def test_seeds_and_ids_with_the_same_concatenation_differ() -> None:
     assert not torch.equal(Noise(1, ["2a"], 1).block(0, 8), Noise(12, ["a"], 1).block(0, 8))

@@ -142,17 +142,17 @@ def test_the_same_source_runs_on_lesser_processors(tmp_path: Path, cpu: str, fea
 
 LESSER = """
 import torch
-from support.models import FRAMES, HOP, a_mel, a_model, in_parallel, one_by_one
+from support.models import FRAMES, HOP, random_mel, random_model, forward_params, engine_params
 from vocoder.engines import pick_engine
 from vocoder.kernels.matmul import WIDTH
 from vocoder.errors import UserError
 from vocoder.model import LinearPredictionConfig
 
-model = a_model(prediction=LinearPredictionConfig("mel", order=7), residual_channels=70, kernel_size=3)
+model = random_model(prediction=LinearPredictionConfig("mel", order=7), residual_channels=70, kernel_size=3)
 waves = model.distribution.grid.round((0.5 * torch.randn(9, FRAMES * HOP)).clamp(-0.9, 0.9))
-mel = a_mel(batch=9)
-predicted = one_by_one(pick_engine(model, "cpu"), waves, mel, None)
-close = (predicted - in_parallel(model, waves, mel, None)).abs().max() < 1e-4
+mel = random_mel(batch=9)
+predicted = engine_params(pick_engine(model, "cpu"), waves, mel, None)
+close = (predicted - forward_params(model, waves, mel, None)).abs().max() < 1e-4
 try:
     pick_engine(model, "cpu", "bfloat16")
     refused = "accepted"

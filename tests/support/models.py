@@ -1,4 +1,4 @@
-"""Small models of every kind, and the two ways to what they predict: in parallel, and by an engine."""
+"""Small models of every kind, and their predictions by the forward pass and by an engine."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -23,7 +23,7 @@ from vocoder.model import (
     build_model,
     extend_edges,
 )
-from vocoder.synthesis import Job, frames_of, generate
+from vocoder.synthesis import Task, frames_of, generate
 
 HOP, N_MELS, FRAMES = 12, 6, 8
 MEL = ConditioningConfig("mel", channels=5, context_frames=3)
@@ -58,49 +58,52 @@ MODELS: dict[str, dict[str, Any]] = {
 }
 
 
-def a_model(
+def random_model(
     conditioning: ConditioningConfig = MEL,
     speakers: tuple[str, ...] = (),
     distribution: Distribution = MixtureOfLogistics(3),  # noqa: B008
     prediction: LinearPredictionConfig = LinearPredictionConfig(),  # noqa: B008
     **sizes: int,
 ) -> VocoderModel:
+    """A model of about ten channels; all weights and biases are random, so that every path matters."""
     torch.manual_seed(1)
     spec = MelSpec(16000, 64, HOP, 64, N_MELS, 0.0, 8000.0)
     parts = ModelConfig(replace(SIZES, **sizes), conditioning, 4 if speakers else 0, prediction)
     model = build_model(VocoderConfig(spec, parts, distribution, speakers))
     for parameter in model.parameters():
-        torch.nn.init.normal_(parameter, std=0.3)  # so that every path matters, biases too
+        torch.nn.init.normal_(parameter, std=0.3)
     return model.eval()
 
 
-def a_mel(batch: int = 1, frames: int = FRAMES) -> Tensor:
+def random_mel(batch: int = 1, frames: int = FRAMES) -> Tensor:
+    """Log-mels [B, N_MELS, F] of about the power of speech, for the linear prediction."""
     torch.manual_seed(2)
-    return torch.randn(batch, N_MELS, frames) - 5  # as loud as speech, to linear prediction
+    return torch.randn(batch, N_MELS, frames) - 5
 
 
 def speakers_of(model: VocoderModel, batch: int) -> Tensor | None:
+    """Speaker indices [B] in turn, or None for a model without speakers."""
     return torch.arange(batch) % 2 if model.speakers else None
 
 
 @torch.inference_mode()
-def in_parallel(model: VocoderModel, waves: Tensor, mel: Tensor, speaker: Tensor | None) -> Tensor:
-    """Parameters [B, P, F H] of whole utterances by `forward`, after zeros and the repeated first frame."""
+def forward_params(model: VocoderModel, waves: Tensor, mel: Tensor, speaker: Tensor | None) -> Tensor:
+    """Parameters [B, P, F H] of whole utterances by `forward`, preceded by zeros and the repeated first frame."""
     before = model.history_frames + model.context_frames
-    with_silence = torch.cat([waves.new_zeros(len(waves), model.history_frames * HOP), waves], 1)
-    return model(with_silence, extend_edges(mel, before, model.context_frames), speaker)
+    waves = torch.cat([waves.new_zeros(len(waves), model.history_frames * HOP), waves], 1)
+    return model(waves, extend_edges(mel, before, model.context_frames), speaker)
 
 
-def one_by_one(engine: Engine, waves: Tensor, mel: Tensor, speaker: Tensor | None) -> Tensor:
-    """The same by an engine, which is told the true sample after each prediction."""
+def engine_params(engine: Engine, waves: Tensor, mel: Tensor, speaker: Tensor | None) -> Tensor:
+    """The same by an engine, whose samples are forced to those of the waves."""
     lanes = engine.lanes(len(mel))
-    told = [told_of(engine.model, waves[b], mel[b], speaker, b) for b in range(len(mel))]
-    params = [torch.from_numpy(lanes.predict(frames)) for frames in zip(*told, strict=True)]
+    frames_of_lanes = [forced_frames(engine.model, waves[b], mel[b], speaker, b) for b in range(len(mel))]
+    params = [torch.from_numpy(lanes.predict(frames)) for frames in zip(*frames_of_lanes, strict=True)]
     return torch.cat(params[engine.model.history_frames :], 2)
 
 
-def told_of(model: VocoderModel, wave: Tensor, mel: Tensor, speaker: Tensor | None, b: int) -> list[Frame]:
-    """The frames of one utterance, none of whose samples is to be drawn."""
+def forced_frames(model: VocoderModel, wave: Tensor, mel: Tensor, speaker: Tensor | None, b: int) -> list[Frame]:
+    """The frames of one utterance, with all samples forced."""
     noise = Noise(0, [str(b)], model.distribution.uniforms)
     frames = list(frames_of(model, [mel.numpy()], noise, None if speaker is None else speaker[b : b + 1]))
     pieces = wave.numpy().reshape(-1, HOP)
@@ -108,10 +111,10 @@ def told_of(model: VocoderModel, wave: Tensor, mel: Tensor, speaker: Tensor | No
     return silence + [replace(frame, forced=piece) for frame, piece in zip(frames[len(silence) :], pieces, strict=True)]
 
 
-def generated(
+def generate_waves(
     engine: Engine, mel: Tensor, seed: int = 0, ids: Sequence[str] | None = None, temperature: float = 1.0
 ) -> Tensor:
-    """Waves on the grid [B, F H] of utterances called 0, 1, …"""
+    """Waves on the grid [B, F H]; the utterances' ids are 0, 1, … unless given."""
     model, speaker = engine.model, speakers_of(engine.model, len(mel))
 
     def frames(b: int, id: str) -> Iterator[Frame]:
@@ -119,5 +122,5 @@ def generated(
         return frames_of(model, [mel[b].numpy()], noise, None if speaker is None else speaker[b : b + 1])
 
     names = ids or [str(b) for b in range(len(mel))]
-    waves = dict(generate(engine, [Job(b, partial(frames, b, id)) for b, id in enumerate(names)], temperature))
+    waves = dict(generate(engine, [Task(b, partial(frames, b, id)) for b, id in enumerate(names)], temperature))
     return torch.from_numpy(int16_to_grid(np.stack([waves[b] for b in range(len(mel))])))

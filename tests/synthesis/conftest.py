@@ -1,4 +1,4 @@
-"""A small vocoder with linear prediction, and mels for it."""
+"""A tiny vocoder with linear prediction, and mels for it."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,10 +12,11 @@ from vocoder.model import LinearPredictionConfig, VocoderConfig, VocoderModel, b
 from vocoder.synthesis import Vocoder
 
 
-def a_model(config: VocoderConfig) -> VocoderModel:
+def quiet_model(config: VocoderConfig) -> VocoderModel:
+    """An untrained model whose output layer starts at the statistics of quiet noise, so that waves do not clip."""
     torch.manual_seed(0)
     model = build_model(config)
-    model.initialise_output(0.1 * torch.randn(10_000))  # lest a wave of full-scale noise hide everything
+    model.initialise_output(0.1 * torch.randn(10_000))
     return model
 
 
@@ -27,12 +28,12 @@ def config(tiny_config: VocoderConfig) -> VocoderConfig:
 
 @pytest.fixture(scope="session")
 def model(config: VocoderConfig) -> VocoderModel:
-    return a_model(config)
+    return quiet_model(config)
 
 
 @pytest.fixture(scope="session")
 def make_vocoder(model: VocoderModel) -> Callable[..., Vocoder]:
-    """The model on the cpu engine with so many threads and lanes."""
+    """Vocoders with that model on the cpu engine; `width` is the number of lanes of a thread."""
 
     def make(threads: int = 2, width: int | None = None, precision: str = "float32") -> Vocoder:
         engine = pick_engine(model, "cpu", precision, threads)

@@ -1,4 +1,4 @@
-"""Utterances share lanes, and do not hear of each other: alone and in any company, the same to the bit."""
+"""Continuous batching: each utterance's wave is the same to the bit, whatever else is generated in the batch."""
 
 import threading
 import time
@@ -8,11 +8,14 @@ from functools import partial
 
 import numpy as np
 import pytest
+import torch
+from support.models import HOP, random_mel, random_model
 
-from vocoder.engines import Frame
+from vocoder.engines import Frame, pick_engine
 from vocoder.errors import UserError
 from vocoder.kernels import matmul
-from vocoder.synthesis import Job, Request, Vocoder, generate
+from vocoder.model import ConditioningConfig
+from vocoder.synthesis import Request, Task, Vocoder, generate
 
 MakeVocoder = Callable[..., Vocoder]
 MakeMel = Callable[..., np.ndarray]
@@ -32,7 +35,7 @@ def alone(make_vocoder: MakeVocoder, requests: list[Request]) -> list[np.ndarray
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
 @pytest.mark.parametrize("width", [1, 2, 3, 7, 64])
-def test_a_wave_does_not_depend_on_company_lanes_or_threads(
+def test_a_wave_does_not_depend_on_the_batch_the_lanes_or_the_threads(
     make_vocoder: MakeVocoder, requests: list[Request], alone: list[np.ndarray], threads: int, width: int
 ) -> None:
     together = make_vocoder(threads, width).synthesize_batch(requests)
@@ -43,7 +46,9 @@ def test_a_wave_does_not_depend_on_company_lanes_or_threads(
 
 
 @pytest.mark.skipif(not matmul.HAS_BF16, reason="this processor does not multiply bfloat16")
-def test_nor_in_bfloat16(make_vocoder: MakeVocoder, requests: list[Request], alone: list[np.ndarray]) -> None:
+def test_a_bfloat16_wave_does_not_depend_on_the_lanes_or_on_streaming(
+    make_vocoder: MakeVocoder, requests: list[Request], alone: list[np.ndarray]
+) -> None:
     single, many = (make_vocoder(2, width, "bfloat16") for width in (1, 7))
     waves = many.synthesize_batch(requests)
     assert all(np.array_equal(w, single.synthesize_batch([r])[0]) for w, r in zip(waves, requests, strict=True))
@@ -52,16 +57,18 @@ def test_nor_in_bfloat16(make_vocoder: MakeVocoder, requests: list[Request], alo
     assert np.array_equal(streamed, waves[2])
 
 
-def test_nor_on_the_order(make_vocoder: MakeVocoder, requests: list[Request], alone: list[np.ndarray]) -> None:
+def test_a_wave_does_not_depend_on_the_order_of_the_tasks(
+    make_vocoder: MakeVocoder, requests: list[Request], alone: list[np.ndarray]
+) -> None:
     vocoder = make_vocoder(width=3)
-    jobs = [Job(i, partial(vocoder.frames, requests[i], 0)) for i in (3, 12, 0, 7, 2, 9, 1, 11, 4, 10, 5, 8, 6)]
-    waves = dict(generate(vocoder.engine, jobs))
+    tasks = [Task(i, partial(vocoder.frames, requests[i], 0)) for i in (3, 12, 0, 7, 2, 9, 1, 11, 4, 10, 5, 8, 6)]
+    waves = dict(generate(vocoder.engine, tasks))
     assert all(np.array_equal(waves[i], expected * 32768) for i, expected in enumerate(alone))
 
 
-def test_nor_on_torchs_threads(make_vocoder: MakeVocoder, requests: list[Request], alone: list[np.ndarray]) -> None:
-    import torch
-
+def test_a_wave_does_not_depend_on_torchs_threads_and_leaves_their_number_unchanged(
+    make_vocoder: MakeVocoder, requests: list[Request], alone: list[np.ndarray]
+) -> None:
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(8)
@@ -74,7 +81,7 @@ def test_nor_on_torchs_threads(make_vocoder: MakeVocoder, requests: list[Request
     assert np.array_equal(np.concatenate(streamed), alone[2])
 
 
-def test_a_bad_utterance_is_its_own_result_and_the_others_go_on(
+def test_a_bad_request_yields_an_error_and_the_others_their_waves(
     make_vocoder: MakeVocoder, requests: list[Request], alone: list[np.ndarray], make_mel: MakeMel
 ) -> None:
     bad = [
@@ -96,26 +103,24 @@ def test_a_bad_utterance_is_its_own_result_and_the_others_go_on(
         assert np.array_equal(good[request.id], expected * 32768)
 
 
-def test_an_utterance_that_fails_half_way_is_its_own_result(
+def test_a_task_that_fails_halfway_yields_an_error_and_the_others_their_waves(
     make_vocoder: MakeVocoder, requests: list[Request], alone: list[np.ndarray]
 ) -> None:
     vocoder = make_vocoder(width=3)
 
-    def breaking(request: Request) -> Iterator[Frame]:
+    def failing(request: Request) -> Iterator[Frame]:
         frames = vocoder.frames(request, 0)
         for _ in range(4):
             yield next(frames)
-        raise UserError("torn")
+        raise UserError("unreadable")
 
-    jobs = [Job(i, partial(vocoder.frames, request, 0)) for i, request in enumerate(requests)]
-    waves = dict(generate(vocoder.engine, [*jobs[:2], Job(99, partial(breaking, requests[2])), *jobs[2:]]))
-    assert str(waves.pop(99)) == "torn"
+    tasks = [Task(i, partial(vocoder.frames, request, 0)) for i, request in enumerate(requests)]
+    waves = dict(generate(vocoder.engine, [*tasks[:2], Task(99, partial(failing, requests[2])), *tasks[2:]]))
+    assert str(waves.pop(99)) == "unreadable"
     assert all(np.array_equal(waves[i], expected * 32768) for i, expected in enumerate(alone))
 
 
-def test_an_error_that_is_no_users_is_raised_and_no_thread_stays(
-    make_vocoder: MakeVocoder, requests: list[Request]
-) -> None:
+def test_other_errors_are_raised_and_all_threads_end(make_vocoder: MakeVocoder, requests: list[Request]) -> None:
     vocoder = make_vocoder()
 
     def failing() -> Iterator[Frame]:
@@ -124,46 +129,48 @@ def test_an_error_that_is_no_users_is_raised_and_no_thread_stays(
 
     before = threading.active_count()
     with pytest.raises(ZeroDivisionError):
-        list(generate(vocoder.engine, [Job(0, partial(vocoder.frames, requests[0], 0)), Job(1, failing)]))
+        list(generate(vocoder.engine, [Task(0, partial(vocoder.frames, requests[0], 0)), Task(1, failing)]))
     assert threading.active_count() == before
 
 
-def test_leaving_early_stops_the_work(make_vocoder: MakeVocoder, make_mel: MakeMel) -> None:
-    taken = []
+def test_closing_the_iterator_stops_the_workers(make_vocoder: MakeVocoder, make_mel: MakeMel) -> None:
+    started = []
     vocoder = make_vocoder(width=1, threads=1)
 
     def frames(i: int) -> Iterator[Frame]:
-        taken.append(i)
+        started.append(i)
         yield from vocoder.frames(Request(str(i), make_mel(1)), 0)
 
-    results = generate(vocoder.engine, [Job(i, partial(frames, i)) for i in range(10_000)])
+    results = generate(vocoder.engine, [Task(i, partial(frames, i)) for i in range(10_000)])
     assert next(results)[0] == 0
-    time.sleep(0.5)  # nobody takes what is done: the work waits
-    before = len(taken)
+    time.sleep(0.5)  # nobody takes results, so the worker waits at the full queue
+    before = len(started)
     assert before < 12
     results.close()
-    assert len(taken) <= before + 1
+    assert len(started) <= before + 1
 
 
-def test_only_what_is_at_work_takes_memory(make_vocoder: MakeVocoder, make_mel: MakeMel) -> None:
-    vocoder, open_now, most = make_vocoder(threads=2, width=4), set(), 0
+def test_only_running_tasks_have_an_open_iterator(make_vocoder: MakeVocoder, make_mel: MakeMel) -> None:
+    vocoder, opened, most = make_vocoder(threads=2, width=4), set(), 0
 
     def frames(i: int) -> Iterator[Frame]:
         nonlocal most
-        open_now.add(i)
-        most = max(most, len(open_now))
+        opened.add(i)
+        most = max(most, len(opened))
         yield from vocoder.frames(Request(str(i), make_mel(2, i)), 0)
-        open_now.discard(i)
+        opened.discard(i)
 
-    assert len(list(generate(vocoder.engine, [Job(i, partial(frames, i)) for i in range(100)]))) == 100
+    assert len(list(generate(vocoder.engine, [Task(i, partial(frames, i)) for i in range(100)]))) == 100
     assert most <= 2 * 4 + 2
 
 
-def test_the_memory_of_an_utterance_at_work_does_not_grow_with_it(make_vocoder: MakeVocoder, make_mel: MakeMel) -> None:
+def test_the_memory_of_a_running_utterance_does_not_grow_with_its_length(
+    make_vocoder: MakeVocoder, make_mel: MakeMel
+) -> None:
     vocoder = make_vocoder()
 
-    def most(frames: int) -> int:
-        """Bytes that numpy holds at once, beside the mel, while the frames come one after another."""
+    def peak_memory(frames: int) -> int:
+        """Peak of traced bytes, besides the mel, while iterating over the frames."""
         request = Request("a", make_mel(frames))
         tracemalloc.start()
         for _ in vocoder.frames(request, 0):
@@ -172,16 +179,19 @@ def test_the_memory_of_an_utterance_at_work_does_not_grow_with_it(make_vocoder: 
         tracemalloc.stop()
         return peak
 
-    assert most(20_000) < most(2_000) + 20_000 * 8 * 4 + 100_000  # a copy of the mel
+    assert peak_memory(5_000) < peak_memory(500) + 5_000 * 8 * 4 + 100_000  # the mel is copied once, as 8 float32 bands
 
 
 @pytest.mark.slow
-def test_ten_thousand_tiny_utterances(make_vocoder: MakeVocoder, make_mel: MakeMel) -> None:
-    mels = [make_mel(1, seed) for seed in range(50)]
-    waves = make_vocoder().synthesize_batch([Request(str(i), mels[i % 50]) for i in range(10_000)])
-    assert {wave.shape for wave in waves} == {(20,)}
-    assert not np.array_equal(waves[0], waves[50])  # another id, other noise
+def test_ten_thousand_utterances_of_one_frame() -> None:
+    """One layer and no conditioning, since this tests the batching."""
+    model = random_model(layers=1, stacks=1, conditioning=ConditioningConfig("none"))
+    vocoder = Vocoder(model, pick_engine(model, "cpu", threads=2))
+    mels = random_mel(batch=50, frames=1).numpy() - 2
+    waves = vocoder.synthesize_batch([Request(str(i), mels[i % 50]) for i in range(10_000)])
+    assert {wave.shape for wave in waves} == {(HOP,)}
+    assert not np.array_equal(waves[0], waves[50])  # the same mel with another id, so with other noise
 
 
-def test_no_utterance_at_all_is_no_wave(make_vocoder: MakeVocoder) -> None:
+def test_an_empty_batch_gives_no_waves(make_vocoder: MakeVocoder) -> None:
     assert make_vocoder().synthesize_batch([]) == []

@@ -1,4 +1,4 @@
-"""Many utterances into a folder: nothing lost, nothing twice, nothing half, however often it is begun."""
+"""Bulk synthesis: all wavs are written once and whole, whatever is interrupted, repeated or split into shards."""
 
 import os
 import signal
@@ -35,13 +35,20 @@ def written(output: Path) -> dict[str, bytes]:
     return {path.relative_to(output).as_posix(): path.read_bytes() for path in sorted(output.rglob("*.wav"))}
 
 
-def run(vocoder: Vocoder, mels: Path, output: Path, shard: str = "1/1", **options) -> dict[str, object]:  # type: ignore[no-untyped-def]
+def run(
+    vocoder: Vocoder,
+    mels: Path,
+    output: Path,
+    shard: str = "1/1",
+    options: SynthesisOptions | None = None,
+    overwrite: bool = False,
+) -> dict[str, object]:
     sources = shard_of(find_sources(vocoder, mels, "test", None), shard)
-    return dict(synthesize_into(output, vocoder, sources, options.pop("sound", SynthesisOptions()), **options))
+    return dict(synthesize_into(output, vocoder, sources, options or SynthesisOptions(), overwrite=overwrite))
 
 
 @pytest.mark.parametrize("shards", [1, 2, 3, 11, 20])
-def test_shards_together_are_the_whole_and_share_nothing(
+def test_shards_are_disjoint_and_complete(
     make_vocoder: Callable[..., Vocoder], mels: Path, tmp_path: Path, shards: int
 ) -> None:
     vocoder = make_vocoder()
@@ -52,7 +59,9 @@ def test_shards_together_are_the_whole_and_share_nothing(
     assert soundfile.info(tmp_path / "whole/u02.wav").frames == FRAMES[2] * 20
 
 
-def test_what_is_there_is_not_done_again(make_vocoder: Callable[..., Vocoder], mels: Path, tmp_path: Path) -> None:
+def test_an_interrupted_run_is_completed_without_rewriting_finished_wavs(
+    make_vocoder: Callable[..., Vocoder], mels: Path, tmp_path: Path
+) -> None:
     vocoder, output = make_vocoder(threads=1, width=1), tmp_path / "wavs"
     started = synthesize_into(output, vocoder, find_sources(vocoder, mels, "test", None), SynthesisOptions())
     for _ in range(4):
@@ -71,7 +80,7 @@ def test_what_is_there_is_not_done_again(make_vocoder: Callable[..., Vocoder], m
 
 
 @pytest.mark.parametrize(
-    ("sound", "word"),
+    ("options", "word"),
     [
         (SynthesisOptions(seed=1), "seed"),
         (SynthesisOptions(temperature=0.5), "temperature"),
@@ -79,38 +88,38 @@ def test_what_is_there_is_not_done_again(make_vocoder: Callable[..., Vocoder], m
         (SynthesisOptions(speaker="ann"), "speaker"),
     ],
 )
-def test_wavs_of_other_settings_are_not_mixed_in_unless_they_are_to_be_replaced(
-    make_vocoder: Callable[..., Vocoder], mels: Path, tmp_path: Path, sound: SynthesisOptions, word: str
+def test_a_folder_of_wavs_made_with_other_options_is_refused_unless_overwritten(
+    make_vocoder: Callable[..., Vocoder], mels: Path, tmp_path: Path, options: SynthesisOptions, word: str
 ) -> None:
     vocoder, output = make_vocoder(), tmp_path / "wavs"
     run(vocoder, mels, output)
     before = written(output)
     with pytest.raises(UserError, match=f"its wavs differ in {word}; choose another folder, or overwrite=true"):
-        run(vocoder, mels, output, sound=sound)
+        run(vocoder, mels, output, options=options)
     assert written(output) == before
-    assert len(run(vocoder, mels, output, sound=sound, overwrite=True)) == len(FRAMES)
-    assert run(vocoder, mels, output, sound=sound) == {}
+    assert len(run(vocoder, mels, output, options=options, overwrite=True)) == len(FRAMES)
+    assert run(vocoder, mels, output, options=options) == {}
 
 
-def test_a_source_that_cannot_be_read_or_leads_out_of_the_folder_is_its_own_result(
+def test_a_source_that_is_unreadable_or_leads_out_of_the_folder_yields_an_error(
     make_vocoder: Callable[..., Vocoder], make_mel: Callable[..., np.ndarray], tmp_path: Path
 ) -> None:
-    def torn() -> Request:
-        raise UserError("torn")
+    def unreadable() -> Request:
+        raise UserError("unreadable")
 
     sources = [
         Source("good", partial(Request, "good", make_mel(2))),
-        Source("torn", torn),
+        Source("bad", unreadable),
         Source("../out", partial(Request, "../out", make_mel(2))),
     ]
     results = dict(synthesize_into(tmp_path / "wavs", make_vocoder(), sources, SynthesisOptions()))
     assert results["good"] == 40
-    assert str(results["torn"]) == "torn: torn" or str(results["torn"]) == "torn"
+    assert str(results["bad"]) == "bad: unreadable"
     assert "leads out" in str(results["../out"])
     assert list(written(tmp_path)) == ["wavs/good.wav"]
 
 
-def test_an_interrupted_overwrite_leaves_nothing_stale(
+def test_an_interrupted_overwrite_is_completed_without_rewriting_new_wavs(
     make_vocoder: Callable[..., Vocoder], mels: Path, tmp_path: Path
 ) -> None:
     vocoder, output = make_vocoder(threads=1, width=1), tmp_path / "wavs"
@@ -120,27 +129,26 @@ def test_an_interrupted_overwrite_leaves_nothing_stale(
     next(started)
     started.close()
     there = {name: (output / name).stat().st_mtime_ns for name in written(output)}
-    stale = run(vocoder, mels, output, sound=SynthesisOptions(seed=1)).values()
-    assert all("made of something else; overwrite=true" in str(result) for result in stale)
-    assert len(run(vocoder, mels, output, sound=SynthesisOptions(seed=1), overwrite=True)) == len(
-        stale
-    )  # the rest alone
+    stale = run(vocoder, mels, output, options=SynthesisOptions(seed=1)).values()
+    assert all("was made from something else; overwrite=true" in str(result) for result in stale)
+    replaced = run(vocoder, mels, output, options=SynthesisOptions(seed=1), overwrite=True)
+    assert len(replaced) == len(stale)
     assert sum((output / name).stat().st_mtime_ns == time for name, time in there.items()) == len(FRAMES) - len(stale)
-    run(vocoder, mels, tmp_path / "undisturbed", sound=SynthesisOptions(seed=1))
+    run(vocoder, mels, tmp_path / "undisturbed", options=SynthesisOptions(seed=1))
     assert written(output) == written(tmp_path / "undisturbed")
 
 
 @pytest.mark.parametrize("shard", ["0/2", "3/2", "1/0", "1", "a/b", "1/2/3", "-1/2"])
-def test_a_shard_that_is_none_is_refused(shard: str) -> None:
+def test_a_malformed_shard_is_refused(shard: str) -> None:
     with pytest.raises(UserError, match=f"shard={shard}: write i/N"):
         shard_of([], shard)
 
 
 @pytest.mark.slow
-def test_a_cluster_that_loses_a_worker_loses_nothing(
+def test_a_cluster_that_loses_a_worker_writes_every_wav(
     model: VocoderModel, config: VocoderConfig, make_vocoder: Callable[..., Vocoder], make_mel, tmp_path: Path
 ) -> None:
-    """A real scheduler and two workers on the loopback; one is killed once the first wav is there."""
+    """A real scheduler with two workers on this machine; one is killed when the first wav exists."""
     distributed = pytest.importorskip("distributed")
     mels, output = tmp_path / "mels", tmp_path / "wavs"
     mels.mkdir()
@@ -167,14 +175,14 @@ def test_a_cluster_that_loses_a_worker_loses_nothing(
         summary = on_cluster(settings)
         killer.join()
     assert summary.failures == []
-    assert 0 < len(killer.there) < 40  # it died in the middle
+    assert 0 < len(killer.there) < 40  # it was killed before all were written
     assert {path.name: path.stat().st_mtime_ns for path in output.glob("*.wav")}.items() >= killer.there.items()
     run(make_vocoder(), mels, tmp_path / "undisturbed")
     assert written(output) == written(tmp_path / "undisturbed")
 
 
 class Killer(threading.Thread):
-    """Kills a process as soon as there is a wav, and notes which there were then."""
+    """Kills a process when the first wav exists, and records the wavs that exist by then."""
 
     def __init__(self, process: int, output: Path) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""A folded utterance: pieces that tile it, joins that keep the power, and the unfolded speech between them."""
+"""Folded synthesis: pieces cover the utterance, joins keep the power, and the speech is like the unfolded one."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,25 +10,36 @@ import pytest
 from vocoder.engines import Noise
 from vocoder.evaluation.joins import changes_at_joins
 from vocoder.model import VocoderModel
-from vocoder.synthesis import Job, Request, Vocoder, generate
-from vocoder.synthesis.folding import FADE, LONG_ENOUGH, MOST, Piece, crossfaded, frames_of_piece, joined, pieces_of
+from vocoder.synthesis import Request, Task, Vocoder, generate
+from vocoder.synthesis.folding import (
+    FADE_FRAMES,
+    MAX_PIECES,
+    MIN_LENGTH_RATIO,
+    Piece,
+    crossfade,
+    frames_of_piece,
+    join_pieces,
+    pieces_of,
+)
 
 
 @pytest.mark.parametrize("frames", [1, 2, 30, 100, 333, 5000])
-def test_pieces_tile_the_utterance_and_depend_on_nothing_else(model: VocoderModel, make_mel, frames: int) -> None:
+def test_pieces_cover_the_utterance_and_depend_on_the_mel_and_the_model_alone(
+    model: VocoderModel, make_mel, frames: int
+) -> None:
     mel = make_mel(frames)
     pieces = pieces_of(mel, model)
     assert pieces == pieces_of(mel.copy(), model)
     assert (pieces[0].first, pieces[0].start, pieces[-1].stop) == (0, 0, frames)
     for before, after in pairwise(pieces):
-        assert before.stop == after.start + FADE
+        assert before.stop == after.start + FADE_FRAMES
         assert after.first == max(0, after.start - model.history_frames)
-        assert after.stop - after.start >= LONG_ENOUGH * (model.history_frames + FADE) / 2
-    assert len(pieces) <= MOST
-    assert len(pieces) == max(1, min(MOST, frames // (LONG_ENOUGH * (model.history_frames + FADE))))
+        assert after.stop - after.start >= MIN_LENGTH_RATIO * (model.history_frames + FADE_FRAMES) / 2
+    assert len(pieces) <= MAX_PIECES
+    assert len(pieces) == max(1, min(MAX_PIECES, frames // (MIN_LENGTH_RATIO * (model.history_frames + FADE_FRAMES))))
 
 
-def test_cuts_are_made_where_it_is_quiet(model: VocoderModel) -> None:
+def test_cuts_are_at_quiet_frames(model: VocoderModel) -> None:
     mel = np.zeros((8, 100), np.float32)
     quiet = [28, 43, 79]
     mel[:, quiet] = -9
@@ -40,19 +51,18 @@ def test_cuts_are_made_where_it_is_quiet(model: VocoderModel) -> None:
         assert cut in quiet or not set(quiet) & set(range(low, high))
 
 
-def test_a_piece_that_hears_what_came_before_is_the_utterance_from_there_on(make_vocoder, make_mel) -> None:
-    """With the whole past as its warm-up, nothing is left of having been cut."""
+def test_pieces_with_the_whole_past_as_warm_up_join_to_the_unfolded_wave(make_vocoder, make_mel) -> None:
     vocoder, mel = make_vocoder(), make_mel(60)
     noise = Noise(0, ["a"], vocoder.model.distribution.uniforms)
     pieces = [Piece(0, 0, 31), Piece(0, 30, 60)]
-    jobs = [Job(i, lambda p=p: frames_of_piece(vocoder.model, mel, noise, None, p)) for i, p in enumerate(pieces)]
-    waves = dict(generate(vocoder.engine, jobs))
+    tasks = [Task(i, lambda p=p: frames_of_piece(vocoder.model, mel, noise, None, p)) for i, p in enumerate(pieces)]
+    waves = dict(generate(vocoder.engine, tasks))
     whole = vocoder.synthesize_batch([Request("a", mel)])[0]
-    assert np.array_equal(joined([waves[0], waves[1]], pieces, 20), whole * 32768)
+    assert np.array_equal(join_pieces([waves[0], waves[1]], pieces, 20), whole * 32768)
 
 
 @pytest.mark.parametrize("first", [3, 20, 41])
-def test_a_piece_hears_the_conditioning_and_the_noise_of_its_place(make_vocoder, make_mel, first: int) -> None:
+def test_a_piece_gets_the_conditioning_and_the_noise_of_its_place(make_vocoder, make_mel, first: int) -> None:
     vocoder, mel = make_vocoder(), make_mel(60)
     noise = Noise(0, ["a"], vocoder.model.distribution.uniforms)
     lead = vocoder.model.history_frames
@@ -65,23 +75,23 @@ def test_a_piece_hears_the_conditioning_and_the_noise_of_its_place(make_vocoder,
         np.testing.assert_allclose(ours.noise, theirs.noise, rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("alike", [0.0, 0.5, 0.99])
-def test_a_fade_keeps_the_power(alike: float) -> None:
+@pytest.mark.parametrize("correlation", [0.0, 0.5, 0.99])
+def test_a_crossfade_keeps_the_power(correlation: float) -> None:
     rng, n = np.random.default_rng(0), 200_000
     old = rng.standard_normal(n)
-    new = alike * old + np.sqrt(1 - alike**2) * rng.standard_normal(n)
-    faded = crossfaded(old, new)
+    new = correlation * old + np.sqrt(1 - correlation**2) * rng.standard_normal(n)
+    faded = crossfade(old, new)
     for part in np.array_split(faded, 10):
         assert part.std() == pytest.approx(1, abs=0.02)
 
 
-def test_a_fade_between_equals_or_silences_changes_nothing() -> None:
+def test_a_crossfade_of_equal_or_silent_waves_changes_nothing() -> None:
     wave = np.random.default_rng(0).standard_normal(200)
-    np.testing.assert_allclose(crossfaded(wave, wave), wave, atol=1e-12)
-    assert not crossfaded(np.zeros(200), np.zeros(200)).any()
+    np.testing.assert_allclose(crossfade(wave, wave), wave, atol=1e-12)
+    assert not crossfade(np.zeros(200), np.zeros(200)).any()
 
 
-def test_folded_speech_has_the_length_and_the_level_of_the_whole(
+def test_folded_speech_has_the_length_and_the_level_of_the_unfolded(
     make_vocoder: Callable[..., Vocoder], make_mel
 ) -> None:
     vocoder, mel = make_vocoder(), make_mel(400)
@@ -103,7 +113,7 @@ def test_a_short_utterance_is_not_cut(make_vocoder: Callable[..., Vocoder], make
 
 
 @pytest.mark.parametrize("rate", [16000, 22050, 44100])
-def test_the_measure_sees_a_bad_join_and_passes_none(rate: int) -> None:
+def test_the_measure_detects_bad_joins_and_accepts_a_wave_without(rate: int) -> None:
     rng = np.random.default_rng(0)
     wave = rng.standard_normal(12 * rate) * 0.1 * (1.2 + np.sin(np.arange(12 * rate) / 3000))
     joins = [rate, 5 * rate, 11 * rate]

@@ -1,4 +1,4 @@
-"""A mel that comes in pieces sounds as the whole of it does, to the bit, and as soon as its context is there."""
+"""Streaming equals synthesis of the whole mel, to the bit, and each frame is out as soon as its context arrived."""
 
 from collections.abc import Callable, Iterator
 
@@ -12,7 +12,7 @@ FRAMES = 41
 
 
 @pytest.mark.parametrize("size", [1, 2, 5, 16, 40, 100])
-def test_a_stream_is_the_whole_to_the_bit(make_vocoder: Callable[..., Vocoder], make_mel, size: int) -> None:
+def test_a_stream_equals_the_whole_to_the_bit(make_vocoder: Callable[..., Vocoder], make_mel, size: int) -> None:
     vocoder, mel = make_vocoder(), make_mel(FRAMES)
     chunks = [mel[:, i : i + size] for i in range(0, FRAMES, size)]
     pieces = list(vocoder.stream(chunks, seed=3, id="a", temperature=0.9))
@@ -20,21 +20,23 @@ def test_a_stream_is_the_whole_to_the_bit(make_vocoder: Callable[..., Vocoder], 
     assert np.array_equal(np.concatenate(pieces), vocoder.synthesize(mel, seed=3, id="a", temperature=0.9))
 
 
-def test_a_frame_sounds_once_its_context_has_come(make_vocoder: Callable[..., Vocoder], make_mel) -> None:
+def test_a_frame_is_generated_as_soon_as_its_context_has_arrived(
+    make_vocoder: Callable[..., Vocoder], make_mel
+) -> None:
     vocoder, mel = make_vocoder(), make_mel(FRAMES)
-    given = 0
+    arrived = 0
 
     def chunks() -> Iterator[np.ndarray]:
-        nonlocal given
+        nonlocal arrived
         for frame in mel.T:
-            given += 1
+            arrived += 1
             yield frame[:, None]
 
-    for heard, _ in enumerate(vocoder.stream(chunks()), start=1):
-        assert given == min(FRAMES, heard + vocoder.model.context_frames)
+    for generated, _ in enumerate(vocoder.stream(chunks()), start=1):
+        assert arrived == min(FRAMES, generated + vocoder.model.context_frames)
 
 
-def test_an_empty_chunk_says_nothing_and_an_empty_stream_is_silent(
+def test_empty_chunks_are_ignored_and_an_empty_stream_yields_nothing(
     make_vocoder: Callable[..., Vocoder], make_mel
 ) -> None:
     vocoder, mel = make_vocoder(), make_mel(5)
@@ -43,11 +45,11 @@ def test_an_empty_chunk_says_nothing_and_an_empty_stream_is_silent(
     assert np.array_equal(np.concatenate(pieces), vocoder.synthesize(mel))
 
 
-def test_a_bad_chunk_is_refused_when_it_comes(make_vocoder: Callable[..., Vocoder], make_mel) -> None:
+def test_a_bad_chunk_is_refused_when_it_arrives(make_vocoder: Callable[..., Vocoder], make_mel) -> None:
     vocoder = make_vocoder()
     bad = np.full((8, 1), np.nan, np.float32)
     stream = vocoder.stream([make_mel(10), bad])
-    heard = [next(stream) for _ in range(10 - vocoder.model.context_frames)]
-    assert len(heard) == 8
+    pieces = [next(stream) for _ in range(10 - vocoder.model.context_frames)]
+    assert len(pieces) == 8
     with pytest.raises(UserError, match="NaN"):
         next(stream)

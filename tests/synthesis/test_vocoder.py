@@ -1,4 +1,4 @@
-"""What a user of the library calls: mel in, wave out, from a model that is whole."""
+"""The library's interface: synthesis from mels, mels of waveforms, and loading of checkpoints."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -18,17 +18,17 @@ SECOND = (0.3 * np.sin(2 * np.pi * 440 * np.arange(16000) / 16000)).astype(np.fl
 
 @pytest.fixture(scope="module")
 def vocoder(tiny_config: VocoderConfig) -> Vocoder:
-    return a_vocoder(tiny_config)
+    return untrained_vocoder(tiny_config)
 
 
-def a_vocoder(config: VocoderConfig) -> Vocoder:
+def untrained_vocoder(config: VocoderConfig) -> Vocoder:
     torch.manual_seed(0)
     model = build_model(config)
-    model.initialise_output(0.1 * torch.randn(10_000))  # lest a wave of full-scale noise hide everything
+    model.initialise_output(0.1 * torch.randn(10_000))  # quiet noise; at full scale all waves would clip alike
     return Vocoder(model)
 
 
-def a_mel(vocoder: Vocoder, frames: int = 6, seed: int = 0) -> np.ndarray:
+def noise_mel(vocoder: Vocoder, frames: int = 6, seed: int = 0) -> np.ndarray:
     waveform = np.random.default_rng(seed).uniform(-0.1, 0.1, 400 + frames * vocoder.spec.hop_length)
     return vocoder.mel(waveform, vocoder.sample_rate)[:, :frames]
 
@@ -37,8 +37,8 @@ def a_mel(vocoder: Vocoder, frames: int = 6, seed: int = 0) -> np.ndarray:
 
 
 @pytest.mark.parametrize("frames", [1, 6, 33])
-def test_a_mel_of_so_many_frames_becomes_so_many_hops_of_sound(vocoder: Vocoder, frames: int) -> None:
-    wave = vocoder.synthesize(a_mel(vocoder, frames))
+def test_a_wave_has_hop_length_16_bit_samples_for_each_frame(vocoder: Vocoder, frames: int) -> None:
+    wave = vocoder.synthesize(noise_mel(vocoder, frames))
     assert wave.shape == (frames * 20,)
     assert wave.dtype == np.float32
     assert np.abs(wave).max() <= 1
@@ -46,8 +46,8 @@ def test_a_mel_of_so_many_frames_becomes_so_many_hops_of_sound(vocoder: Vocoder,
     assert len(np.unique(wave)) > 10
 
 
-def test_the_same_seed_and_id_give_the_same_wave_and_others_another(vocoder: Vocoder) -> None:
-    mel = a_mel(vocoder)
+def test_the_wave_is_a_function_of_seed_and_id(vocoder: Vocoder) -> None:
+    mel = noise_mel(vocoder)
     wave = vocoder.synthesize(mel, seed=1, id="a")
     assert np.array_equal(vocoder.synthesize(torch.from_numpy(mel), seed=1, id="a"), wave)
     assert np.array_equal(vocoder.synthesize(mel[None], seed=1, id="a"), wave)
@@ -55,30 +55,30 @@ def test_the_same_seed_and_id_give_the_same_wave_and_others_another(vocoder: Voc
     assert not np.array_equal(vocoder.synthesize(mel, seed=1, id="b"), wave)
 
 
-def test_the_mel_and_the_temperature_matter(vocoder: Vocoder) -> None:
-    wave = vocoder.synthesize(a_mel(vocoder))
-    assert not np.array_equal(vocoder.synthesize(a_mel(vocoder, seed=1)), wave)
-    assert not np.array_equal(vocoder.synthesize(a_mel(vocoder), temperature=0.5), wave)
+def test_the_wave_depends_on_the_mel_and_the_temperature(vocoder: Vocoder) -> None:
+    wave = vocoder.synthesize(noise_mel(vocoder))
+    assert not np.array_equal(vocoder.synthesize(noise_mel(vocoder, seed=1)), wave)
+    assert not np.array_equal(vocoder.synthesize(noise_mel(vocoder), temperature=0.5), wave)
 
 
-def test_in_a_batch_each_utterance_has_its_own_length(vocoder: Vocoder) -> None:
+def test_each_wave_of_a_batch_has_its_own_length(vocoder: Vocoder) -> None:
     frames, added = [4, 9, 1], []
-    requests = [Request(str(n), a_mel(vocoder, n)) for n in frames]
+    requests = [Request(str(n), noise_mel(vocoder, n)) for n in frames]
     waves = vocoder.synthesize_batch(requests, progress=added.append)
     assert [wave.shape for wave in waves] == [(n * 20,) for n in frames]
     assert {wave.dtype for wave in waves} == {np.dtype(np.float32)}
     assert sum(added) == sum(frames) * 20
 
 
-def test_a_batch_of_one_is_the_utterance_alone(vocoder: Vocoder) -> None:
-    (wave,) = vocoder.synthesize_batch([Request("a", a_mel(vocoder))], seed=3)
-    assert np.array_equal(wave, vocoder.synthesize(a_mel(vocoder), seed=3, id="a"))
+def test_a_batch_of_one_equals_synthesize(vocoder: Vocoder) -> None:
+    (wave,) = vocoder.synthesize_batch([Request("a", noise_mel(vocoder))], seed=3)
+    assert np.array_equal(wave, vocoder.synthesize(noise_mel(vocoder), seed=3, id="a"))
 
 
-def test_each_utterance_is_spoken_by_its_own_speaker(tiny_config: VocoderConfig) -> None:
+def test_each_request_of_a_batch_has_its_own_speaker(tiny_config: VocoderConfig) -> None:
     model = replace(tiny_config.model, speaker_channels=4)
-    vocoder = a_vocoder(replace(tiny_config, model=model, speakers=("ann", "bob")))
-    mel = a_mel(vocoder)
+    vocoder = untrained_vocoder(replace(tiny_config, model=model, speakers=("ann", "bob")))
+    mel = noise_mel(vocoder)
     ann, bob = vocoder.synthesize_batch([Request("same", mel, "ann"), Request("same", mel, "bob")])
     assert not np.array_equal(ann, bob)
     for speaker in ("eve", None):
@@ -98,21 +98,21 @@ def test_each_utterance_is_spoken_by_its_own_speaker(tiny_config: VocoderConfig)
         (lambda mel: mel - mel.mean() + 3, "another log"),
     ],
 )
-def test_a_mel_of_another_kind_is_refused(vocoder: Vocoder, spoil: Any, message: str) -> None:
+def test_a_mel_that_is_not_of_the_spec_is_refused(vocoder: Vocoder, spoil: Any, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        vocoder.synthesize(spoil(a_mel(vocoder)))
+        vocoder.synthesize(spoil(noise_mel(vocoder)))
 
 
 @pytest.mark.parametrize("temperature", [0.0, -1.0, float("nan"), float("inf")])
-def test_a_temperature_that_is_none_is_refused(vocoder: Vocoder, temperature: float) -> None:
+def test_a_temperature_that_is_not_positive_and_finite_is_refused(vocoder: Vocoder, temperature: float) -> None:
     with pytest.raises(UserError, match="temperature"):
-        vocoder.synthesize(a_mel(vocoder), temperature=temperature)
+        vocoder.synthesize(noise_mel(vocoder), temperature=temperature)
 
 
 # Mels of waveforms
 
 
-def test_the_mel_of_a_waveform_is_that_of_the_spec(vocoder: Vocoder) -> None:
+def test_the_mel_of_a_waveform_is_log_mel_of_the_spec(vocoder: Vocoder) -> None:
     expected = log_mel(torch.from_numpy(SECOND), vocoder.spec).numpy()
     assert np.array_equal(vocoder.mel(SECOND, 16000), expected)
     assert expected.shape == (8, 800)
@@ -136,7 +136,7 @@ def test_a_waveform_of_another_rate_is_resampled_first(vocoder: Vocoder) -> None
         (SECOND[:0], "too short"),
     ],
 )
-def test_a_waveform_without_a_mel_is_refused(vocoder: Vocoder, waveform: np.ndarray, message: str) -> None:
+def test_an_invalid_waveform_is_refused(vocoder: Vocoder, waveform: np.ndarray, message: str) -> None:
     with pytest.raises(UserError, match=message):
         vocoder.mel(waveform, 16000)
 
@@ -146,7 +146,7 @@ def test_a_waveform_without_a_mel_is_refused(vocoder: Vocoder, waveform: np.ndar
 
 @pytest.fixture
 def run(tmp_path: Path, tiny_config: VocoderConfig) -> Path:
-    """A run of three checkpoints; the second is best. All weights of step n are n / 100."""
+    """A run of three checkpoints, the second the best. All averaged weights of step n are n / 100."""
     for step, bits in ((1, 9.0), (2, 7.0), (3, 8.0)):
         save(tmp_path / f"run/checkpoints/step-{step:08d}", tiny_config, step, bits)
     return tmp_path / "run"
@@ -168,60 +168,60 @@ def checkpoint(run: Path, step: int) -> Path:
     return run / f"checkpoints/step-{step:08d}"
 
 
-def flip_a_byte(path: Path) -> None:
+def flip_a_bit(path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
 
 
-def test_a_run_gives_its_best_checkpoint_with_averaged_weights(run: Path) -> None:
+def test_a_run_loads_its_best_checkpoint_with_averaged_weights(run: Path) -> None:
     assert step_of(load(run, "cpu")) == 2
     assert step_of(load(str(run), "cpu")) == 2
 
 
-def test_a_checkpoint_gives_itself(run: Path) -> None:
+def test_a_checkpoint_loads_itself(run: Path) -> None:
     assert step_of(load(checkpoint(run, 3), "cpu")) == 3
 
 
-def test_a_damaged_checkpoint_is_passed_over_for_the_next_best(run: Path) -> None:
-    flip_a_byte(checkpoint(run, 2) / "ema.safetensors")
+def test_a_damaged_checkpoint_is_skipped_for_the_next_best(run: Path) -> None:
+    flip_a_bit(checkpoint(run, 2) / "ema.safetensors")
     assert step_of(load(run, "cpu")) == 3
     (checkpoint(run, 3) / "manifest.json").unlink()
     assert step_of(load(run, "cpu")) == 1
 
 
-def test_of_equally_good_checkpoints_the_latest_is_taken(run: Path, tiny_config: VocoderConfig) -> None:
+def test_of_equally_good_checkpoints_the_latest_is_loaded(run: Path, tiny_config: VocoderConfig) -> None:
     save(checkpoint(run, 4), tiny_config, 4, 7.0)
     save(checkpoint(run, 5), tiny_config, 5, None)  # never measured
     assert step_of(load(run, "cpu")) == 4
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "ema.safetensors", "config.json", "metrics.json"])
-def test_a_single_flipped_bit_is_refused_and_the_file_named(run: Path, name: str) -> None:
-    flip_a_byte(checkpoint(run, 2) / name)
+def test_a_flipped_bit_is_refused_with_the_name_of_the_file(run: Path, name: str) -> None:
+    flip_a_bit(checkpoint(run, 2) / name)
     with pytest.raises(UserError, match=rf"{name}: damaged"):
         load(checkpoint(run, 2), "cpu")
 
 
 @pytest.mark.parametrize("name", ["manifest.json", "model.safetensors", "config.json"])
-def test_an_incomplete_checkpoint_is_refused_and_the_file_named(run: Path, name: str) -> None:
+def test_an_incomplete_checkpoint_is_refused_with_the_name_of_the_file(run: Path, name: str) -> None:
     (checkpoint(run, 2) / name).unlink()
     with pytest.raises(UserError, match=name):
         load(checkpoint(run, 2), "cpu")
 
 
-def test_a_shipped_model_goes_without_the_train_state(run: Path) -> None:
+def test_a_checkpoint_without_the_train_state_loads(run: Path) -> None:
     (checkpoint(run, 2) / "train_state.pt").unlink()
     assert step_of(load(checkpoint(run, 2), "cpu")) == 2
 
 
-def test_a_missing_an_empty_and_an_all_damaged_directory_are_refused(run: Path, tmp_path: Path) -> None:
+def test_directories_that_are_missing_empty_or_all_damaged_are_refused(run: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such directory"):
         load(tmp_path / "nowhere", "cpu")
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match=r"no manifest\.json"):
         load(tmp_path / "empty", "cpu")
     for step in (1, 2, 3):
-        flip_a_byte(checkpoint(run, step) / "model.safetensors")
+        flip_a_bit(checkpoint(run, step) / "model.safetensors")
     with pytest.raises(UserError, match=r"model\.safetensors: damaged"):
         load(run, "cpu")

@@ -1,6 +1,6 @@
 """Uniform noise that is a pure function of (seed, utterance, sample).
 
-So a waveform does not depend on which batch, engine or process made it, nor on where it was resumed.
+So a waveform does not depend on the batch, engine or process that generated it, nor on where it was resumed.
 """
 
 import hashlib
@@ -10,25 +10,25 @@ import numpy as np
 import torch
 from torch import Tensor
 
-_RESOLUTION = 23  # bits: the numbers (k + 1/2) 2^-23 are exact in float32 and none of them is 0 or 1
+_BITS = 23  # the numbers (k + 1/2) 2^-23 are exact in float32, and none of them is 0 or 1
 
 
 class Noise:
-    """U uniforms in (0, 1) for every sample of B utterances: Philox4x64 (Salmon et al. 2011) by counter."""
+    """U uniforms in (0, 1) for every sample of B utterances, by the counter-based Philox4x64 (Salmon et al. 2011)."""
 
     def __init__(self, seed: int, utterances: Sequence[str], uniforms: int) -> None:
         self.uniforms = uniforms
-        self._counters_per_sample = -(-uniforms // 4)  # one counter gives four words
+        self._counters_per_sample = -(-uniforms // 4)  # a counter value gives four 64-bit words
         self._keys = [_key(seed, utterance) for utterance in utterances]
 
     def block(self, start: int, count: int) -> Tensor:
         """The noise of samples start … start + count: [B, U, count]."""
-        return torch.from_numpy(np.stack([self._utterance(key, start, count) for key in self._keys]))
+        return torch.from_numpy(np.stack([self._uniforms(key, start, count) for key in self._keys]))
 
-    def _utterance(self, key: int, start: int, count: int) -> np.ndarray:
+    def _uniforms(self, key: int, start: int, count: int) -> np.ndarray:
         generator = np.random.Philox(key=key, counter=start * self._counters_per_sample)
         words = generator.random_raw(count * self._counters_per_sample * 4).reshape(count, -1)[:, : self.uniforms]
-        return (((words >> (64 - _RESOLUTION)) + 0.5) * 2.0**-_RESOLUTION).astype(np.float32).T
+        return (((words >> (64 - _BITS)) + 0.5) * 2.0**-_BITS).astype(np.float32).T
 
 
 def _key(seed: int, utterance: str) -> int:

@@ -1,4 +1,4 @@
-"""Which engine, by name or by what is there."""
+"""Chooses the engine for a model, by name or by device."""
 
 from vocoder.engines.base import Engine
 from vocoder.engines.cuda import CudaEngine
@@ -13,17 +13,12 @@ PRECISIONS = ("float32", "bfloat16")
 def pick_engine(
     model: VocoderModel, name: str = "auto", precision: str = "float32", threads: int | None = None
 ) -> Engine:
-    """The engine called `name` for a model where it is; "auto" is the fastest there.
+    """The engine called `name` for a model, on the model's device; "auto" is the fastest for that device.
 
     Raises:
-        UserError: there is no such engine, or it cannot run this model here.
+        UserError: no engine has that name, or it cannot run this model here.
     """
-    if name not in ENGINES:
-        raise UserError(f"engine={name}: unknown; there are {', '.join(ENGINES)}")
-    if precision not in PRECISIONS:
-        raise UserError(f"precision={precision}: unknown; there are {', '.join(PRECISIONS)}")
-    if threads is not None and threads < 1:
-        raise UserError(f"threads={threads}: must be at least 1")
+    _check_choices(name, precision, threads)
     if not all(bool(parameter.isfinite().all()) for parameter in model.parameters()):
         raise UserError("this model has NaN or infinite weights: its training diverged; take another checkpoint")
     device = model.device.type
@@ -32,7 +27,7 @@ def pick_engine(
     if name == "cpu":
         if device != "cpu":
             raise UserError(f"engine=cpu: the model is on {device}; add device=cpu")
-        from vocoder.engines.cpu import CpuEngine  # numba takes a second to import
+        from vocoder.engines.cpu import CpuEngine  # here, because importing numba takes a second
 
         return CpuEngine(model, precision, threads)
     if precision != "float32":
@@ -42,3 +37,12 @@ def pick_engine(
             raise UserError(f"engine=cuda: the model is on {device}; add device=cuda where there is a GPU")
         return CudaEngine(model)
     return ReferenceEngine(model)
+
+
+def _check_choices(name: str, precision: str, threads: int | None) -> None:
+    if name not in ENGINES:
+        raise UserError(f"engine={name}: unknown; choose from {', '.join(ENGINES)}")
+    if precision not in PRECISIONS:
+        raise UserError(f"precision={precision}: unknown; choose from {', '.join(PRECISIONS)}")
+    if threads is not None and threads < 1:
+        raise UserError(f"threads={threads}: must be at least 1")

@@ -80,7 +80,7 @@ class ResidualLayer(nn.Module):
         )
 
     def step(self, h: Tensor, taps: Sequence[Tensor], channels: Tensor) -> tuple[Tensor, Tensor]:
-        """(next h, skip) of one sample: h[t], the K taps (oldest first) [..., R], conditioning channels c[t] [..., C]."""
+        """(next h, skip) of one sample: h[t], the K taps (oldest first) [..., R], the conditioning [..., C]."""
         signal, gate = self.gate(torch.cat((*taps, channels), -1)).chunk(2, -1)
         out = self.out(signal.tanh() * gate.sigmoid())
         residual, skip = out.split((self.residual_channels, self.skip_channels), -1)

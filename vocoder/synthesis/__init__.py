@@ -1,16 +1,16 @@
-"""From mels to waveforms: of one utterance, of many at once, in pieces, as they come in."""
+"""From mels to waveforms: one utterance, many at once, one in pieces, or streamed."""
 
-from vocoder.synthesis.batching import Job, generate
+from vocoder.synthesis.batching import Task, generate
 from vocoder.synthesis.bulk import SynthesisOptions, check_folder, synthesize_into
 from vocoder.synthesis.frames import frames_of
 from vocoder.synthesis.sources import Source, find_sources, shard_of
 from vocoder.synthesis.vocoder import Request, Vocoder, load
 
 __all__ = [
-    "Job",
     "Request",
     "Source",
     "SynthesisOptions",
+    "Task",
     "Vocoder",
     "check_folder",
     "find_sources",

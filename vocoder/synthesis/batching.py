@@ -1,4 +1,7 @@
-"""Continuous batching: many utterances share an engine's lanes; a lane that is done takes the next at once."""
+"""Continuous batching: many utterances share an engine's lanes, and a lane that finishes one starts the next at once.
+
+Each worker thread has lanes of its own. All workers take tasks from one list and put messages into one queue.
+"""
 
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -17,143 +20,175 @@ Key = TypeVar("Key")
 
 
 @dataclass(frozen=True)
-class Job(Generic[Key]):
-    """An utterance, or a piece of one, to be generated."""
+class Task(Generic[Key]):
+    """A sequence to generate: an utterance or a piece of one."""
 
     key: Key
-    frames: Callable[[], Iterator[Frame]]  # called when a lane takes it, so that only what is at work takes memory
+    frames: Callable[[], Iterator[Frame]]  # called when a lane starts the task, so that waiting tasks take no memory
 
 
 @dataclass
-class Progress:
-    """An utterance at work in a lane."""
+class LaneState(Generic[Key]):
+    """The task that a lane is generating."""
 
-    key: object
+    key: Key
     frames: Iterator[Frame]
-    coming: Frame
-    samples: list[np.ndarray] = field(default_factory=list)
+    next_frame: Frame
+    samples: list[np.ndarray] = field(default_factory=list)  # int16 [H] of each frame drawn so far
+
+
+@dataclass(frozen=True)
+class TaskFinished(Generic[Key]):
+    """Message: a task's int16 wave, or the error that ended it."""
+
+    key: Key
+    result: np.ndarray | UserError
+
+
+@dataclass(frozen=True)
+class SamplesDrawn:
+    """Message: a worker drew this many samples, over all of its lanes."""
+
+    count: int
+
+
+@dataclass(frozen=True)
+class WorkerStopped:
+    """Message: a worker thread ended, by the error if there is one."""
+
+    error: BaseException | None = None
 
 
 def generate(
     engine: Engine,
-    jobs: Sequence[Job[Key]],
+    tasks: Sequence[Task[Key]],
     temperature: float = 1.0,
     progress: Callable[[int], None] = lambda samples: None,
 ) -> Generator[tuple[Key, np.ndarray | UserError], None, None]:
-    """Yield (key, int16 wave) of each job as it is done; a UserError of one is its result, and the others go on.
+    """Yield (key, int16 wave [T]) of each task as it finishes, or (key, UserError) if its frames raise one.
 
-    What is given (silence) is not part of the wave. `progress` is called with numbers of samples that were drawn.
-    Leaving the iterator stops the work.
+    Forced samples (the silence before an utterance) are not part of the wave. `progress` is called with the number of
+    samples drawn since its last call. Closing the iterator stops the workers. An error other than a UserError is raised
+    here.
     """
-    threads = max(1, min(engine.threads, len(jobs)))
-    capacity = min(engine.width, -(-len(jobs) // threads))
-    crews = Crews(jobs, threads)
+    threads = max(1, min(engine.threads, len(tasks)))
+    capacity = min(engine.width, -(-len(tasks) // threads))
+    pool = WorkerPool(tasks, threads)
     torch_threads = torch.get_num_threads()
     workers = [
-        threading.Thread(target=crews.work, args=(engine, capacity, temperature), daemon=True) for _ in range(threads)
+        threading.Thread(target=pool.run_worker, args=(engine, capacity, temperature), daemon=True)
+        for _ in range(threads)
     ]
     try:
         for worker in workers:
             worker.start()
-        yield from crews.results(progress)
+        yield from pool.results(progress)
     finally:
-        crews.stopping.set()
+        pool.stopping.set()
         for worker in workers:
             if worker.ident is not None:
                 worker.join()
         torch.set_num_threads(torch_threads)
 
 
-class Crews(Generic[Key]):
-    """Threads, each with lanes of its own, that take jobs from one list and put results into one queue."""
+class WorkerPool(Generic[Key]):
+    """State that the worker threads share: the waiting tasks, and the queue of messages to the consumer."""
 
-    def __init__(self, jobs: Sequence[Job[Key]], threads: int) -> None:
+    def __init__(self, tasks: Sequence[Task[Key]], threads: int) -> None:
         self.stopping = threading.Event()
-        self._waiting = iter(jobs)
+        self._waiting = iter(tasks)
         self._lock = threading.Lock()
         self._threads = threads
-        self._queue: Queue[tuple[object, object]] = Queue(2 * threads)  # or a slow disk would fill the memory
+        # Bounded: with a slow consumer (a slow disk) finished waves would fill the memory.
+        self._messages: Queue[TaskFinished[Key] | SamplesDrawn | WorkerStopped] = Queue(2 * threads)
 
     def results(self, progress: Callable[[int], None]) -> Iterator[tuple[Key, np.ndarray | UserError]]:
-        left = self._threads
-        while left:
-            key, result = self._queue.get()
-            if key is LEFT:
-                left -= 1
-                if isinstance(result, BaseException):
-                    raise result
-            elif key is DRAWN:
-                progress(result)  # type: ignore[arg-type]
+        """Yield (key, result) of finished tasks until all workers have stopped."""
+        running = self._threads
+        while running:
+            message = self._messages.get()
+            if isinstance(message, TaskFinished):
+                yield message.key, message.result
+            elif isinstance(message, SamplesDrawn):
+                progress(message.count)
             else:
-                yield key, result  # type: ignore[misc]
+                running -= 1
+                if message.error is not None:
+                    raise message.error
 
-    def work(self, engine: Engine, capacity: int, temperature: float) -> None:
+    def run_worker(self, engine: Engine, capacity: int, temperature: float) -> None:
+        """Generate tasks in `capacity` lanes until none is waiting."""
         try:
             if engine.compiled:
-                torch.set_num_threads(1)  # torch's other threads would wait for work on the cores that are needed here
-            self._advance(engine.lanes(capacity, temperature), capacity)
-            self._tell((LEFT, None))
+                torch.set_num_threads(1)  # torch's own threads would spin on the cores that the workers need
+            self._generate(engine.lanes(capacity, temperature), capacity)
+            self._put(WorkerStopped())
         except BaseException as error:
-            self._tell((LEFT, error))
+            self._put(WorkerStopped(error))
 
-    def _advance(self, lanes: Lanes, capacity: int) -> None:
-        at_work = [job for _ in range(capacity) if (job := self._next()) is not None]
-        while at_work and not self.stopping.is_set():
-            frames = [job.coming for job in at_work]
-            waves = grid_to_int16(lanes.advance(frames))
-            drawn = 0
-            for lane in reversed(range(len(at_work))):
-                job = at_work[lane]
-                if frames[lane].forced is None:
-                    job.samples.append(waves[lane])
-                    drawn += waves.shape[1]
-                if self._goes_on(job):
-                    continue
-                successor = self._next()
-                if successor is not None:
-                    at_work[lane] = successor
-                    continue
-                last = len(at_work) - 1
-                if lane != last:
-                    lanes.move(last, lane)
-                    at_work[lane] = at_work[last]
-                at_work.pop()
-            self._tell((DRAWN, drawn))
+    def _generate(self, lanes: Lanes, capacity: int) -> None:
+        running = [state for _ in range(capacity) if (state := self._start_next()) is not None]
+        while running and not self.stopping.is_set():
+            drawn = _advance(lanes, running)
+            for lane in reversed(range(len(running))):
+                if not self._load_next_frame(running[lane]):
+                    self._refill(lanes, running, lane)
+            self._put(SamplesDrawn(drawn))
 
-    def _tell(self, news: tuple[object, object]) -> None:
-        """Wait until somebody takes it, or nobody will."""
+    def _refill(self, lanes: Lanes, running: list[LaneState[Key]], lane: int) -> None:
+        """Start the next task in a finished lane. If none is waiting, move the last running lane there."""
+        successor = self._start_next()
+        if successor is not None:
+            running[lane] = successor
+            return
+        last = running.pop()
+        if lane != len(running):
+            lanes.move(len(running), lane)
+            running[lane] = last
+
+    def _start_next(self) -> LaneState[Key] | None:
+        """The next waiting task that has a frame; those without one finish here."""
+        while True:
+            with self._lock:
+                task = next(self._waiting, None)
+            if task is None:
+                return None
+            frames = task.frames()
+            try:
+                return LaneState(task.key, frames, next(frames))
+            except StopIteration:
+                self._put(TaskFinished(task.key, np.zeros(0, np.int16)))
+            except UserError as error:
+                self._put(TaskFinished(task.key, error))
+
+    def _load_next_frame(self, state: LaneState[Key]) -> bool:
+        """Returns whether there is another frame; if not, the task's result has been sent."""
+        try:
+            state.next_frame = next(state.frames)
+            return True
+        except StopIteration:
+            wave = np.concatenate(state.samples) if state.samples else np.zeros(0, np.int16)
+            self._put(TaskFinished(state.key, wave))
+        except UserError as error:
+            self._put(TaskFinished(state.key, error))
+        return False
+
+    def _put(self, message: TaskFinished[Key] | SamplesDrawn | WorkerStopped) -> None:
+        """Wait for room in the queue, or until the consumer has stopped."""
         while not self.stopping.is_set():
             try:
-                self._queue.put(news, timeout=0.1)
+                self._messages.put(message, timeout=0.1)
                 return
             except Full:
                 continue
 
-    def _next(self) -> Progress | None:
-        """The next utterance that has anything to be generated."""
-        while True:
-            with self._lock:
-                job = next(self._waiting, None)
-            if job is None:
-                return None
-            frames = job.frames()
-            try:
-                return Progress(job.key, frames, next(frames))
-            except StopIteration:
-                self._tell((job.key, np.zeros(0, np.int16)))
-            except UserError as error:
-                self._tell((job.key, error))
 
-    def _goes_on(self, job: Progress) -> bool:
-        """Whether there is another frame; if not, the result is out."""
-        try:
-            job.coming = next(job.frames)
-            return True
-        except StopIteration:
-            self._tell((job.key, np.concatenate(job.samples) if job.samples else np.zeros(0, np.int16)))
-        except UserError as error:
-            self._tell((job.key, error))
-        return False
-
-
-DRAWN, LEFT = object(), object()  # what else comes through the queue: samples drawn; a thread that is done
+def _advance(lanes: Lanes, running: Sequence[LaneState[Key]]) -> int:
+    """Generate the next frame of every running task; returns the number of samples drawn."""
+    waves = grid_to_int16(lanes.advance([state.next_frame for state in running]))  # [n, H]
+    drawn = 0
+    for state, wave in zip(running, waves, strict=True):
+        if state.next_frame.forced is None:
+            state.samples.append(wave)
+            drawn += len(wave)
+    return drawn

@@ -1,4 +1,4 @@
-"""What is to be synthesised: a store's split, a file, the files of a folder; each read only when its turn comes."""
+"""The inputs of bulk synthesis: a store's split, a file, or the files below a folder, each read when it is needed."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -16,65 +16,65 @@ SUFFIXES = AUDIO_SUFFIXES + MEL_SUFFIXES
 
 @dataclass(frozen=True)
 class Source:
-    """An utterance that is not read yet."""
+    """An utterance to synthesise, not read yet."""
 
     id: str
     read: Callable[[], Request]
-    frames: int = 0  # where that is known beforehand
-    stamp: str = ""  # changes where what is read changes
-    path: Path | None = None  # of a file
+    frames: int = 0  # 0 where the length is unknown before reading
+    stamp: str = ""  # changes when the content changes
+    path: Path | None = None  # if it is a file
     problem: str | None = None  # why it cannot be read
 
 
 def find_sources(
-    vocoder: Vocoder, path: Path, split: str, speaker: str | None, leave_out: Path | None = None
+    vocoder: Vocoder, path: Path, split: str, speaker: str | None, exclude: Path | None = None
 ) -> list[Source]:
-    """What is there to be synthesised but for what lies in one folder, in an order that is always the same.
+    """The utterances of a store's split, a file, or a folder (without the files below `exclude`), in a fixed order.
 
     Raises:
-        UserError: nothing is, the store's mels are not the model's, or the model has no such speaker.
+        UserError: there are none, the store's mels are not the model's, or the model has no such speaker.
     """
     if speaker is not None:
         vocoder.model.speaker_index(speaker)
     if (path / "store.json").exists():
-        return _of_store(vocoder, Store(path), split, speaker)
+        return _store_sources(vocoder, Store(path), split, speaker)
     if path.is_file():
-        return [_of_file(vocoder, path, path.stem, speaker)]
+        return [_file_source(vocoder, path, path.stem, speaker)]
     if not path.is_dir():
         raise UserError(f"input={path}: no such file or folder")
     files = [p for p in sorted(path.rglob("*")) if p.suffix.lower() in SUFFIXES and not p.name.startswith(".")]
-    if leave_out is not None:
-        files = [file for file in files if not file.resolve().is_relative_to(leave_out.resolve())]
+    if exclude is not None:
+        files = [file for file in files if not file.resolve().is_relative_to(exclude.resolve())]
     if not files:
-        raise UserError(f"input={path}: no mels or audio in it or below it ({', '.join(SUFFIXES)})")
+        raise UserError(f"input={path}: no mels or audio in or below it ({', '.join(SUFFIXES)})")
     sources: dict[str, Source] = {}
-    refused = []
+    duplicates = []
     for file in files:
-        source = _of_file(vocoder, file, file.relative_to(path).with_suffix("").as_posix(), speaker)
+        source = _file_source(vocoder, file, file.relative_to(path).with_suffix("").as_posix(), speaker)
         if source.id in sources:
-            problem = f"{file}: another input, {sources[source.id].path}, has the same name but for its suffix"
-            refused.append(replace(source, problem=problem))
+            problem = f"{file}: another input, {sources[source.id].path}, has the same name apart from its suffix"
+            duplicates.append(replace(source, problem=problem))
         else:
             sources[source.id] = source
-    return [*sources.values(), *refused]
+    return [*sources.values(), *duplicates]
 
 
 def shard_of(sources: list[Source], shard: str) -> list[Source]:
-    """Part "i/N" of N: every N-th, from the i-th on. The parts share nothing, and together are all.
+    """Shard "i/N": every N-th source, from the i-th on. The N shards are disjoint and complete.
 
     Raises:
-        UserError: that is no part.
+        UserError: `shard` is not of that form, or i is not in 1 … N.
     """
     try:
-        part, parts = (int(number) for number in shard.split("/"))
+        index, count = (int(number) for number in shard.split("/"))
     except ValueError:
-        part, parts = 0, 0
-    if not 1 <= part <= parts:
+        index, count = 0, 0
+    if not 1 <= index <= count:
         raise UserError(f"shard={shard}: write i/N, the i-th of N parts, from 1/N to N/N")
-    return sources[part - 1 :: parts]
+    return sources[index - 1 :: count]
 
 
-def _of_store(vocoder: Vocoder, store: Store, split: str, speaker: str | None) -> list[Source]:
+def _store_sources(vocoder: Vocoder, store: Store, split: str, speaker: str | None) -> list[Source]:
     if store.spec != vocoder.spec:
         raise UserError(
             f"input={store.directory}: its mels are not the model's ({store.spec.differences(vocoder.spec)}); "
@@ -95,7 +95,7 @@ def _read_entry(store: Store, entry: Entry, speaker: str | None) -> Request:
     return Request(entry.id, store.read(entry).mel.T.copy(), speaker)
 
 
-def _of_file(vocoder: Vocoder, path: Path, id: str, speaker: str | None) -> Source:
+def _file_source(vocoder: Vocoder, path: Path, id: str, speaker: str | None) -> Source:
     status = path.stat()
     stamp = f"{path.name} {status.st_size} {status.st_mtime_ns}"
     return Source(id, partial(_read_file, vocoder, path, id, speaker), stamp=stamp, path=path)

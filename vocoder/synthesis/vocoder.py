@@ -1,4 +1,4 @@
-"""What a user of the library calls: mel in, wave out.
+"""The library's interface: mel in, waveform out.
 
 vocoder = load("runs/my_voice")
 mel = vocoder.mel(waveform, sample_rate)
@@ -21,14 +21,14 @@ from vocoder.errors import UserError
 from vocoder.features.audio import grid_to_int16, int16_to_waveform, resample
 from vocoder.features.mel import MelSpec, check_mel, log_mel
 from vocoder.model import VocoderModel, find_checkpoint, load_model
-from vocoder.synthesis.batching import Job, generate
-from vocoder.synthesis.folding import frames_of_piece, joined, pieces_of
+from vocoder.synthesis.batching import Task, generate
+from vocoder.synthesis.folding import frames_of_piece, join_pieces, pieces_of
 from vocoder.synthesis.frames import frames_of
 
 
 @dataclass(frozen=True)
 class Request:
-    """One utterance to be synthesised; its noise is a function of the seed and its `id`."""
+    """One utterance to synthesise. Its noise is a function of the seed and its `id`."""
 
     id: str
     mel: np.ndarray  # [n_mels, F] or [1, n_mels, F]
@@ -44,7 +44,7 @@ class Vocoder:
 
     @property
     def spec(self) -> MelSpec:
-        """The mel contract: what the model takes."""
+        """The mel that the model was trained on."""
         return self.model.spec
 
     @property
@@ -52,10 +52,10 @@ class Vocoder:
         return self.spec.sample_rate
 
     def mel(self, waveform: np.ndarray, sample_rate: int) -> np.ndarray:
-        """The model's own log-mel [n_mels, F] of a mono waveform [T] in [-1, 1].
+        """The log-mel [n_mels, F], as the model expects it, of a mono waveform [T] in [-1, 1].
 
         Raises:
-            UserError: the waveform is not mono, too short, or has NaN or infinite values; or its rate is none.
+            UserError: the waveform is not mono, is too short, or has NaN or infinite values; or its rate is below 1.
         """
         if sample_rate < 1:
             raise UserError(f"sample_rate={sample_rate}: must be at least 1")
@@ -79,11 +79,11 @@ class Vocoder:
     ) -> np.ndarray:
         """A float32 waveform [F * hop_length] in [-1, 1] from a log-mel [n_mels, F] or [1, n_mels, F].
 
-        The same mel, seed and id give the same waveform. With `fold` it is generated in pieces at the same time, which
-        takes several times less: another draw from the model, joined where it is quiet.
+        The same mel, seed and id give the same waveform. With `fold` the utterance is generated in pieces at the same
+        time, which is several times faster. That is another draw from the model, with its joins at quiet frames.
 
         Raises:
-            UserError: the mel cannot be of this model's spec, or the speaker is unknown.
+            UserError: the mel cannot be of this spec, the speaker is unknown, or the temperature is not above 0.
         """
         if isinstance(mel, Tensor):
             mel = mel.detach().cpu().numpy()
@@ -102,10 +102,10 @@ class Vocoder:
     ) -> list[np.ndarray]:
         """Float32 waveforms [F * hop_length] of several utterances, generated at the same time.
 
-        `progress` is called with the samples that were added.
+        `progress` is called with the number of samples drawn since its last call.
 
         Raises:
-            UserError: as `synthesize`, for the first that cannot be; `synthesize_each` gives the others none the less.
+            UserError: as `synthesize`, for the first request that fails. `synthesize_each` still yields the others.
         """
         requests = list(requests)
         waves = dict(self.synthesize_each(requests, seed, temperature=temperature, progress=progress))
@@ -122,15 +122,15 @@ class Vocoder:
         temperature: float = 1.0,
         progress: Callable[[int], None] = lambda samples: None,
     ) -> Iterator[tuple[int, np.ndarray | UserError]]:
-        """Yield (index of the request, int16 wave) as each is done, or what was wrong with it in place of the wave.
+        """Yield (index of the request, int16 wave) as each finishes, or (index, UserError) for one that fails.
 
         Raises:
             UserError: the temperature is not above 0.
         """
         check_temperature(temperature)
         longest_first = sorted(range(len(requests)), key=lambda i: -requests[i].mel.shape[-1])
-        jobs = [Job(i, partial(self.frames, requests[i], seed)) for i in longest_first]
-        return generate(self.engine, jobs, temperature, progress)
+        tasks = [Task(i, partial(self.frames, requests[i], seed)) for i in longest_first]
+        return generate(self.engine, tasks, temperature, progress)
 
     def synthesize_folded(
         self,
@@ -140,21 +140,21 @@ class Vocoder:
         temperature: float = 1.0,
         progress: Callable[[int], None] = lambda samples: None,
     ) -> np.ndarray:
-        """An int16 wave [F * hop_length] of one utterance, its pieces generated at the same time and joined.
+        """An int16 wave [F * hop_length] of one utterance, generated in pieces at the same time and joined.
 
-        `progress` is called with the samples that were drawn, warm-ups included. Raises UserError as `synthesize`.
+        `progress` is called as by `synthesize_batch`; warm-ups of pieces count. Raises UserError as `synthesize`.
         """
         check_temperature(temperature)
-        mel, speaker = self._checked(request.mel), self.model.speaker_index(request.speaker)
+        mel, speaker = self._checked_mel(request.mel), self.model.speaker_index(request.speaker)
         noise = Noise(seed, [request.id], self.model.distribution.uniforms)
         pieces = pieces_of(mel, self.model)
-        jobs = [Job(i, partial(frames_of_piece, self.model, mel, noise, speaker, p)) for i, p in enumerate(pieces)]
-        waves = dict(generate(self.engine, jobs, temperature, progress))
-        return joined([cast(np.ndarray, waves[i]) for i in range(len(pieces))], pieces, self.spec.hop_length)
+        tasks = [Task(i, partial(frames_of_piece, self.model, mel, noise, speaker, p)) for i, p in enumerate(pieces)]
+        waves = dict(generate(self.engine, tasks, temperature, progress))
+        return join_pieces([cast(np.ndarray, waves[i]) for i in range(len(pieces))], pieces, self.spec.hop_length)
 
     def frames_to_draw(self, request: Request, *, folded: bool = False) -> int:
-        """How many frames `synthesize` will have drawn, the warm-ups of pieces among them; errors as there."""
-        mel = self._checked(request.mel)
+        """Number of frames that `synthesize` will draw, including warm-ups of pieces; raises UserError as it does."""
+        mel = self._checked_mel(request.mel)
         return sum(piece.stop - piece.first for piece in pieces_of(mel, self.model)) if folded else mel.shape[1]
 
     def stream(
@@ -166,31 +166,31 @@ class Vocoder:
         speaker: str | None = None,
         id: str = "",
     ) -> Iterator[np.ndarray]:
-        """Yield float32 audio [hop_length] for each frame of a log-mel that comes in chunks [n_mels, F].
+        """Yield float32 audio [hop_length] for each frame of a log-mel that arrives in chunks [n_mels, F].
 
-        A frame sounds once `model.context_frames` more have come, or the mel has ended. Together the pieces are what
-        `synthesize` makes of the whole mel, to the bit.
+        A frame's audio is yielded once `model.context_frames` more frames have arrived, or the mel has ended. The
+        concatenated audio equals that of `synthesize` for the whole mel, to the bit.
 
         Raises:
-            UserError: as `synthesize`, when the chunk comes.
+            UserError: as `synthesize`, when a bad chunk arrives.
         """
         check_temperature(temperature)
         lanes = self.engine.lanes(1, temperature)
-        checked = (self._checked(chunk, whole=False) for chunk in mel if np.size(chunk))
+        checked = (self._checked_mel(chunk, whole=False) for chunk in mel if np.size(chunk))
         for frame in self._frames(checked, seed, speaker, id):
             wave = lanes.advance([frame])[0]
             if frame.forced is None:
                 yield int16_to_waveform(grid_to_int16(wave))
 
     def frames(self, request: Request, seed: int) -> Iterator[Frame]:
-        """What an engine has to know of an utterance, a frame at a time; errors as `synthesize`."""
-        yield from self._frames([self._checked(request.mel)], seed, request.speaker, request.id)
+        """The engine's frames for an utterance, one at a time; raises UserError as `synthesize`."""
+        yield from self._frames([self._checked_mel(request.mel)], seed, request.speaker, request.id)
 
     def _frames(self, mel: Iterable[np.ndarray], seed: int, speaker: str | None, id: str) -> Iterator[Frame]:
         noise = Noise(seed, [id], self.model.distribution.uniforms)
         return frames_of(self.model, mel, noise, self.model.speaker_index(speaker))
 
-    def _checked(self, mel: np.ndarray, *, whole: bool = True) -> np.ndarray:
+    def _checked_mel(self, mel: np.ndarray, *, whole: bool = True) -> np.ndarray:
         mel = np.asarray(mel, np.float32)
         if mel.ndim == 3 and len(mel) == 1:
             mel = mel[0]
@@ -199,7 +199,7 @@ class Vocoder:
 
 
 def check_temperature(temperature: float) -> None:
-    """Raises UserError where nothing can be drawn at it."""
+    """Raises UserError unless the temperature is above 0 and finite."""
     if not 0 < temperature < float("inf"):
         raise UserError(f"temperature={temperature}: must be above 0")
 
@@ -211,15 +211,15 @@ def load(
     precision: str = "float32",
     threads: int | None = None,
 ) -> Vocoder:
-    """The vocoder in a training run (its best checkpoint), a checkpoint, or a shipped model.
+    """Load a vocoder from a training run (its best checkpoint), a checkpoint, or a shipped model.
 
     Args:
-        engine: reference, cpu or cuda; auto takes the fastest where the model is.
-        precision: of the cpu engine's products, float32 or bfloat16.
-        threads: of the cpu engine; None takes all cores.
+        engine: reference, cpu or cuda; auto picks the fastest for the device.
+        precision: of the cpu engine's matrix products, float32 or bfloat16.
+        threads: of the cpu engine; None uses all cores.
 
     Raises:
-        UserError: nothing there is a whole, undamaged model, or the engine cannot run it.
+        UserError: there is no complete, undamaged model at `path`, or the engine cannot run it.
     """
     model = load_model(find_checkpoint(Path(path)), pick_device(device))
     return Vocoder(model, pick_engine(model, engine, precision, threads))
