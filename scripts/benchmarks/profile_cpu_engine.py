@@ -16,16 +16,14 @@ from typing import Any
 from unittest.mock import patch
 
 import numpy as np
-from numba import njit
 
 from scripts.benchmarks.networks import random_mel, untrained_model
 from vocoder.engines.cpu import CpuEngine
 from vocoder.kernels import generate as step
 from vocoder.kernels import matmul
+from vocoder.kernels.jit import compiled
 from vocoder.model import VocoderModel
 from vocoder.synthesis import SynthesisOptions, Vocoder, find_sources, synthesize_into
-
-compiled = njit(nogil=True, error_model="numpy")
 
 
 @compiled
@@ -39,13 +37,13 @@ def layers_products(lanes, net, state):  # type: ignore[no-untyped-def]
 @compiled
 def gates(lanes, net, state):  # type: ignore[no-untyped-def]
     for _ in range(net.dilations.shape[0]):
-        step.store_gated(lanes, state.g, state.z)
+        step.write_gated(lanes, state.g, state.z)
 
 
 @compiled
 def rings(lanes, net, state):  # type: ignore[no-untyped-def]
     for layer in range(net.dilations.shape[0]):
-        step.store(lanes, state.ring, layer, state.h)
+        step.write_channels(lanes, state.ring, layer, state.h)
 
 
 @compiled
@@ -123,7 +121,7 @@ def generate_frames(engine: CpuEngine, cpu_lanes: Any, lanes: int, times: int) -
     samples, recorded = np.zeros((lanes, hop), np.float32), np.zeros((0, lanes, 1), np.float32)
     known = (0, knots, filters, noise, np.zeros(lanes, bool), samples, recorded)
     for _ in range(times):
-        step.generate_frame(engine.network, cpu_lanes.state, engine.timing, cpu_lanes.draw, *known)
+        step.generate_frame(engine.network, cpu_lanes.state, engine.timing, cpu_lanes.sampler, *known)
 
 
 def seconds_per_repetition(work: Callable[[int], None], times: int) -> float:

@@ -1,60 +1,79 @@
-"""A model's weights as the compiled loops read them: folded once, padded to whole tiles, in the order of reading."""
+"""A model's weights as the generation loops read them: folded once, padded to whole tiles, in the order of reading."""
+
+from typing import NamedTuple
 
 import numpy as np
 from torch import Tensor, nn
 
-from vocoder.kernels import matmul
 from vocoder.kernels.arrays import Network
+from vocoder.kernels.matmul import TILE, aligned_copy, pack_weights, pack_weights_bf16, round_up
 from vocoder.model import VocoderModel
+from vocoder.model.wavenet import WaveNet
 
-F = np.float32
+f32 = np.float32
 ROOT_HALF = np.sqrt(0.5)
 
 
-def pack(model: VocoderModel, precision: str) -> Network:
-    """A model's weights as the loops read them."""
-    wavenet, layers = model.wavenet, model.wavenet.residual_layers
-    residual, skip = wavenet.input.out_features, wavenet.hidden.in_features
-    half = layers[0].out.in_features
-    channels = layers[0].gate.in_features - layers[0].kernel_size * residual
-    R, S, Z, P = (matmul.whole(n) for n in (residual, skip, half, wavenet.output.out_features))
-    in_precision = matmul.packed_pairs if precision == "bfloat16" else matmul.packed
-    gates, biases, conditionings, outs, out_biases = [], [], [], [], []
-    skip_bias = np.zeros(skip)
-    for layer in layers:
-        weight, bias = (halves(part, half, Z) for part in arrays(layer.gate))
-        *taps, conditioning = np.split(weight, range(residual, layer.kernel_size * residual + 1, residual), axis=1)
-        gates.append(np.stack(taps))
-        conditionings.append(conditioning)
-        biases.append(bias)
-        weight, bias = arrays(layer.out)
-        outs.append(side_by_side(weight[:residual] * ROOT_HALF, weight[residual:], R, S))
-        out_biases.append(bias[:residual] * ROOT_HALF)
-        skip_bias = skip_bias + bias[residual:]
-    scale = np.sqrt(1 / len(layers))
-    hidden, hidden_bias = arrays(wavenet.hidden)
-    output, output_bias = arrays(wavenet.output)
-    embed, embed_bias = arrays(wavenet.input)
-    return Network(
-        filled(embed.T, (embed.shape[1], R)),
-        filled(embed_bias, (R,)),
-        in_precision(np.concatenate(gates), 2 * Z, R),
-        np.stack(biases).astype(F),
-        matmul.packed(np.stack(conditionings), 2 * Z, channels),
-        in_precision(np.stack(outs), R + S, Z),
-        filled(np.stack(out_biases), (len(layers), R)),
-        filled(skip_bias, (S,)),
-        matmul.packed(hidden[None] * scale, S, S),
-        filled(hidden_bias, (S,)),
-        matmul.packed(output[None], P, S),
-        filled(output_bias, (P,)),
-        np.array([layer.dilation for layer in layers]),
-        np.cumsum([0] + [layer.history + 1 for layer in layers]),
+class PaddedSizes(NamedTuple):
+    """Channels of the network, rounded up to whole tiles."""
+
+    residual: int
+    skip: int
+    half_gate: int
+    output: int
+
+
+def padded_sizes(wavenet: WaveNet) -> PaddedSizes:
+    return PaddedSizes(
+        residual=round_up(wavenet.residual_channels, TILE),
+        skip=round_up(wavenet.skip_channels, TILE),
+        half_gate=round_up(wavenet.gate_channels // 2, TILE),
+        output=round_up(wavenet.output_channels, TILE),
     )
 
 
-def arrays(linear: nn.Linear) -> tuple[np.ndarray, np.ndarray]:
-    """Weight [out, in] and bias [out] in float64, so that folding rounds once."""
+def pack_network(model: VocoderModel, precision: str) -> Network:
+    """Pack all weights; those of the layers in `precision`, "float32" or "bfloat16", the others in float32."""
+    wavenet, layers = model.wavenet, model.wavenet.residual_layers
+    residual, skip, half_gate = wavenet.residual_channels, wavenet.skip_channels, wavenet.gate_channels // 2
+    R, S, Z, P = padded_sizes(wavenet)
+    pack = pack_weights_bf16 if precision == "bfloat16" else pack_weights
+    gates, biases, conditionings, outs, out_biases = [], [], [], [], []
+    skip_bias = np.zeros(skip)
+    for layer in layers:
+        weight, bias = (pad_halves(part, half_gate, Z) for part in weight_and_bias(layer.gate))
+        *taps, conditioning = np.split(weight, range(residual, wavenet.kernel_size * residual + 1, residual), axis=1)
+        gates.append(np.stack(taps))
+        conditionings.append(conditioning)
+        biases.append(bias)
+        weight, bias = weight_and_bias(layer.out)
+        outs.append(concatenate_padded(weight[:residual] * ROOT_HALF, weight[residual:], R, S))
+        out_biases.append(bias[:residual] * ROOT_HALF)
+        skip_bias = skip_bias + bias[residual:]
+    scale = np.sqrt(1 / len(layers))
+    hidden, hidden_bias = weight_and_bias(wavenet.hidden)
+    output, output_bias = weight_and_bias(wavenet.output)
+    embed, embed_bias = weight_and_bias(wavenet.input)
+    return Network(
+        embed=zero_padded(embed.T, (embed.shape[1], R)),
+        embed_bias=zero_padded(embed_bias, (R,)),
+        gate=pack(np.concatenate(gates), 2 * Z, R),
+        gate_bias=np.stack(biases).astype(f32),
+        conditioning=pack_weights(np.stack(conditionings), 2 * Z, wavenet.conditioning_channels),
+        out=pack(np.stack(outs), R + S, Z),
+        out_bias=zero_padded(np.stack(out_biases), (len(layers), R)),
+        skip_bias=zero_padded(skip_bias, (S,)),
+        hidden=pack_weights(hidden[None] * scale, S, S),
+        hidden_bias=zero_padded(hidden_bias, (S,)),
+        output=pack_weights(output[None], P, S),
+        output_bias=zero_padded(output_bias, (P,)),
+        dilations=np.array([layer.dilation for layer in layers]),
+        rings=np.cumsum([0] + [layer.history + 1 for layer in layers]),
+    )
+
+
+def weight_and_bias(linear: nn.Linear) -> tuple[np.ndarray, np.ndarray]:
+    """Weight [out, in] and bias [out] in float64, so that they are rounded once, after folding."""
 
     def array(tensor: Tensor) -> np.ndarray:
         return tensor.detach().double().cpu().numpy()
@@ -62,17 +81,17 @@ def arrays(linear: nn.Linear) -> tuple[np.ndarray, np.ndarray]:
     return array(linear.weight), array(linear.bias)
 
 
-def filled(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """float32, with zeros up to the shape."""
-    return matmul.aligned(np.pad(array, [(0, b - a) for a, b in zip(array.shape, shape, strict=True)]).astype(F))
+def zero_padded(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """The array in float32, padded with zeros at the end of each axis."""
+    return aligned_copy(np.pad(array, [(0, b - a) for a, b in zip(array.shape, shape, strict=True)]).astype(f32))
 
 
-def side_by_side(first: np.ndarray, second: np.ndarray, height: int, second_height: int) -> np.ndarray:
-    """Two arrays' rows one after the other, each filled up with zeros to its height."""
+def concatenate_padded(first: np.ndarray, second: np.ndarray, rows: int, second_rows: int) -> np.ndarray:
+    """The rows of two arrays, each padded with zeros to so many rows, one array after the other."""
     rest = first.shape[1:]
-    return np.concatenate((filled(first, (height, *rest)), filled(second, (second_height, *rest))))
+    return np.concatenate((zero_padded(first, (rows, *rest)), zero_padded(second, (second_rows, *rest))))
 
 
-def halves(array: np.ndarray, half: int, height: int) -> np.ndarray:
-    """Rows of filters and of gates, each filled up to so many."""
-    return side_by_side(array[:half], array[half:], height, height)
+def pad_halves(array: np.ndarray, half: int, rows: int) -> np.ndarray:
+    """The signal's and the gate's rows, `half` of each, each padded with zeros to `rows`."""
+    return concatenate_padded(array[:half], array[half:], rows, rows)

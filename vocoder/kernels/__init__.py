@@ -1,1 +1,12 @@
-"""Compiled loops for the CPU: matrix products, the residual layer in training, generation. Arrays in, arrays out."""
+"""Compiled loops for the CPU, arrays in, arrays out. From the bottom up:
+
+jit              decorators, cache on disk, notices
+bfloat16, math   conversions, elementary functions
+micro_kernels    the innermost loop of a product, as LLVM vector code
+matmul           the matrix product, and which micro-kernels compute it
+rows             operations on the channels of one sample
+winograd         convolutions in fewer products: the plan
+dilated          the dilated convolution by that plan
+residual_layer   the residual layer in training, forwards and backwards; `threads` runs it in parallel
+generate         a frame of generation; `arrays` are its arguments
+"""

@@ -1,7 +1,7 @@
-"""What the loops read and write: arrays and numbers, by name.
+"""The arguments of the generation loops, as named tuples of arrays and numbers.
 
-n lanes, H samples a frame, L layers, I inputs, R residual, S skip, C conditioning channels, 2 Z gate channels, P
-parameters, K order of the linear prediction; all channels but C are padded to whole tiles of rows.
+n lanes, H samples a frame, L layers, K taps, I inputs, R residual, S skip, C conditioning channels, G gate channels,
+Z = G / 2, P parameters, O order of the linear prediction. All channels but C are padded to whole tiles.
 """
 
 from typing import NamedTuple
@@ -10,53 +10,53 @@ import numpy as np
 
 
 class Network(NamedTuple):
-    """A model's weights, as the loops read them; the dtype of `gate` and `out` is the precision."""
+    """A model's weights; the dtype of `gate` and `out` is the precision of their products."""
 
     embed: np.ndarray  # [I, R] of the inputs
     embed_bias: np.ndarray  # [R]
-    gate: np.ndarray  # [L * taps, tiles, R, TILE], oldest tap first
-    gate_bias: np.ndarray  # [L, 2 Z]
+    gate: np.ndarray  # [L * K, tiles, R, TILE], the dilated convolution, oldest tap first
+    gate_bias: np.ndarray  # [L, G]
     conditioning: np.ndarray  # [L, tiles, C, TILE]
-    out: np.ndarray  # [L, tiles, Z, TILE]: residual over sqrt 2, and skip
-    out_bias: np.ndarray  # [L, R], likewise
-    skip_bias: np.ndarray  # [S], of all layers together
+    out: np.ndarray  # [L, tiles, Z, TILE]: rows of the residual, over sqrt 2, and of the skip
+    out_bias: np.ndarray  # [L, R], over sqrt 2
+    skip_bias: np.ndarray  # [S], summed over layers
     hidden: np.ndarray  # [1, tiles, S, TILE], scaled for the sum of the skips
     hidden_bias: np.ndarray  # [S]
     output: np.ndarray  # [1, tiles, S, TILE]
     output_bias: np.ndarray  # [P]
     dilations: np.ndarray  # [L]
-    rings: np.ndarray  # [L + 1], the first slot of each layer's ring, and the end
+    rings: np.ndarray  # [L + 1], the first slot of each layer's ring, and the end of the last
 
 
-class State(NamedTuple):
-    """Where lanes stand, and room to work in; n or more of them."""
+class LaneState(NamedTuple):
+    """The state of n lanes, or more, and the loops' working memory."""
 
-    ring: np.ndarray  # [slots, n, R], in the precision of the products; each layer's is a sample longer than it reaches
-    past: np.ndarray  # [n, K + H], what was heard; the next sample is foretold from K of them
-    residual: np.ndarray  # [n], of the last sample
-    known: np.ndarray  # [2, L, n, 2 Z], V c and the bias at the knots around now
-    z: np.ndarray  # [n, 2 Z]
+    ring: np.ndarray  # [slots, n, R], past h in the precision of the products; a layer's ring has history + 1 slots
+    past: np.ndarray  # [n, O + H], the last O samples before the frame, and the frame's
+    excitation: np.ndarray  # [n], of the last sample
+    projected: np.ndarray  # [2, L, n, G], V c and the bias at the knots on either side of the sample, knot j at j % 2
+    z: np.ndarray  # [n, G]
     g: np.ndarray  # [1, n, Z], in the precision of the products
     h: np.ndarray  # [n, R + S], residual stream and sum of skips
-    s: np.ndarray  # [2, n, S], the head's
+    s: np.ndarray  # [2, n, S], inputs and outputs of the head's hidden layer
     params: np.ndarray  # [n, P]
 
 
 class Timing(NamedTuple):
-    """How conditioning moves within a frame, the same in all of them."""
+    """Interpolation and updates within a frame, the same in all frames."""
 
     left: np.ndarray  # [H], the knot before each sample
     weights: np.ndarray  # [H, 2], of that knot and the next
-    updates: int  # of the predictor
+    updates: int  # of the linear prediction in a frame
 
 
-class Draw(NamedTuple):
-    """How parameters become a sample: the choice of one of so many, its location and scale, the nearest level."""
+class Sampler(NamedTuple):
+    """How a sample is drawn from parameters: a choice, then location and scale, then the nearest level."""
 
     choices: int
-    location: int  # first of the parameters that are locations; -1: a choice has a value of its own
-    scale: int  # first of those that are logarithms of scales
-    scale_min: np.float32
+    location: int  # index of the first location among the parameters; -1: a choice is a value
+    scale: int  # index of the first logarithm of a scale
+    scale_min: np.float32  # of these logarithms
     levels: int
     values: np.ndarray  # [choices], where location is -1
     temperature: np.float32

@@ -1,118 +1,111 @@
-"""The dilated filter in as few products as there can be (`vocoder.model.filtering`), for many groups at once.
+"""The dilated convolution by a `WinogradPlan`, for many groups at once.
 
-A group is the outputs, a dilation apart each, that the filter gives at once. Group q begins at sample
-(q // dilation) samples dilation + q % dilation, if it has `samples` outputs.
+A group is the outputs that the plan gives together, `group_size` of them a dilation apart. Groups are numbered by their
+first outputs: group q begins at sample (q // dilation) * group_size * dilation + q % dilation. Inputs outside of the
+signal count as zeros, and outputs outside of it are the caller's to ignore.
 """
 
-from typing import NamedTuple
-
-import numpy as np
 from numba import types
-from numba.extending import overload
 
-from vocoder.kernels.math import compiled
+from vocoder.kernels.bfloat16 import unpaired
+from vocoder.kernels.jit import compiled, implements, inlined
+from vocoder.kernels.math import f32
 from vocoder.kernels.matmul import add_product
-from vocoder.kernels.rows import F, combine, combine_pairs, halves, inlined
+from vocoder.kernels.rows import weighted_sum, weighted_sum_pairs
 
-DEPTH = 128  # groups that a gradient of weights is summed over at once; even
+GRADIENT_BLOCK = 128  # groups over which one product of a weight gradient sums; even
 
 
-class Way(NamedTuple):
-    """A `Filtering` with P products."""
+@compiled
+def group_count(samples, group_size, dilation):
+    """Groups that cover the samples."""
+    return -(-samples // (group_size * dilation)) * dilation
 
-    samples: int
-    shared: int
-    inputs: np.ndarray  # [P, 2]
-    target: np.ndarray  # [P]
-    signs: np.ndarray  # [P, 2]
-    outputs: np.ndarray  # [P, 2]
+
+@compiled
+def group_start(q, group_size, dilation):
+    """The first sample of group q."""
+    return (q // dilation) * (group_size * dilation) + q % dilation
+
+
+@compiled
+def zero_outside(t, samples, factor):
+    """(t, factor), or where t is no sample, (0, 0): a sample that may be read, times zero."""
+    return (t, factor) if 0 <= t < samples else (0, f32(0))
 
 
 @inlined
-def way_of(whole, factors):
-    """Of two arrays, since loops that are shared out take no tuples: [1 + P, 3], samples and shared before inputs and
-    target; and [P, 4], signs and outputs."""
-    return Way(whole[0, 0], whole[0, 1], whole[1:, :2], whole[1:, 2], factors[:, :2], factors[:, 2:])
+def dilated_conv(sums, combined, x, b, q, n, shift, weights, dilation, plan):
+    """sums [2, n, rows] = outputs 0 and 1 of groups q ... q + n, of x[b, shift ...].
 
-
-@compiled
-def groups_of(samples, count, dilation):
-    """How many cover so many samples."""
-    return -(-samples // (count * dilation)) * dilation
-
-
-@compiled
-def beginning(q, count, dilation):
-    return (q // dilation) * (count * dilation) + q % dilation
-
-
-@compiled
-def placed(t, samples, factor):
-    """(t, factor), or zero times something where nothing is."""
-    return (t, factor) if 0 <= t < samples else (0, F(0))
-
-
-@inlined
-def filtered(sums, combined, x, b, q, n, shift, weights, dilation, way):
-    """sums [2, n, rows] = the outputs of n groups from q on, of inputs x[b, shift ...]."""
-    sums[:, :n] = F(0)
+    Args:
+        combined: room for the transformed inputs [1, n, k], in the precision of the weights.
+        x: [B, T, channels].
+        weights: transformed and packed, [P, tiles, k, TILE].
+    """
+    sums[:, :n] = f32(0)
     for p in range(len(weights)):
-        if p == way.shared:
-            _share(sums, n, p)
-        _combine(halves(combined[0]), x, b, q, n, shift, way.samples, dilation, way.inputs[p], way.signs[p])
-        add_product(n, sums[way.target[p]], weights, p, combined, 0)
+        if p == plan.shared:
+            _add_shared(sums, n, p)
+        _transform_inputs(
+            unpaired(combined[0]), x, b, q, n, shift, plan.group_size, dilation, plan.inputs[p], plan.signs[p]
+        )
+        add_product(n, sums[plan.target[p]], weights, p, combined, 0)
 
 
 @compiled
-def _share(sums, n, shared):
-    """The products so far are in both outputs, the second with its sign changed in one of them."""
+def _add_shared(sums, n, shared):
+    """From shared products m0 and m1, kept apart until now, to their part in both outputs: m0 + m1 and m0 - m1."""
     for i in range(n if shared else 0):
         for k in range(sums.shape[2]):
-            one, two = sums[0, i, k], sums[1, i, k]
-            sums[0, i, k] = one + two
-            sums[1, i, k] = one - two
+            m0, m1 = sums[0, i, k], sums[1, i, k]
+            sums[0, i, k] = m0 + m1
+            sums[1, i, k] = m0 - m1
 
 
 @compiled
-def _combine(target, x, b, q, n, shift, count, dilation, inputs, signs):
-    """target[i] = two of the inputs of group q + i with their signs, for n groups."""
+def _transform_inputs(target, x, b, q, n, shift, group_size, dilation, inputs, signs):
+    """target[i] = the signed sum of two inputs of group q + i, for n groups."""
     for i in range(n):
-        t = beginning(q + i, count, dilation) + shift
-        one, a = placed(t + inputs[0] * dilation, x.shape[1], signs[0])
-        two, c = placed(t + inputs[1] * dilation, x.shape[1], signs[1])
-        combine(target[i], x[b, one], a, x[b, two], c)
+        t = group_start(q + i, group_size, dilation) + shift
+        t0, sign0 = zero_outside(t + inputs[0] * dilation, x.shape[1], signs[0])
+        t1, sign1 = zero_outside(t + inputs[1] * dilation, x.shape[1], signs[1])
+        weighted_sum(target[i], sign0, x[b, t0], sign1, x[b, t1])
 
 
-def gather(target, x, b, q, shift, count, dilation, inputs, signs, begin, end):
-    """target [tiles, DEPTH, channels of a tile] = the same of channels begin ... end, for DEPTH groups; or, where it
-    holds pairs, [tiles, DEPTH / 2, channels], of two groups each."""
+def gather(target, x, b, q, shift, group_size, dilation, inputs, signs, begin, end):
+    """`_transform_inputs` of channels begin ... end for GRADIENT_BLOCK groups, laid out for a sum over groups.
+
+    target [tiles, GRADIENT_BLOCK, channels of a tile] in float32; in bfloat16 [tiles, GRADIENT_BLOCK / 2, channels of a
+    tile], where a pair is two neighbouring groups.
+    """
 
 
-@overload(gather, jit_options={"nogil": True, "error_model": "numpy"})
-def _gather(target, x, b, q, shift, count, dilation, inputs, signs, begin, end):
-    def as_they_are(target, x, b, q, shift, count, dilation, inputs, signs, begin, end):
-        for i in range(DEPTH):
-            t = beginning(q + i, count, dilation) + shift
-            one, a = placed(t + inputs[0] * dilation, x.shape[1], signs[0])
-            two, c = placed(t + inputs[1] * dilation, x.shape[1], signs[1])
+@implements(gather)
+def _gather(target, x, b, q, shift, group_size, dilation, inputs, signs, begin, end):
+    def float32(target, x, b, q, shift, group_size, dilation, inputs, signs, begin, end):
+        for i in range(GRADIENT_BLOCK):
+            t = group_start(q + i, group_size, dilation) + shift
+            t0, sign0 = zero_outside(t + inputs[0] * dilation, x.shape[1], signs[0])
+            t1, sign1 = zero_outside(t + inputs[1] * dilation, x.shape[1], signs[1])
             for tile in range(len(target)):
                 start = begin + tile * target.shape[2]
                 stop = min(start + target.shape[2], end)
-                combine(target[tile, i], x[b, one, start:stop], a, x[b, two, start:stop], c)
+                weighted_sum(target[tile, i], sign0, x[b, t0, start:stop], sign1, x[b, t1, start:stop])
 
-    def in_pairs(target, x, b, q, shift, count, dilation, inputs, signs, begin, end):
-        for i in range(DEPTH // 2):
-            t = beginning(q + 2 * i, count, dilation) + shift
-            u = beginning(q + 2 * i + 1, count, dilation) + shift
-            one, a = placed(t + inputs[0] * dilation, x.shape[1], signs[0])
-            two, c = placed(t + inputs[1] * dilation, x.shape[1], signs[1])
-            three, d = placed(u + inputs[0] * dilation, x.shape[1], signs[0])
-            four, e = placed(u + inputs[1] * dilation, x.shape[1], signs[1])
+    def pairs(target, x, b, q, shift, group_size, dilation, inputs, signs, begin, end):
+        for i in range(GRADIENT_BLOCK // 2):
+            t = group_start(q + 2 * i, group_size, dilation) + shift
+            u = group_start(q + 2 * i + 1, group_size, dilation) + shift
+            t0, t_sign0 = zero_outside(t + inputs[0] * dilation, x.shape[1], signs[0])
+            t1, t_sign1 = zero_outside(t + inputs[1] * dilation, x.shape[1], signs[1])
+            u0, u_sign0 = zero_outside(u + inputs[0] * dilation, x.shape[1], signs[0])
+            u1, u_sign1 = zero_outside(u + inputs[1] * dilation, x.shape[1], signs[1])
             for tile in range(len(target)):
                 start = begin + tile * target.shape[2]
                 stop = min(start + target.shape[2], end)
-                first, second = x[b, one, start:stop], x[b, two, start:stop]
-                third, fourth = x[b, three, start:stop], x[b, four, start:stop]
-                combine_pairs(target[tile, i], first, a, second, c, third, d, fourth, e)
+                xt0, xt1 = x[b, t0, start:stop], x[b, t1, start:stop]
+                xu0, xu1 = x[b, u0, start:stop], x[b, u1, start:stop]
+                weighted_sum_pairs(target[tile, i], t_sign0, xt0, t_sign1, xt1, u_sign0, xu0, u_sign1, xu1)
 
-    return in_pairs if target.dtype == types.uint32 else as_they_are
+    return pairs if target.dtype == types.uint32 else float32

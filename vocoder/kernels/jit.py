@@ -1,35 +1,70 @@
-"""Loops that numba compiles: kept on disk, made anew when their sources change, and announced where that takes long."""
+"""Compilation by numba: the decorators of the loops, their cache on disk, and a notice while compiling takes long."""
 
 import sys
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from threading import Timer
 from typing import Any
 
-from numba import njit
+from numba import njit, prange
+from numba.extending import overload, register_jitable
+
+OPTIONS: Any = {"nogil": True, "error_model": "numpy"}  # runs beside other threads; x / 0 is infinite
+compiled = njit(**OPTIONS)
+inlined = njit(**OPTIONS, inline="always")
+jitable = register_jitable(**OPTIONS)  # a Python function that compiled code may call, too
+implements = partial(overload, jit_options=OPTIONS)  # compiles what the decorated function returns for given types
+
+SOURCES_CRC = sum(zlib.crc32(path.read_bytes()) for path in Path(__file__).parent.glob("*.py"))
 
 
-def checksum(sources: Iterable[Path]) -> int:
-    """For a function to close over whose loops are in other files too: numba looks at the function's own file to see
-    whether what it kept is still true, and at what the function closes over."""
-    return sum(zlib.crc32(path.read_bytes()) for path in sources)
+def cached_jit(loop: Callable[..., None]) -> Any:
+    """The `jitable` loop, compiled at its first call and cached on disk."""
+    crc = SOURCES_CRC
+
+    def call(*args):
+        if crc is not None:
+            loop(*args)
+
+    return _cached(call, loop.__name__)
 
 
-def kept_on_disk(function: Callable[..., None], parallel: bool = False) -> Any:
-    """The function compiled, once for a processor; for this process alone where there is no folder to keep it in."""
+def cached_parallel_jit(loop: Callable[..., None]) -> Any:
+    """loop(worker, workers, *args) as a function of (workers, *args) that calls it for each worker, in parallel.
+
+    `args` are arrays and numbers: numba passes no tuples to threads.
+    """
+    crc = SOURCES_CRC
+
+    def call(workers, *args):
+        count = workers if crc is not None else 0
+        for worker in prange(count):
+            loop(worker, workers, *args)
+
+    return _cached(call, loop.__name__, parallel=True)
+
+
+def _cached(call: Callable[..., None], name: str, parallel: bool = False) -> Any:
+    """`call`, compiled; where no folder can be written, for this process alone.
+
+    numba finds an entry of its cache by the name, by the file's time of change, and by the values that the function
+    closes over. These are the loop, by its module and name, and the CRC of all sources here, which therefore
+    invalidates the cache when another file changes.
+    """
+    call.__name__ = call.__qualname__ = name
     try:
-        return njit(nogil=True, error_model="numpy", cache=True, parallel=parallel)(function)
+        return njit(**OPTIONS, parallel=parallel, cache=True)(call)
     except RuntimeError:
-        return njit(nogil=True, error_model="numpy", parallel=parallel)(function)
+        return njit(**OPTIONS, parallel=parallel)(call)
 
 
 @contextmanager
-def said_if_slow(notice: str) -> Iterator[None]:
-    """Print the notice, once, if what is done in here takes a second, as compiling does where nothing was kept."""
-    timer = Timer(1.0, _say_once, [notice])
+def announce_if_slow(notice: str) -> Iterator[None]:
+    """Print the notice, once in a process, if the block takes longer than a second, as it does when it compiles."""
+    timer = Timer(1.0, _print_once, [notice])
     timer.start()
     try:
         yield
@@ -39,5 +74,5 @@ def said_if_slow(notice: str) -> Iterator[None]:
 
 
 @cache
-def _say_once(notice: str) -> None:
+def _print_once(notice: str) -> None:
     print(notice, file=sys.stderr)

@@ -1,125 +1,81 @@
-"""Rows of channels at one sample, in float32 or bfloat16, as the loops of this package take them one by one.
+"""Operations on one row, the channels of one sample, in float32 or bfloat16 (`bfloat16.py`).
 
-bfloat16 comes as uint16, and as uint32 where the products want it in pairs; arithmetic is in float32. Functions of rows
-are inlined where they are called, and take slices: of an index that might be negative LLVM makes no vector code.
+They are inlined into their callers and take slices: where LLVM cannot exclude that an index is negative, it does not
+vectorise.
 """
 
 import numpy as np
-from numba import njit, types
-from numba.extending import overload
+from numba import types
 
-from vocoder.kernels.math import fma, half_bits, of_bits, paired, rounded_up, upper_halves
+from vocoder.kernels.bfloat16 import join_bf16_pair, pack_bf16_pair, to_bf16, to_dtype_of, to_float32
+from vocoder.kernels.jit import implements, inlined
+from vocoder.kernels.math import f32, fma
 from vocoder.kernels.matmul import TILE
 
-F = np.float32
-inlined = njit(nogil=True, error_model="numpy", inline="always")
+
+@inlined
+def copy(target, x):
+    """target = x, in the precision of the target; x is float32."""
+    for j in range(len(target)):
+        target[j] = to_dtype_of(target, x[j])
 
 
-def wide(x):
-    """The float32 of a float32, or of the uint16 that a bfloat16 is."""
+@inlined
+def axpy(a, x, y):
+    """y += a x, as in BLAS; y is float32."""
+    for j in range(len(x)):
+        y[j] += a * to_float32(x[j])
 
 
-def narrow(x, like):
-    """The other way round, for an array of such."""
+@inlined
+def weighted_sum(target, a, x, b, y):
+    """target = a x + b y, for the length of x."""
+    for j in range(len(x)):
+        target[j] = to_dtype_of(target, fma(b, to_float32(y[j]), a * to_float32(x[j])))
 
 
-def half(x):
-    """The bits of a bfloat16, or of the nearest one to a float32."""
+@inlined
+def weighted_sum_pairs(target, a, x, b, y, c, u, d, v):
+    """target = pairs of a x + b y (lower half) and c u + d v (upper half) in bfloat16, for the length of x."""
+    if a == f32(1) and c == f32(1) and b == f32(0) and d == f32(0):
+        for j in range(len(x)):
+            target[j] = join_bf16_pair(to_bf16(x[j]), to_bf16(u[j]))
+    else:
+        for j in range(len(x)):
+            low = fma(b, to_float32(y[j]), a * to_float32(x[j]))
+            high = fma(d, to_float32(v[j]), c * to_float32(u[j]))
+            target[j] = pack_bf16_pair(low, high)
 
 
-def halves(array):
-    """The bfloat16 in an array of uint32, neighbours in pairs; a float32 array as it is."""
+def input_buffer(weights, lanes):
+    """Zeros [1, lanes, k] for the input of products with weights [products, tiles, k, TILE], in their precision."""
 
 
-def scratch(weights, lanes):
-    """Zeros for so many lanes of channels that these weights [products, tiles, k, rows] multiply: [1, lanes, k]."""
+def transform_tile(target, weights, coefficients):
+    """target [k, TILE] = coefficients [K] @ weights [K, k, TILE], in float32 or in pairs of neighbouring k."""
 
 
-@overload(wide, inline="always")
-def _wide(x):
-    if x == types.uint16:
-        return lambda x: of_bits(np.uint32(x) << np.uint32(16))
-    return lambda x: x
-
-
-@overload(narrow, inline="always")
-def _narrow(x, like):
-    if like.dtype == types.uint16:
-        return lambda x, like: half_bits(x)
-    return lambda x, like: x
-
-
-@overload(half, inline="always")
-def _half(x):
-    if x == types.uint16:
-        return lambda x: x
-    return lambda x: half_bits(x)
-
-
-@overload(halves)
-def _halves(array):
-    if array.dtype == types.uint32:
-        return lambda array: array.view(np.uint16)
-    return lambda array: array
-
-
-@overload(scratch)
-def _scratch(weights, lanes):
+@implements(input_buffer)
+def _input_buffer(weights, lanes):
     dtype = np.uint32 if weights.dtype == types.uint32 else np.float32
     return lambda weights, lanes: np.zeros((1, lanes, weights.shape[2]), dtype)
 
 
-@inlined
-def keep(target, row):
-    for j in range(len(target)):
-        target[j] = narrow(row[j], target)
-
-
-@inlined
-def add_times(target, row, factor):
-    """In float32."""
-    for j in range(len(row)):
-        target[j] += factor * wide(row[j])
-
-
-@inlined
-def combine(target, one, a, two, c):
-    """target = a one + c two, as far as these go."""
-    for j in range(len(one)):
-        target[j] = narrow(fma(c, wide(two[j]), a * wide(one[j])), target)
-
-
-@inlined
-def combine_pairs(target, one, a, two, c, three, d, four, e):
-    """The same of two samples at once, as pairs of bfloat16."""
-    if a == F(1) and d == F(1) and c == F(0) and e == F(0):
-        for j in range(len(one)):
-            target[j] = paired(half(one[j]), half(three[j]))
-    else:
-        for j in range(len(one)):
-            low, high = fma(c, wide(two[j]), a * wide(one[j])), fma(e, wide(four[j]), d * wide(three[j]))
-            target[j] = upper_halves(rounded_up(low), rounded_up(high))
-
-
-def pack_tile(target, weights, taps):
-    """target [k, rows] = taps [K] @ weights [K, k, rows], in float32 or in pairs of bfloat16."""
-
-
-@overload(pack_tile, jit_options={"nogil": True, "error_model": "numpy"})
-def _pack_tile(target, weights, taps):
-    def as_they_are(target, weights, taps):
+@implements(transform_tile)
+def _transform_tile(target, weights, coefficients):
+    def float32(target, weights, coefficients):
         for k in range(weights.shape[1]):
-            target[k] = F(0)
-            for c in range(len(taps)):
-                add_times(target[k], weights[c, k], taps[c])
+            target[k] = f32(0)
+            for c in range(len(coefficients)):
+                axpy(coefficients[c], weights[c, k], target[k])
 
-    def in_pairs(target, weights, taps):
-        pair = np.zeros((2, TILE), F)
+    def pairs(target, weights, coefficients):
+        pair = np.zeros((2, TILE), f32)
         for k in range(0, weights.shape[1], 2):
-            pair[:] = F(0)
-            for c in range(len(taps)):
+            pair[:] = f32(0)
+            for c in range(len(coefficients)):
                 for i in range(min(2, weights.shape[1] - k)):
-                    add_times(pair[i], weights[c, k + i], taps[c])
-            combine_pairs(target[k // 2], pair[0], F(1), pair[0], F(0), pair[1], F(1), pair[1], F(0))
+                    axpy(coefficients[c], weights[c, k + i], pair[i])
+            weighted_sum_pairs(target[k // 2], f32(1), pair[0], f32(0), pair[0], f32(1), pair[1], f32(0), pair[1])
 
-    return in_pairs if target.dtype == types.uint32 else as_they_are
+    return pairs if target.dtype == types.uint32 else float32

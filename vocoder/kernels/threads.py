@@ -1,89 +1,42 @@
-"""The loops of `residual_layer.py`, shared out among threads and kept on disk."""
+"""The loops of `residual_layer.py`, run in parallel by numba's threads and cached on disk."""
 
-from collections.abc import Callable
 from contextlib import nullcontext
-from functools import partial
-from pathlib import Path
 from threading import Lock
 from typing import Any
 
 import numba
 import numpy as np
 import torch
-from numba import prange
 
-from vocoder.kernels import residual_layer as parts
-from vocoder.kernels.jit import checksum, kept_on_disk, said_if_slow
+from vocoder.kernels import residual_layer as loops
+from vocoder.kernels.jit import announce_if_slow, cached_parallel_jit
 
 COMPILING = "compiling the network for this processor, half a minute in all; it is kept for next time"
-_shared_out = partial(kept_on_disk, parallel=True)
+
+transform_weights = cached_parallel_jit(loops.transform_weights)
+layer_forward = cached_parallel_jit(loops.layer_forward)
+convolve = cached_parallel_jit(loops.convolve)
+gate_backward = cached_parallel_jit(loops.gate_backward)
+conv_weight_gradient = cached_parallel_jit(loops.conv_weight_gradient)
+out_weight_gradient = cached_parallel_jit(loops.out_weight_gradient)
 
 
-def _loops(sources: int) -> tuple[Callable[..., None], ...]:
-    @_shared_out
-    def pack(workers, weights, taps, packed):
-        count = workers if sources else 0
-        for worker in prange(count):
-            parts.pack(worker, workers, weights, taps, packed)
+def run_parallel(loop: Any, *arguments: Any) -> None:
+    """Run the loop on as many threads as torch uses.
 
-    @_shared_out
-    def layer(
-        workers, h, heard, dilation, whole, factors, filter,
-        knots, left, spread, first, out, bias, z, following, skips,
-    ):  # fmt: skip
-        count = workers if sources else 0
-        for worker in prange(count):
-            parts.layer(
-                worker, workers, h, heard, dilation, whole, factors, filter,
-                knots, left, spread, first, out, bias, z, following, skips,
-            )  # fmt: skip
-
-    @_shared_out
-    def convolve(workers, x, shift, dilation, whole, factors, filter, result, added, factor):
-        count = workers if sources else 0
-        for worker in prange(count):
-            parts.convolve(worker, workers, x, shift, dilation, whole, factors, filter, result, added, factor)
-
-    @_shared_out
-    def gate_backward(workers, dfollowing, dsums, out, z, knots, left, spread, first, y, dz, dknots):
-        count = workers if sources else 0
-        for worker in prange(count):
-            parts.gate_backward(worker, workers, dfollowing, dsums, out, z, knots, left, spread, first, y, dz, dknots)
-
-    @_shared_out
-    def filter_gradient(workers, dz, x, dilation, whole, factors, blocks, like, total):
-        count = workers if sources else 0
-        for worker in prange(count):
-            parts.filter_gradient(worker, workers, dz, x, dilation, whole, factors, blocks, like, total)
-
-    @_shared_out
-    def out_gradient(workers, dfollowing, dsums, y, blocks, like, dfollowing_total, dsums_total, dbias):
-        count = workers if sources else 0
-        for worker in prange(count):
-            parts.out_gradient(
-                worker, workers, dfollowing, dsums, y, blocks, like, dfollowing_total, dsums_total, dbias
-            )
-
-    return pack, layer, convolve, gate_backward, filter_gradient, out_gradient
-
-
-SOURCES = Path(__file__).parent.glob("*.py")
-pack, layer, convolve, gate_backward, filter_gradient, out_gradient = _loops(checksum(SOURCES))
-
-
-def run(loops: Any, *arguments: Any) -> None:
-    """On as many threads as torch has. Both share an OpenMP runtime, in which numba sets its own number at first."""
+    torch and numba share an OpenMP runtime, in which numba first sets its own number of threads; torch's is restored.
+    """
     threads = torch.get_num_threads()
     workers = min(threads, numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
     numba.set_num_threads(workers)
     if torch.get_num_threads() != threads:
         torch.set_num_threads(threads)
     arrays = [argument for argument in arguments if isinstance(argument, np.ndarray)]
-    kinds = (loops, *((array.dtype, array.flags.c_contiguous) for array in arrays))
-    with _one_at_a_time, nullcontext() if kinds in _called else said_if_slow(COMPILING):
-        loops(workers, *arguments)
-    _called.add(kinds)
+    signature = (loop, *((array.dtype, array.flags.c_contiguous) for array in arrays))
+    with _one_at_a_time, nullcontext() if signature in _ready else announce_if_slow(COMPILING):
+        loop(workers, *arguments)
+    _ready.add(signature)
 
 
-_one_at_a_time = Lock()  # where numba has no OpenMP, it shares out work for one thread of Python at a time
-_called: set[tuple[Any, ...]] = set()  # loops and what they took; others are yet to be compiled, or fetched
+_one_at_a_time = Lock()  # without OpenMP, numba's threads serve one thread of Python at a time
+_ready: set[tuple[Any, ...]] = set()  # signatures that are compiled, or loaded from the cache
