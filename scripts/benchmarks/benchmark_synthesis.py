@@ -163,7 +163,7 @@ FIRST_AUDIO: list[float] = []  # seconds from the first mel frame, the context a
 
 def network(prediction: str, size: str = "r9y9", mel: str = "hifigan_22k") -> VocoderModel:
     choices = [f"model={size}", f"model.linear_prediction.kind={prediction}"]
-    config = cli.composed("train", ["data=none", "name=none", *choices])
+    config = cli.compose("train", ["data=none", "name=none", *choices])
     torch.manual_seed(0)
     model = build_model(VocoderConfig(PRESETS[mel], from_mapping(ModelConfig, config["model"]), MixtureOfLogistics()))
     model.initialise_output(0.05 * torch.randn(10_000))
