@@ -1,4 +1,4 @@
-"""Every shipped config composes, builds what it says, and repeats no default that the code has otherwise."""
+"""Every shipped config composes and builds, and its defaults are those of the code."""
 
 import itertools
 import tomllib
@@ -12,8 +12,8 @@ import yaml
 
 from vocoder.commands import cli
 from vocoder.commands.preprocess import register_mel_presets
-from vocoder.commands.synthesize import Settings as SynthesizeSettings
-from vocoder.commands.train import Settings as TrainSettings
+from vocoder.commands.synthesize import Config as SynthesizeConfig
+from vocoder.commands.train import Config as TrainConfig
 from vocoder.data.preprocess import PreprocessConfig
 from vocoder.errors import UserError
 from vocoder.features.mel import PRESETS, MelSpec
@@ -38,27 +38,31 @@ def options(group: str) -> list[str]:
 MODELS, DISTRIBUTIONS, EXPERIMENTS = options("model"), options("distribution"), [None, *options("experiment")]
 
 
-def composed(name: str, *overrides: str) -> dict[str, Any]:
-    return cli.composed(name, [*REQUIRED[name], *overrides])
+def compose(name: str, *overrides: str) -> dict[str, Any]:
+    return cli.compose(name, [*REQUIRED[name], *overrides])
 
 
-def train_settings(*overrides: str) -> TrainSettings:
-    return from_mapping(TrainSettings, composed("train", *overrides))
+def train_config(*overrides: str) -> TrainConfig:
+    return from_mapping(TrainConfig, compose("train", *overrides))
 
 
 def built(*overrides: str, mel: MelSpec = PRESETS["speech_16k"]) -> VocoderModel:
-    settings = train_settings(*overrides)
-    distribution = distribution_from_mapping(settings.distribution)
-    speakers = ("ann", "bob") if settings.model.speaker_channels else ()
-    return build_model(VocoderConfig(mel, settings.model, distribution, speakers))
+    config = train_config(*overrides)
+    distribution = distribution_from_mapping(config.distribution)
+    speakers = ("ann", "bob") if config.model.speaker_channels else ()
+    return build_model(VocoderConfig(mel, config.model, distribution, speakers))
 
 
 @pytest.mark.parametrize(
     ("model", "distribution", "experiment"), list(itertools.product(MODELS, DISTRIBUTIONS, EXPERIMENTS))
 )
-def test_every_choice_of_training_composes_and_builds(model: str, distribution: str, experiment: str | None) -> None:
+def test_every_combination_of_training_options_composes_and_builds(
+    model: str, distribution: str, experiment: str | None
+) -> None:
     choices = [f"model={model}", f"distribution={distribution}"] + [f"experiment={experiment}"] * bool(experiment)
-    choices += ["model.linear_prediction.kind=none"] * (distribution == "categorical")  # classes cannot be moved
+    choices += ["model.linear_prediction.kind=none"] * (
+        distribution == "categorical"
+    )  # classes cannot be shifted and scaled
     network = built(*choices)
     hop, frames = network.spec.hop_length, network.history_frames + 2
     mel = torch.zeros(1, network.spec.n_mels, frames + 2 * network.context_frames)
@@ -68,9 +72,9 @@ def test_every_choice_of_training_composes_and_builds(model: str, distribution: 
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_every_mel_preset_can_be_chosen_and_every_model_takes_it(preset: str) -> None:
+def test_every_mel_preset_can_be_chosen_and_fits_every_model(preset: str) -> None:
     register_mel_presets()
-    settings = composed("preprocess", f"mel={preset}")
+    settings = compose("preprocess", f"mel={preset}")
     assert from_mapping(MelSpec, settings["mel"]) == PRESETS[preset]
     for model in MODELS:
         assert built(f"model={model}", mel=PRESETS[preset]).spec.hop_length == PRESETS[preset].hop_length
@@ -78,24 +82,24 @@ def test_every_mel_preset_can_be_chosen_and_every_model_takes_it(preset: str) ->
 
 def test_a_field_of_a_preset_can_be_overridden() -> None:
     register_mel_presets()
-    settings = composed("preprocess", "mel=hifigan_22k", "mel.fmax=7600")
+    settings = compose("preprocess", "mel=hifigan_22k", "mel.fmax=7600")
     assert from_mapping(MelSpec, settings["mel"]).fmax == 7600
 
 
-def test_there_are_the_sizes_that_are_promised() -> None:
+def test_the_models_have_their_documented_sizes() -> None:
     small, r9y9 = built("model=small"), built("model=r9y9")
     assert 0.75e6 < sum(p.numel() for p in small.parameters()) < 0.85e6
-    sizes = train_settings("model=r9y9").model.wavenet
+    sizes = train_config("model=r9y9").model.wavenet
     assert list(asdict(sizes).values())[:6] == [24, 4, 3, 128, 256, 128]
     assert r9y9.distribution.channels == 30
-    # 2 (1 + 2 + … + 32) for each of 3 stacks of 6 and of 4 stacks of 6, the sample itself, and what predicts the oldest
+    # The sample itself, 2 (1 + 2 + … + 32) for each stack of 6 layers, and the order of the linear prediction
     assert (small.receptive_field, r9y9.receptive_field) == (1 + 3 * 126 + 24, 1 + 4 * 126 + 24)
     assert built("model.linear_prediction.kind=none").receptive_field == 1 + 3 * 126
 
 
-def test_the_files_say_what_the_code_has_for_a_default() -> None:
+def test_the_defaults_in_yaml_are_those_of_the_code() -> None:
     register_mel_presets()
-    train, preprocess = composed("train"), composed("preprocess")
+    train, preprocess = compose("train"), compose("preprocess")
     assert from_mapping(TrainingConfig, train["training"]) == TrainingConfig()
     assert train["training"].keys() == asdict(TrainingConfig()).keys()
     for name, group in asdict(TrainingConfig()).items():
@@ -105,7 +109,7 @@ def test_the_files_say_what_the_code_has_for_a_default() -> None:
         del preprocess[key]
     assert from_mapping(PreprocessConfig, preprocess) == PreprocessConfig(PRESETS["hifigan_22k"])
     assert preprocess.keys() == PreprocessConfig.__dataclass_fields__.keys()
-    assert composed("synthesize").keys() == SynthesizeSettings.__dataclass_fields__.keys()
+    assert compose("synthesize").keys() == SynthesizeConfig.__dataclass_fields__.keys()
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.rglob("*.yaml")), ids=lambda path: path.name)
@@ -128,10 +132,10 @@ def test_no_config_can_run_code(path: Path) -> None:
         ("synthesize", "temprature=0.9", r"temprature.*did you mean temperature\?"),
     ],
 )
-def test_a_misspelt_setting_is_named_with_the_nearest(command: str, override: str, message: str) -> None:
+def test_a_misspelt_setting_is_refused_with_a_suggestion(command: str, override: str, message: str) -> None:
     register_mel_presets()
     with pytest.raises(UserError, match=message):
-        from_mapping(TrainSettings, composed(command, override))
+        from_mapping(TrainConfig, compose(command, override))
 
 
 def test_every_folder_of_the_package_is_listed_for_packaging() -> None:

@@ -1,4 +1,4 @@
-"""The wheel, installed away from the checkout, is the whole program."""
+"""The wheel contains the whole program and works outside the checkout."""
 
 import os
 import shutil
@@ -23,7 +23,7 @@ def run(*command: str | Path, cwd: Path, **environment: str) -> str:
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Built from a copy, so that nothing appears in the checkout."""
+    """The wheel, built from a copy so that nothing is written to the checkout."""
     folder = tmp_path_factory.mktemp("wheel")
     source = folder / "source"
     for name in ("pyproject.toml", "README.md", "LICENSE", "vocoder", "configs"):
@@ -38,7 +38,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built
 
 
-def test_the_wheel_holds_every_module_and_config(wheel: Path) -> None:
+def test_the_wheel_contains_every_module_and_config(wheel: Path) -> None:
     expected = {path.relative_to(ROOT).as_posix() for path in (ROOT / "vocoder").rglob("*.py")}
     expected |= {
         f"vocoder/{path.relative_to(ROOT).as_posix()}"
@@ -49,7 +49,7 @@ def test_the_wheel_holds_every_module_and_config(wheel: Path) -> None:
     assert found == expected
 
 
-def test_installed_away_from_the_checkout_the_commands_find_their_configs(wheel: Path, tmp_path: Path) -> None:
+def test_the_installed_commands_find_their_configs_outside_the_checkout(wheel: Path, tmp_path: Path) -> None:
     site, empty = tmp_path / "site", tmp_path / "empty"
     empty.mkdir()
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
@@ -63,4 +63,4 @@ def test_installed_away_from_the_checkout_the_commands_find_their_configs(wheel:
     }.items():
         shown = run(site / "bin" / f"vocoder-{command}", "--help", cwd=empty, PYTHONPATH=str(site))
         assert all(word in shown for word in words)
-    assert not list(empty.iterdir())  # nor does asking for help leave anything behind
+    assert not list(empty.iterdir())  # --help writes no files

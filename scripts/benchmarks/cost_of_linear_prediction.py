@@ -66,4 +66,4 @@ def print_ratio(title: str, seconds: np.ndarray) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(cli.reporting("cost_of_linear_prediction", main))
+    sys.exit(cli.report_errors("cost_of_linear_prediction", main))

@@ -21,7 +21,7 @@ def untrained_model(prediction: str, size: str = "r9y9", mel: str = "hifigan_22k
         mel: a preset of the mel.
     """
     choices = [f"model={size}", f"model.linear_prediction.kind={prediction}"]
-    config = cli.composed("train", ["data=none", "name=none", *choices])
+    config = cli.compose("train", ["data=none", "name=none", *choices])
     torch.manual_seed(0)
     model = build_model(VocoderConfig(PRESETS[mel], from_mapping(ModelConfig, config["model"]), MixtureOfLogistics()))
     model.initialise_output(0.05 * torch.randn(10_000))

@@ -51,7 +51,7 @@ def trainer_step(*choices: str, precision: str = "float32", mel: str = "hifigan_
     batch = [f"training.batch.size={BATCH}", f"training.precision={precision}", "training.audition.every=0"]
     frames = SAMPLES // PRESETS[mel].hop_length
     batch.append(f"training.batch.segment_frames={frames}")
-    config = cli.composed("train", ["data=none", "name=none", *batch, *choices])
+    config = cli.compose("train", ["data=none", "name=none", *batch, *choices])
     model = VocoderConfig(PRESETS[mel], from_mapping(ModelConfig, config["model"]), MixtureOfLogistics())
     settings = from_mapping(TrainingConfig, config["training"])
     with TemporaryDirectory() as folder:

@@ -106,4 +106,4 @@ def bits(log_prob: torch.Tensor) -> float:
 
 
 if __name__ == "__main__":
-    sys.exit(cli.reporting("compare_engines", main))
+    sys.exit(cli.report_errors("compare_engines", main))

@@ -53,4 +53,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(cli.reporting("compare_griffin_lim", main))
+    sys.exit(cli.report_errors("compare_griffin_lim", main))

@@ -180,4 +180,4 @@ def measure_sound(store: Store, networks: list[Network], output: Path) -> Rows:
 
 
 if __name__ == "__main__":
-    sys.exit(cli.reporting("compare_linear_prediction", main))
+    sys.exit(cli.report_errors("compare_linear_prediction", main))

@@ -120,4 +120,4 @@ def value_range(values: list[float]) -> float:
 
 
 if __name__ == "__main__":
-    sys.exit(cli.reporting("compare_spectral_loss", main))
+    sys.exit(cli.report_errors("compare_spectral_loss", main))

@@ -15,7 +15,7 @@ import torch
 from vocoder import load
 from vocoder.commands import cli
 from vocoder.commands import train as train_command
-from vocoder.commands.train import Settings, trainer_for
+from vocoder.commands.train import Config, trainer_for
 from vocoder.data.store import Entry, Store
 from vocoder.errors import UserError
 from vocoder.evaluation import level_in_pauses, log_mel_distance, pesq, stoi
@@ -93,13 +93,13 @@ def train(store: Path, steps: int, settings: list[str], network: Network) -> Non
     """
     length = ["training.length.minutes=null", f"training.length.steps={steps}"]
     every = f"training.checkpoint.every={max(1, steps // EVALUATIONS)}"
-    if train_command.job(cli.composed("train", settings_of(store, network, [*length, every, *settings]))):
+    if train_command.job(cli.compose("train", settings_of(store, network, [*length, every, *settings]))):
         raise UserError(f"{network.name}: interrupted; rerun the same command to resume")
 
 
 def trainer_of(store: Path, network: Network, settings: list[str]) -> Trainer:
     """A trainer for one network."""
-    return trainer_for(from_mapping(Settings, cli.composed("train", settings_of(store, network, settings))))
+    return trainer_for(from_mapping(Config, cli.compose("train", settings_of(store, network, settings))))
 
 
 def step_runner(trainer: Trainer) -> Callable[[], None]:

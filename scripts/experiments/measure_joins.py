@@ -56,4 +56,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(cli.reporting("measure_joins", main))
+    sys.exit(cli.report_errors("measure_joins", main))

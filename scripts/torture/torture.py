@@ -46,7 +46,7 @@ class Torture:
     def config(self, name: str, *settings: str) -> dict[str, Any]:
         run = self.run(name).directory
         given = [f"data={self.store}", f"name={run.name}", f"runs={run.parent}", *TINY, *settings]
-        return cli.composed("train", given)
+        return cli.compose("train", given)
 
     def start(self, name: str, *settings: str) -> int:
         """A process that trains; its id. What it says is in a file beside its run."""
@@ -64,7 +64,7 @@ class Torture:
         torch.set_num_threads(1)
         code = 1
         try:
-            code = cli.reporting("vocoder-train", lambda: train.job(config))
+            code = cli.report_errors("vocoder-train", lambda: train.job(config))
         finally:
             sys.stdout.flush()
             sys.stderr.flush()

@@ -177,7 +177,7 @@ def failing(torture: Torture, call: str, after: int, name: str) -> int:
             save(trainer, directory)
 
     with patch.object(Trainer, "save", starving):
-        return cli.reporting("vocoder-train", lambda: train.job(torture.config(name, "training.length.steps=9")))
+        return cli.report_errors("vocoder-train", lambda: train.job(torture.config(name, "training.length.steps=9")))
 
 
 def contents(checkpoint: Path) -> dict[str, bytes]:
@@ -243,7 +243,7 @@ def poisoned(torture: Torture) -> Figures:
 
 def poison(torture: Torture, count: int) -> list[int]:
     """(Steps that were taken, steps that changed something)."""
-    trainer = train.trainer_for(from_mapping(train.Settings, torture.config("poisoned")))
+    trainer = train.trainer_for(from_mapping(train.Config, torture.config("poisoned")))
     trainer.tell = lambda message: None
     changed = unnoticed = 0
     for turn in range(count):
@@ -337,7 +337,7 @@ def planted(torture: Torture) -> Figures:
         (copy.checkpoints / newest.name / file.name).write_bytes(evil)
         accepted += newest_of(copy) == 3
     try:
-        from_mapping(train.Settings, {"_target_": "os.system", "_args_": [f"touch {EXECUTED}"]})
+        from_mapping(train.Config, {"_target_": "os.system", "_args_": [f"touch {EXECUTED}"]})
         accepted += 1
     except UserError:
         pass
@@ -350,7 +350,7 @@ def grows(torture: Torture) -> Figures:
     steps = torture.times(10_000)
 
     def work() -> list[int]:
-        trainer = train.trainer_for(from_mapping(train.Settings, torture.config("memory")))
+        trainer = train.trainer_for(from_mapping(train.Config, torture.config("memory")))
         batches = trainer.data.batches(0, 0, pin_memory=False)
         sizes = []
         for step in range(steps):

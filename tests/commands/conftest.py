@@ -1,6 +1,5 @@
-"""Running commands as a user does (in a process of their own), and quickly (in this one)."""
+"""Commands run as a user runs them (in their own process), and quickly (in this process)."""
 
-import importlib
 import os
 import signal
 import subprocess
@@ -10,27 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from support.overrides import TINY
 
+from vocoder.commands import main
 from vocoder.data.store import Store
 
-TINY = [
-    "model.wavenet.layers=4",
-    "model.wavenet.stacks=2",
-    "model.wavenet.kernel_size=2",
-    "model.wavenet.residual_channels=8",
-    "model.wavenet.gate_channels=16",
-    "model.wavenet.skip_channels=8",
-    "model.conditioning.channels=8",
-    "distribution.components=3",
-    "training.batch.segment_frames=4",
-    "training.checkpoint.dev_seconds=1",
-    "training.audition.every=0",
-    "device=cpu",
-]
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
 
 @dataclass(frozen=True)
 class Result:
+    """A command's exit code, standard output and standard error."""
+
     code: int
     out: str
     err: str
@@ -38,13 +28,13 @@ class Result:
 
 @pytest.fixture(scope="session")
 def tiny() -> list[str]:
-    """Overrides for a network that takes thirty steps in a second or two."""
+    """Overrides for a network that trains thirty steps in a second or two."""
     return TINY
 
 
 @pytest.fixture(scope="session")
 def script() -> Callable[..., Result]:
-    """A console script, from the environment that runs the tests."""
+    """Run a console script of the environment that runs the tests."""
 
     def run(name: str, *arguments: str | Path, cwd: Path) -> Result:
         program = Path(sys.executable).parent / f"vocoder-{name}"
@@ -57,7 +47,7 @@ def script() -> Callable[..., Result]:
 
 @pytest.fixture(scope="session")
 def trained(script: Callable[..., Result], speech_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of two steps on real speech; read only."""
+    """The folder of a run of two steps on real speech; not to be changed."""
     runs = tmp_path_factory.mktemp("runs")
     arguments = [f"data={speech_store.directory}", "name=tiny", f"runs={runs}", "training.length.steps=2", *TINY]
     assert script("train", *arguments, cwd=runs).code == 0
@@ -66,13 +56,13 @@ def trained(script: Callable[..., Result], speech_store: Store, tmp_path_factory
 
 @pytest.fixture
 def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Result]:
-    """The same in this process, which saves the seconds that importing torch takes."""
+    """Run a console script in this process, which saves the seconds of importing torch."""
 
     def run(name: str, *arguments: str | Path) -> Result:
         monkeypatch.setattr(sys, "argv", [f"vocoder-{name}", *map(str, arguments)])
-        code, handlers = 0, {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR1)}
+        code, handlers = 0, {number: signal.getsignal(number) for number in SIGNALS}
         try:
-            importlib.import_module(f"vocoder.commands.{name}").main()
+            code = main.run(name)
         except SystemExit as exit:
             code = exit.code if isinstance(exit.code, int) else 1
         finally:

@@ -1,4 +1,4 @@
-"""vocoder-synthesize: what it is told on the command line, and what is left when it is interrupted."""
+"""vocoder-synthesize: its settings, what it prints, and what an interrupt leaves."""
 
 import os
 import signal
@@ -23,7 +23,7 @@ FRAMES = 100
 
 @pytest.fixture
 def mels(tmp_path: Path, speech_store: Store) -> Path:
-    """A folder of forty utterances."""
+    """A folder with the mels of forty utterances."""
     folder = tmp_path / "mels"
     folder.mkdir()
     mel = speech_store.read(max(speech_store.entries, key=lambda entry: entry.frames), 0, FRAMES).mel.T
@@ -33,11 +33,14 @@ def mels(tmp_path: Path, speech_store: Store) -> Path:
 
 
 def written(output: Path) -> dict[str, bytes]:
+    """The contents of the wavs in a folder, by name."""
     return {path.name: path.read_bytes() for path in sorted(output.glob("*.wav"))}
 
 
 @pytest.mark.slow
-def test_an_interrupt_keeps_what_is_finished(command: Command, tmp_path: Path, mels: Path, trained: Path) -> None:
+def test_an_interrupt_keeps_finished_wavs_and_the_same_command_resumes(
+    command: Command, tmp_path: Path, mels: Path, trained: Path
+) -> None:
     output = tmp_path / "wavs"
     arguments = [f"model={trained}", f"input={mels}", "threads=1", "device=cpu"]
     program = Path(sys.executable).parent / "vocoder-synthesize"
@@ -51,30 +54,32 @@ def test_an_interrupt_keeps_what_is_finished(command: Command, tmp_path: Path, m
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
-    there = written(output)
+    finished = written(output)
     assert process.returncode == 130
     assert err.splitlines()[-1] == "vocoder-synthesize: interrupted"
     assert "Traceback" not in err
-    assert 0 < len(there) < 40
+    assert 0 < len(finished) < 40
     assert not list(output.rglob("*.partial"))
-    assert all(soundfile.info(output / name).frames == FRAMES * 200 for name in there)
+    assert all(soundfile.info(output / name).frames == FRAMES * 200 for name in finished)
     assert command("synthesize", *arguments, f"output={output}").code == 0
     assert command("synthesize", *arguments, f"output={tmp_path}/undisturbed").code == 0
     assert written(output) == written(tmp_path / "undisturbed")
-    assert {name: written(output)[name] for name in there} == there
+    assert {name: written(output)[name] for name in finished} == finished
 
 
-def test_the_engine_and_the_reason_for_it_are_said(command: Command, tmp_path: Path, mels: Path, trained: Path) -> None:
+def test_the_engine_and_the_reason_for_it_are_printed(
+    command: Command, tmp_path: Path, mels: Path, trained: Path
+) -> None:
     given = [f"model={trained}", f"input={mels}", "limit=1", "device=cpu"]
     chosen = command("synthesize", *given, f"output={tmp_path}/a", "threads=1")
     assert "engine: cpu, float32, 1 thread (the fastest on cpu)" in chosen.out
-    told = command("synthesize", *given, f"output={tmp_path}/b", "engine=cpu", "threads=2")
-    assert "engine: cpu, float32, 2 threads\n" in told.out
+    given_engine = command("synthesize", *given, f"output={tmp_path}/b", "engine=cpu", "threads=2")
+    assert "engine: cpu, float32, 2 threads\n" in given_engine.out
     assert written(tmp_path / "a") == written(tmp_path / "b")
 
 
 @pytest.mark.skipif(not matmul.HAS_BF16, reason="this processor does not multiply bfloat16")
-def test_bfloat16_is_another_sound_and_not_mixed_in(
+def test_wavs_of_bfloat16_and_float32_are_not_mixed_in_a_folder(
     command: Command, tmp_path: Path, mels: Path, trained: Path
 ) -> None:
     given = [f"model={trained}", f"input={mels}", "limit=1", "device=cpu", f"output={tmp_path}/wavs"]
@@ -85,7 +90,7 @@ def test_bfloat16_is_another_sound_and_not_mixed_in(
     assert command("synthesize", *given, "overwrite=true").code == 0
 
 
-def test_a_processor_without_bfloat16_is_told_so(
+def test_bfloat16_is_refused_on_a_processor_without_it(
     command: Command, tmp_path: Path, mels: Path, trained: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(matmul, "HAS_BF16", False)
@@ -103,12 +108,12 @@ def test_a_single_file_is_folded_and_a_folder_is_not(
     np.save(tmp_path / "mels/speech.npy", mel)
     given = [f"model={trained}", "device=cpu"]
 
-    def said(name: str, source: str, *more: str) -> str:
+    def printed(name: str, source: str, *more: str) -> str:
         return command("synthesize", *given, f"input={tmp_path}/{source}", f"output={tmp_path}/{name}", *more).out
 
-    assert ", folded" in said("folded", "mels/speech.npy")
-    assert ", folded" not in said("off", "mels/speech.npy", "fold=off")
-    assert ", folded" not in said("folder", "mels")
+    assert ", folded" in printed("folded", "mels/speech.npy")
+    assert ", folded" not in printed("off", "mels/speech.npy", "fold=off")
+    assert ", folded" not in printed("folder", "mels")
     assert written(tmp_path / "off") == written(tmp_path / "folder")
     assert written(tmp_path / "off") != written(tmp_path / "folded")
     assert soundfile.info(tmp_path / "folded/speech.wav").frames == 200 * 200
@@ -125,7 +130,7 @@ def test_a_single_file_is_folded_and_a_folder_is_not(
         ("speaker=ann", "speaker=ann: this model was trained without speakers"),
     ],
 )
-def test_what_cannot_be_is_refused_before_any_work(
+def test_a_wrong_setting_is_refused_before_any_work(
     command: Command, tmp_path: Path, mels: Path, trained: Path, wrong: str, words: str
 ) -> None:
     refused = command("synthesize", f"model={trained}", f"input={mels}", f"output={tmp_path}/wavs", wrong)
@@ -136,12 +141,14 @@ def test_what_cannot_be_is_refused_before_any_work(
 
 
 @pytest.mark.parametrize("place", ["file", "file/deeper"])
-def test_a_file_is_no_output_folder(command: Command, tmp_path: Path, mels: Path, trained: Path, place: str) -> None:
-    (tmp_path / "file").write_text("mine")
+def test_an_output_that_is_a_file_is_refused(
+    command: Command, tmp_path: Path, mels: Path, trained: Path, place: str
+) -> None:
+    (tmp_path / "file").write_text("precious")
     refused = command("synthesize", f"model={trained}", f"input={mels}", f"output={tmp_path}/{place}", "limit=1")
     assert refused.code == 2
     assert f"{tmp_path}/file is a file" in refused.err
-    assert (tmp_path / "file").read_text() == "mine"
+    assert (tmp_path / "file").read_text() == "precious"
 
 
 @pytest.mark.parametrize(("quota", "cores"), [("100000 100000", 1), ("50000 100000", 1), ("max 100000", None)])

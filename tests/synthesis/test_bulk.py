@@ -13,7 +13,7 @@ import pytest
 import soundfile
 
 from vocoder.commands import cli
-from vocoder.commands.synthesize import Settings, on_cluster
+from vocoder.commands.synthesize import Config, synthesize_on_cluster
 from vocoder.errors import UserError
 from vocoder.model import VocoderConfig, VocoderModel, save_checkpoint
 from vocoder.settings import from_mapping
@@ -159,8 +159,8 @@ def test_a_cluster_that_loses_a_worker_writes_every_wav(
     save_checkpoint(checkpoint, config, weights, {"step": 0, "dev_bits": None}, {"step": 0})
     with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
         settings = from_mapping(
-            Settings,
-            cli.composed(
+            Config,
+            cli.compose(
                 "synthesize",
                 [
                     *(f"model={checkpoint}", f"input={mels}", f"output={output}", "executor=dask", "shards=4"),
@@ -172,7 +172,7 @@ def test_a_cluster_that_loses_a_worker_writes_every_wav(
             workers = client.run(os.getpid)
         killer = Killer(next(iter(workers.values())), output)
         killer.start()
-        summary = on_cluster(settings)
+        summary = synthesize_on_cluster(settings)
         killer.join()
     assert summary.failures == []
     assert 0 < len(killer.there) < 40  # it was killed before all were written

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import safetensors.torch
 import torch.distributed as dist
+from support.overrides import TINY
 from support.training_state import losses
 from torch import Tensor
 
@@ -23,22 +24,11 @@ from vocoder.training.distributed import agreed_name
 
 pytestmark = pytest.mark.slow
 BIN = Path(sys.executable).parent
-TINY = [
-    "model.wavenet.layers=4",
-    "model.wavenet.stacks=2",
-    "model.wavenet.kernel_size=2",
-    "model.wavenet.residual_channels=8",
-    "model.wavenet.gate_channels=16",
-    "model.wavenet.skip_channels=8",
-    "model.conditioning.channels=8",
-    "distribution.components=3",
-    "training.batch.segment_frames=4",
-    "training.checkpoint.dev_seconds=1",
-    "training.audition.every=0",
+SETTINGS = [
+    *TINY,
     "training.precision=float32",
     "training.schedule.warmup_steps=0",
     "training.log_every=1",
-    "device=cpu",
 ]
 
 
@@ -49,7 +39,7 @@ def torchrun(processes: int, *options: str) -> list[str | Path]:
 def start(
     store: Store, folder: Path, *settings: str, launcher: list[str | Path] | None = None
 ) -> subprocess.Popen[str]:
-    command = [*(launcher or []), BIN / "vocoder-train", f"data={store.directory}", *TINY, *settings]
+    command = [*(launcher or []), BIN / "vocoder-train", f"data={store.directory}", *SETTINGS, *settings]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     return subprocess.Popen(command, cwd=folder, env=environment, start_new_session=True, **pipes)  # type: ignore[call-overload, no-any-return]

@@ -1,1 +1,10 @@
-"""Console scripts: the only place that knows Hydra."""
+"""The console scripts. Only this package imports Hydra."""
+
+# The package that holds each command's YAML files. Training has config groups, so it has a package of its own: Hydra
+# reads `model=…` as the choice of a group wherever a folder of that name is in the package, and synthesis has a setting
+# called model.
+CONFIG_PACKAGES = {
+    "preprocess": "vocoder.configs",
+    "train": "vocoder.configs.train",
+    "synthesize": "vocoder.configs",
+}

@@ -1,4 +1,4 @@
-"""vocoder-preprocess: a folder of recordings becomes a store."""
+"""vocoder-preprocess: make a store of a folder of recordings."""
 
 import os
 from dataclasses import asdict, dataclass
@@ -8,6 +8,7 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 
 from vocoder.commands import cli
+from vocoder.commands.progress import track
 from vocoder.data.preprocess import PreprocessConfig, preprocess
 from vocoder.errors import UserError
 from vocoder.features.mel import PRESETS, preset_name
@@ -15,18 +16,18 @@ from vocoder.settings import from_mapping
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(PreprocessConfig):
-    """The command's config: what is done to recordings, and which."""
+class Config(PreprocessConfig):
+    """The command's settings: how recordings are preprocessed, which ones, and into what."""
 
     input: str
     output: str
-    workers: int | None
+    workers: int | None  # processes; 0 works in this process, None takes one for each core
 
 
 def main() -> None:
-    """The console script."""
+    """Run the command on the arguments in sys.argv."""
     register_mel_presets()
-    cli.run("preprocess", job)
+    cli.run_job("preprocess", job)
 
 
 def register_mel_presets() -> None:
@@ -35,19 +36,30 @@ def register_mel_presets() -> None:
         ConfigStore.instance().store(group="mel", name=name, node=asdict(spec))
 
 
-def job(config: dict[str, Any]) -> int:
-    """Preprocess as configured, and say what came of it."""
-    settings = from_mapping(Settings, config)
-    output = Path(settings.output)
-    workers = len(os.sched_getaffinity(0)) if settings.workers is None else settings.workers
+def job(settings: dict[str, Any]) -> int:
+    """Preprocess, print a summary, and return exit code 0.
+
+    Raises:
+        UserError: a setting is wrong, or the recordings make no store.
+    """
+    config = from_mapping(Config, settings)
+    workers = len(os.sched_getaffinity(0)) if config.workers is None else config.workers
     if workers < 0:
         raise UserError(f"workers={workers}: must be 0 or more processes, or null")
-    description = preprocess(Path(settings.input), output, settings, workers, cli.progress)
-    print(f"{output}: {preset_name(settings.mel)}, gain {description['gain']:.3f}")
-    for split, totals in description["splits"].items():
-        print(f"  {split:5} {totals['utterances']:6} utterances {totals['seconds'] / 60:8.1f} minutes")
-    if description["skipped"]:
-        print(f"  {description['skipped']} files skipped, with reasons in {output / 'manifest.jsonl'}")
-    if description["clipped_samples"]:
-        print(f"  {description['clipped_samples']} samples were clipped at full scale")
+    output = Path(config.output)
+    description = preprocess(Path(config.input), output, config, workers, track)
+    print_summary(output, config, description)
     return 0
+
+
+def print_summary(output: Path, config: Config, description: dict[str, Any]) -> None:
+    """Print what is in the store, from its description (store.json)."""
+    print(f"{output}: {preset_name(config.mel)}, gain {description['gain']:.3f}")
+    for split, totals in description["splits"].items():
+        noun = "utterance " if totals["utterances"] == 1 else "utterances"
+        print(f"  {split:5} {totals['utterances']:6} {noun} {totals['seconds'] / 60:8.1f} minutes")
+    if description["skipped"]:
+        skipped = cli.count(description["skipped"], "file")
+        print(f"  {skipped} skipped; the reasons are in {output / 'manifest.jsonl'}")
+    if description["clipped_samples"]:
+        print(f"  {cli.count(description['clipped_samples'], 'sample')} clipped at full scale")

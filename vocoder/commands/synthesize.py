@@ -1,4 +1,4 @@
-"""vocoder-synthesize: waveforms from mels, past bad files, with a list of them at the end."""
+"""vocoder-synthesize: make waveforms of mels; skip inputs that cannot be synthesised, and list them at the end."""
 
 import sys
 import time
@@ -8,10 +8,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from tqdm import tqdm
-
 from vocoder import jobs
 from vocoder.commands import cli
+from vocoder.commands.progress import SynthesisBar, track
+from vocoder.commands.streams import write_line
 from vocoder.errors import UserError
 from vocoder.settings import from_mapping
 from vocoder.synthesis import (
@@ -25,12 +25,12 @@ from vocoder.synthesis import (
     synthesize_into,
 )
 
-NOT_ALL = 1  # exit code when some inputs could not be synthesised; none at all is an error of use
+SOME_FAILED = 1  # exit code; where all inputs failed, it is cli.USER_ERROR
 
 
 @dataclass(frozen=True)
-class Settings:
-    """The command's config."""
+class Config:
+    """The command's settings; configs/synthesize.yaml explains them."""
 
     model: str
     input: str
@@ -54,164 +54,168 @@ class Settings:
 
 @dataclass
 class Summary:
-    """What came of a shard, or of all."""
+    """The outcome for one shard, or for all."""
 
-    done: int = 0
-    there: int = 0  # already
-    seconds: float = 0.0  # of speech
-    elapsed: float = 0.0  # in drawing and writing it
-    failures: list[str] = field(default_factory=list)
+    written: int = 0  # utterances
+    existing: int = 0  # utterances whose wavs were there already
+    seconds: float = 0.0  # of speech written
+    elapsed: float = 0.0  # seconds of generating and writing it
+    failures: list[str] = field(default_factory=list)  # a message for each utterance that was not synthesised
 
     def add(self, other: "Summary") -> None:
-        self.done += other.done
-        self.there += other.there
+        """Add another shard's; `elapsed` stays, because shards run at the same time."""
+        self.written += other.written
+        self.existing += other.existing
         self.seconds += other.seconds
         self.failures += other.failures
 
 
 def main() -> None:
-    """The console script."""
-    cli.run("synthesize", job)
+    """Run the command on the arguments in sys.argv."""
+    cli.run_job("synthesize", job)
 
 
-def job(config: dict[str, Any]) -> int:
-    """Synthesise every input; returns 1 where some could not be, 2 where none could."""
-    settings = from_mapping(Settings, config)
-    for name, value in (("limit", settings.limit), ("shards", settings.shards)):
+def job(settings: dict[str, Any]) -> int:
+    """Synthesise every input; return exit code 0, 1 where some inputs failed, or 2 where all failed.
+
+    Raises:
+        UserError: a setting is wrong, or the output cannot be written.
+    """
+    config = from_mapping(Config, settings)
+    check_config(config)
+    if config.fold == "auto":  # several utterances keep all cores busy without folding
+        config = replace(config, fold="on" if Path(config.input).is_file() else "off")
+    summary = synthesize_on_cluster(config) if config.executor == "dask" else synthesize_locally(config)
+    print_summary(summary, config.output)
+    if summary.failures and not summary.written + summary.existing:
+        return cli.USER_ERROR
+    return SOME_FAILED if summary.failures else 0
+
+
+def check_config(config: Config) -> None:
+    """Raises UserError for settings that are wrong whatever the model and the inputs."""
+    for name, value in (("limit", config.limit), ("shards", config.shards)):
         if value is not None and value < 1:
             raise UserError(f"{name}={value}: must be at least 1")
-    check_places(Path(settings.input), Path(settings.output))
-    if settings.fold == "auto":  # several utterances are enough for all cores, each of them whole
-        settings = replace(settings, fold="on" if Path(settings.input).is_file() else "off")
-    if settings.scheduler is not None and settings.executor != "dask":
-        raise UserError(f"scheduler={settings.scheduler}: give executor=dask too")
-    summary = on_cluster(settings) if settings.executor == "dask" else here(settings)
-    tell(summary, settings.output)
-    if summary.failures and not summary.done + summary.there:
-        return cli.USER_ERROR
-    return NOT_ALL if summary.failures else 0
+    check_output(Path(config.input), Path(config.output))
+    if config.scheduler is not None and config.executor != "dask":
+        raise UserError(f"scheduler={config.scheduler}: give executor=dask too")
 
 
-def check_places(source: Path, output: Path) -> None:
-    """Raises UserError where the output would lie among the inputs, or is no name for a folder."""
+def check_output(source: Path, output: Path) -> None:
+    """Raises UserError where the wavs would be written among the inputs, or the output is named like a file."""
     if output.resolve() == (source.parent if source.is_file() else source).resolve():
         raise UserError(f"output={output}: is the input or its folder; choose another folder")
     if output.suffix.lower() == ".wav" and not output.is_dir():
-        raise UserError(f"output={output}: is the folder that the wavs are written to; leave out .wav")
+        raise UserError(f"output={output}: must be a folder, in which wavs are named after their inputs; drop .wav")
 
 
-def here(settings: Settings) -> Summary:
-    """Synthesise with a bar, the real-time factor and the time left."""
-    vocoder, sources = prepared(settings, settings.shard)
-    why = f" (the fastest on {vocoder.model.device.type})" if settings.engine == "auto" else ""
-    print(f"engine: {vocoder.engine.describe()}{', folded' if settings.fold == 'on' else ''}{why}")
-    seconds = length_of_one(vocoder, sources, folded=settings.fold == "on")
-    total, unit = (len(sources), "utterances") if seconds is None else (seconds, "s")
-    shape = (
-        f"{{desc}}: {{percentage:3.0f}}%|{{bar}}| {{n:.4g}}/{{total:.4g}} {unit} [{{elapsed}}<{{remaining}}{{postfix}}]"
-    )
-    started, drawn = time.monotonic(), 0
-    with tqdm(total=total, dynamic_ncols=True, desc="synthesising", bar_format=shape, miniters=0) as bar:
-
-        def show(samples: int) -> None:
-            nonlocal drawn
-            drawn += samples
-            speech = drawn / vocoder.sample_rate
-            speed = speech / (time.monotonic() - started)
-            bar.set_postfix_str(f"{speech:.1f} s drawn, {speed:.3g} × real time", refresh=False)
-            bar.update(0 if seconds is None else samples / vocoder.sample_rate)
-
-        summary = synthesized(vocoder, sources, settings, show, bar.update if seconds is None else _ignore)
+def synthesize_locally(config: Config) -> Summary:
+    """Synthesise in this process, with a progress bar."""
+    vocoder, sources = load_shard(config, config.shard)
+    folded = config.fold == "on"
+    why = f" (the fastest on {vocoder.model.device.type})" if config.engine == "auto" else ""
+    print(f"engine: {vocoder.engine.describe()}{', folded' if folded else ''}{why}")
+    seconds = seconds_of_only(vocoder, sources, folded)
+    started = time.monotonic()
+    with SynthesisBar(len(sources), seconds, vocoder.sample_rate) as bar:
+        summary = synthesize_sources(vocoder, sources, config, bar.add_samples, bar.add_utterances)
     summary.elapsed = time.monotonic() - started
     return summary
 
 
-def length_of_one(vocoder: Vocoder, sources: list[Source], folded: bool) -> float | None:
-    """Seconds to be drawn where there is a single source: of that the bar can tell how far it is."""
+def seconds_of_only(vocoder: Vocoder, sources: list[Source], folded: bool) -> float | None:
+    """Seconds to generate for a single source; None for several, or where it cannot be read."""
     if len(sources) != 1:
         return None
     try:
         frames = vocoder.frames_to_draw(sources[0].read(), folded=folded)
-    except UserError:  # which will be told in its place
+    except UserError:  # synthesis will report it
         return None
     return frames * vocoder.spec.hop_length / vocoder.sample_rate
 
 
-def _ignore(number: int) -> None: ...
+def synthesize_on_cluster(config: Config) -> Summary:
+    """Synthesise each shard as a task of a Dask cluster whose workers see the same paths.
 
-
-def on_cluster(settings: Settings) -> Summary:
-    """Every shard as a task of a Dask cluster, whose workers see the same paths."""
-    if settings.scheduler is None:
-        raise UserError("executor=dask: give scheduler=tcp://HOST:PORT, where the cluster's scheduler listens")
-    if settings.shard != "1/1":
-        raise UserError(f"shard={settings.shard}: with executor=dask all shards are tasks; leave it out")
-    scheduler = settings.scheduler
-    model, input, output = (str(Path(p).absolute()) for p in (settings.model, settings.input, settings.output))
-    settings = replace(settings, model=model, input=input, output=output)
-    check_before(settings)
+    Raises:
+        UserError: the settings do not fit a cluster, it cannot be reached, or every shard would fail.
+    """
+    scheduler = config.scheduler
+    if scheduler is None:
+        raise UserError("executor=dask: give scheduler=tcp://HOST:PORT, the address of the cluster's scheduler")
+    if config.shard != "1/1":
+        raise UserError(f"shard={config.shard}: executor=dask runs all shards; leave shard out")
+    model, input, output = (str(Path(p).absolute()) for p in (config.model, config.input, config.output))
+    config = replace(config, model=model, input=input, output=output)
+    check_inputs(config)
     summary, started = Summary(), time.monotonic()
     with jobs.dask_executor(scheduler) as (pool, workers):
-        count = settings.shards or 4 * workers
+        count = config.shards or 4 * workers
         shards = [f"{i}/{count}" for i in range(1, count + 1)]
-        done = jobs.parallel_map(partial(synthesize_shard, settings), shards, workers, pool)
-        for shard, result in cli.progress(done, f"synthesising on {workers} workers", count, "shard"):
+        results = jobs.parallel_map(partial(synthesize_shard, config), shards, workers, pool)
+        title = f"synthesising on {cli.count(workers, 'worker')}"
+        for shard, result in track(results, title, count, "shards"):
             summary.add(Summary(failures=[f"shard {shard}: {result}"]) if isinstance(result, UserError) else result)
     summary.elapsed = time.monotonic() - started
     return summary
 
 
-def check_before(settings: Settings) -> None:
-    """Raises UserError for what would be wrong in every shard."""
-    vocoder = load(settings.model, "cpu", "reference")
-    find_sources(vocoder, Path(settings.input), settings.split, settings.speaker)
-    check_folder(Path(settings.output))
+def check_inputs(config: Config) -> None:
+    """Raises UserError where the model, the inputs or the output folder would fail every shard."""
+    vocoder = load(config.model, "cpu", "reference")
+    find_sources(vocoder, Path(config.input), config.split, config.speaker)
+    check_folder(Path(config.output))
 
 
-def synthesize_shard(settings: Settings, shard: str) -> Summary:
-    """One task of a cluster."""
-    settings = replace(settings, threads=settings.threads or 1)  # a host's other tasks have its other cores
-    return synthesized(*prepared(settings, shard), settings, _ignore, _ignore)
+def synthesize_shard(config: Config, shard: str) -> Summary:
+    """Synthesise one shard (`i/N`) as a task of a cluster."""
+    config = replace(config, threads=config.threads or 1)  # the host's other tasks use its other cores
+    vocoder, sources = load_shard(config, shard)
+    return synthesize_sources(vocoder, sources, config, _ignore, _ignore)
 
 
-def prepared(settings: Settings, shard: str) -> tuple[Vocoder, list[Source]]:
-    vocoder = load(settings.model, settings.device, settings.engine, settings.precision, settings.threads)
-    found = find_sources(vocoder, Path(settings.input), settings.split, settings.speaker, Path(settings.output))
-    return vocoder, shard_of(found[: settings.limit], shard)
+def load_shard(config: Config, shard: str) -> tuple[Vocoder, list[Source]]:
+    """The model, and the inputs of one shard (`i/N`)."""
+    vocoder = load(config.model, config.device, config.engine, config.precision, config.threads)
+    found = find_sources(vocoder, Path(config.input), config.split, config.speaker, Path(config.output))
+    return vocoder, shard_of(found[: config.limit], shard)
 
 
-def synthesized(
+def synthesize_sources(
     vocoder: Vocoder,
     sources: list[Source],
-    settings: Settings,
-    drawn: Callable[[int], None],
-    finished: Callable[[int], object],
+    config: Config,
+    on_samples: Callable[[int], None],
+    on_utterances: Callable[[int], None],
 ) -> Summary:
-    """Write the wavs; `drawn` is told of samples and `finished` of utterances."""
+    """Write the wavs; call back with the number of samples just generated, and of utterances just finished."""
     summary = Summary()
-    sound = SynthesisOptions(
-        settings.seed, settings.temperature, folded=settings.fold == "on", speaker=settings.speaker
-    )
-    written = synthesize_into(Path(settings.output), vocoder, sources, sound, drawn, overwrite=settings.overwrite)
+    options = SynthesisOptions(config.seed, config.temperature, folded=config.fold == "on", speaker=config.speaker)
+    written = synthesize_into(Path(config.output), vocoder, sources, options, on_samples, overwrite=config.overwrite)
     for _, result in written:
-        finished(1)
+        on_utterances(1)
         if isinstance(result, UserError):
             summary.failures.append(str(result))
         else:
-            summary.done += 1
+            summary.written += 1
             summary.seconds += result / vocoder.sample_rate
-    summary.there = len(sources) - summary.done - len(summary.failures)
-    finished(summary.there)
+    summary.existing = len(sources) - summary.written - len(summary.failures)
+    on_utterances(summary.existing)
     return summary
 
 
-def tell(summary: Summary, output: str) -> None:
+def _ignore(count: int) -> None: ...
+
+
+def print_summary(summary: Summary, output: str) -> None:
+    """Print the failures to standard error, and what was written to standard output."""
     for failure in summary.failures:
-        print(f"vocoder-synthesize: not synthesised: {failure}", file=sys.stderr)
-    kept = f" ({summary.there} were there already)" if summary.there else ""
-    if summary.done:
+        write_line(sys.stderr, f"vocoder-synthesize: not synthesised: {failure}")
+    existing = f" ({summary.existing} existed already)" if summary.existing else ""
+    if summary.written:
         speed = summary.seconds / summary.elapsed
-        print(f"{output}: {summary.done} wavs{kept}, {summary.seconds:.1f} s of speech", end=" ")
+        print(f"{output}: {cli.count(summary.written, 'wav')}{existing}, {summary.seconds:.1f} s of speech", end=" ")
         print(f"in {summary.elapsed:.1f} s, {speed:.3g} × real time")
-    elif summary.there:
-        print(f"{output}: nothing to do{kept}")
+    elif summary.existing:
+        print(f"{output}: nothing to do{existing}")

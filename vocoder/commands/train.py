@@ -5,13 +5,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from vocoder.commands import cli
+from vocoder.commands.progress import TrainingBar, write_above
 from vocoder.data.store import Store
 from vocoder.device import pick_device
 from vocoder.errors import UserError
-from vocoder.evaluation.likelihood import NATS_PER_BIT
 from vocoder.files import atomic_write
 from vocoder.model import ModelConfig, VocoderConfig, find_checkpoint
 from vocoder.model.checkpoint import checkpoints_in
@@ -23,7 +21,7 @@ from vocoder.training.transfer import changes, start_from
 
 
 @dataclass(frozen=True)
-class Settings:
+class Config:
     """The command's config."""
 
     data: str
@@ -42,18 +40,18 @@ SWEEP: list[tuple[list[str], Path]] = []  # (what was set, run) of each job of -
 
 def main() -> None:
     """The console script."""
-    cli.run("train", job)
+    cli.run_job("train", job)
     if SWEEP:
         tell_sweep()
 
 
 def job(config: dict[str, Any]) -> int:
     """Train as configured until the run is over or a signal comes."""
-    settings = from_mapping(Settings, config)
+    settings = from_mapping(Config, config)
     sweep = cli.sweep_job()
     if sweep is not None:
         settings = replace(settings, name=f"{settings.name}-{sweep.number}")
-    run = Run(Path(settings.runs) / _plain_name(settings.name))
+    run = Run(Path(settings.runs) / _checked_name(settings.name))
     device = pick_device(local_device(settings.device))
     with joined(device) as world:
         trainer = trainer_for(settings, world)
@@ -64,7 +62,7 @@ def job(config: dict[str, Any]) -> int:
     return code
 
 
-def trainer_for(settings: Settings, world: World = World()) -> Trainer:  # noqa: B008
+def trainer_for(settings: Config, world: World = World()) -> Trainer:  # noqa: B008
     """The trainer of a new run.
 
     Raises:
@@ -75,13 +73,13 @@ def trainer_for(settings: Settings, world: World = World()) -> Trainer:  # noqa:
     speakers = store.speakers if settings.model.speaker_channels else ()
     config = VocoderConfig(store.spec, settings.model, distribution, speakers)
     device = pick_device(local_device(settings.device))
-    return Trainer(config, store, settings.training, device, world, tqdm.write if world.is_first else discard)
+    return Trainer(config, store, settings.training, device, world, write_above if world.is_first else discard)
 
 
 def discard(message: str) -> None: ...
 
 
-def _train(trainer: Trainer, run: Run, settings: Settings) -> int:
+def _train(trainer: Trainer, run: Run, settings: Config) -> int:
     world, tell = trainer.world, trainer.tell
     if world.is_first:
         run.sweep()
@@ -98,7 +96,7 @@ def _train(trainer: Trainer, run: Run, settings: Settings) -> int:
         return 0
     monitor = Monitor(run.directory, trainer.step) if world.is_first else NullMonitor()
     try:
-        with Interrupts(to_the_end=True) as interrupts, _Bar(trainer) as bar:
+        with Interrupts(to_the_end=True) as interrupts, TrainingBar(trainer) as bar:
             loop = Loop(trainer, run, monitor, interrupts, bar.show)
             loop.train()
             if not loop.stopping and trainer.dev_bits is not None:
@@ -121,15 +119,15 @@ def _begin_with(trainer: Trainer, path: str) -> None:
     trainer.averaged_model().load_state_dict(trainer.model.state_dict())
 
 
-def _flat(settings: Settings) -> dict[str, Any]:
+def _flat(settings: Config) -> dict[str, Any]:
     parts = (("model", settings.model), ("training", settings.training))
     flat = {f"{part}.{name}": value for part, value in parts for name, value in flatten(value).items()}
     return flat | {f"distribution.{name}": value for name, value in settings.distribution.items()}
 
 
-def _plain_name(name: str) -> str:
+def _checked_name(name: str) -> str:
     if not name or name in (".", "..") or "/" in name:
-        raise UserError(f"name={name}: give a plain name; the run is a folder of that name")
+        raise UserError(f"name={name}: must be a plain name without /, because it names the run's folder in `runs`")
     return name
 
 
@@ -174,42 +172,3 @@ def tell_sweep() -> None:
         aside.write_text("\n".join(lines) + "\n", encoding="utf-8")
     print("\n".join(lines))
     print(f"(in {file})")
-
-
-class _Bar:
-    """Progress through a run, in steps or (where it is bounded by time alone) in seconds."""
-
-    def __init__(self, trainer: Trainer) -> None:
-        self._trainer = trainer
-        length = trainer.settings.length
-        self._total = length.steps or round(60 * (length.minutes or 0))
-        self._bar: tqdm[Any] = tqdm(
-            total=self._total,
-            initial=self._now(),
-            unit="step" if length.steps else "s",
-            dynamic_ncols=True,
-            bar_format="{l_bar}{bar}| {n_fmt}/{total_fmt} {unit} [{elapsed}<{remaining}{postfix}]",
-            disable=not trainer.world.is_first,
-        )
-
-    def _now(self) -> int:
-        return int(self._trainer.progress * self._total)
-
-    def __enter__(self) -> "_Bar":
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        self._bar.close()
-
-    def show(self, loss: float, samples_per_second: float) -> None:
-        """What each log interval brings: the loss in nats per sample."""
-        trainer = self._trainer
-        self._bar.update(self._now() - self._bar.n)
-        dev = {} if trainer.last_dev_bits is None else {"dev": f"{trainer.last_dev_bits:.3f}"}
-        bits = {trainer.unit: f"{loss / NATS_PER_BIT:.3f}"} if trainer.objective.is_likelihood else {}
-        self._bar.set_postfix(
-            step=trainer.step, loss=f"{loss:.3f}", **bits, **dev, samples=f"{samples_per_second / 1000:.1f}k/s"
-        )

@@ -58,7 +58,7 @@ class Checkpoint:
         path = self.directory / TRAIN_STATE
         if not path.exists():
             raise UserError(
-                f"{self.directory}: has no {TRAIN_STATE}, so training cannot resume from it; start a new run with init_from"
+                f"{self.directory}: has no {TRAIN_STATE}, so training cannot resume; start a new run with init_from"
             )
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         return state
