@@ -21,7 +21,7 @@ demo: $(READY)  ## fetch speech, train a small model, synthesize (DEMO_MINUTES=n
 
 # One thread for each test process, or they fight for the cores.
 test: $(READY)  ## run all tests
-	OMP_NUM_THREADS=1 $(VENV)/bin/pytest -q -n auto --maxprocesses 4
+	OMP_NUM_THREADS=1 $(VENV)/bin/pytest -q -n auto --maxprocesses 4 --dist loadgroup
 
 check: lint format-check types  ## lint, format-check and types
 
