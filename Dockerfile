@@ -18,10 +18,10 @@ RUN useradd --create-home vocoder
 WORKDIR /home/vocoder/source
 
 # The dependencies are gigabytes and rarely change: a separate layer, which stays cached when the code changes.
-COPY pyproject.toml ./
+COPY pyproject.toml constraints.txt ./
 RUN python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" \
         > /tmp/requirements.txt \
-    && pip install -r /tmp/requirements.txt \
+    && pip install -c constraints.txt -r /tmp/requirements.txt \
     && rm /tmp/requirements.txt
 
 COPY README.md LICENSE ./

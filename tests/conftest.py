@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from support.compiled_loops import compile_loops
 
 from vocoder.data.preprocess import PreprocessConfig, preprocess
 from vocoder.data.store import Store, StoreWriter
@@ -59,3 +60,8 @@ def tiny_config() -> VocoderConfig:
     sizes = WaveNetConfig(layers=6, stacks=2, kernel_size=2, residual_channels=8, gate_channels=12, skip_channels=10)
     spec = MelSpec(16000, 256, 20, 256, 8, 0.0, 8000.0)
     return VocoderConfig(spec, ModelConfig(sizes, ConditioningConfig(channels=5)), MixtureOfLogistics(3))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiled_loops(tiny_config: VocoderConfig, tmp_path_factory: pytest.TempPathFactory) -> None:
+    compile_loops(tiny_config, tmp_path_factory.getbasetemp().parent)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("wheel")]  # one process builds it
 
 
 def run(*command: str | Path, cwd: Path, **environment: str) -> str:
@@ -40,6 +40,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_wheel_contains_every_module_and_config(wheel: Path) -> None:
     expected = {path.relative_to(ROOT).as_posix() for path in (ROOT / "vocoder").rglob("*.py")}
+    expected.add("vocoder/py.typed")  # the annotations count where the package is installed, too
     expected |= {
         f"vocoder/{path.relative_to(ROOT).as_posix()}"
         for path in (ROOT / "configs").rglob("*")

@@ -14,7 +14,7 @@ from vocoder.data.store import Store
 
 SPEECH = Path(__file__).parent.parent / "speech/allison"
 Script = Callable[..., Any]
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("end to end")]  # one process gives the commands
 
 
 @pytest.fixture(scope="module")

@@ -32,8 +32,7 @@ def children(pid: int) -> list[int]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize(("number", "workers"), [(signal.SIGTERM, 0), (signal.SIGTERM, 2), (signal.SIGUSR1, 2)])
 def test_a_signal_saves_and_leaves_no_process_behind(
     speech_store: Store, tiny: list[str], tmp_path: Path, number: signal.Signals, workers: int
 ) -> None:

@@ -107,7 +107,7 @@ def test_a_batch_that_cannot_be_shared_is_refused_once(speech_store: Store, tmp_
 def test_a_killed_process_is_restarted_and_the_run_ends_as_an_undisturbed_one(
     speech_store: Store, tmp_path: Path
 ) -> None:
-    settings = ["training.length.steps=300", "training.checkpoint.every=20"]
+    settings = ["training.length.steps=160", "training.checkpoint.every=20"]
     assert finished(start(speech_store, tmp_path, "name=undisturbed", *settings, launcher=torchrun(2)))[0] == 0
     killed = start(speech_store, tmp_path, "name=killed", *settings, launcher=torchrun(2, "--max-restarts=2"))
     run = tmp_path / "runs/killed"

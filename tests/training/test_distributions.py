@@ -16,7 +16,7 @@ from vocoder.evaluation.likelihood import likelihood
 from vocoder.model import LinearPredictionConfig, VocoderConfig, find_checkpoint, load_model
 from vocoder.synthesis import Request, Vocoder
 from vocoder.training import Loop, Monitor, Run, Trainer
-from vocoder.training.config import LengthConfig
+from vocoder.training.config import CheckpointConfig, LengthConfig
 from vocoder.training.interrupts import Interrupts
 
 DISTRIBUTIONS: dict[str, Any] = {
@@ -42,7 +42,8 @@ def test_every_distribution_learns_speech_and_speaks(
 ) -> None:
     parts = replace(config.model, linear_prediction=LinearPredictionConfig(kind))
     wanted = replace(config, distribution=DISTRIBUTIONS[name], model=parts)
-    trainer = make_trainer(model=wanted, length=LengthConfig(steps=60))
+    checkpoint = CheckpointConfig(every=30, dev_seconds=1.0)
+    trainer = make_trainer(model=wanted, length=LengthConfig(steps=60), checkpoint=checkpoint)
     entries = speech_store.split("dev")
     before = likelihood(trainer.averaged_model().eval(), speech_store, entries).per_sample
     monitor = Monitor(tmp_path, 0)
@@ -50,9 +51,9 @@ def test_every_distribution_learns_speech_and_speaks(
         Loop(trainer, Run(tmp_path), monitor, interrupts, lambda *_: None).train()
     monitor.close()
 
-    checkpoint = find_checkpoint(tmp_path)
-    assert checkpoint.config == wanted
-    model = load_model(checkpoint)
+    found = find_checkpoint(tmp_path)
+    assert found.config == wanted
+    model = load_model(found)
     after = likelihood(model, speech_store, entries).per_sample
     assert after < before - 0.01
     unit = "density_bits" if "density" in name else "bits"

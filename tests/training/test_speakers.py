@@ -20,8 +20,9 @@ from vocoder.features.mel import PRESETS
 from vocoder.model import VocoderConfig, find_checkpoint, load_model
 from vocoder.synthesis import Vocoder
 from vocoder.training import Trainer
-from vocoder.training.config import BatchConfig, LengthConfig, TrainingConfig
+from vocoder.training.config import BatchConfig, CheckpointConfig, LengthConfig, TrainingConfig
 
+pytestmark = pytest.mark.xdist_group("two voices")  # one process makes the store
 TESTS = Path(__file__).parent.parent
 
 
@@ -29,7 +30,7 @@ TESTS = Path(__file__).parent.parent
 def voices(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("voices")
     shutil.copytree(TESTS / "speech/allison", folder / "allison", ignore=shutil.ignore_patterns("*.md"))
-    shutil.copytree(TESTS / "voices/june", folder / "june")
+    shutil.copytree(TESTS / "speech/june", folder / "june")
     return folder
 
 
@@ -50,7 +51,12 @@ def test_a_model_of_two_voices_speaks_with_each_by_name(
     assert two_voices.speakers == ("allison", "june")
     assert {entry.id: entry.speaker for entry in two_voices.entries}["june/hello-world"] == "june"
     model = replace(config, speakers=two_voices.speakers, model=replace(config.model, speaker_channels=4))
-    settings = replace(make_trainer().settings, length=LengthConfig(steps=80), batch=BatchConfig(4, 8))
+    settings = replace(
+        make_trainer().settings,
+        length=LengthConfig(steps=80),
+        batch=BatchConfig(4, 8),
+        checkpoint=CheckpointConfig(every=40, dev_seconds=1.0),
+    )
     trainer = Trainer(model, two_voices, settings, torch.device("cpu"))
     before = trainer.evaluate()
     begun = trainer.model.speaker_embedding.weight.detach().clone()
