@@ -13,7 +13,7 @@ import yaml
 from vocoder.commands import cli
 from vocoder.commands.preprocess import register_mel_presets
 from vocoder.commands.synthesize import Settings as SynthesizeSettings
-from vocoder.commands.train import Settings as TrainSettings
+from vocoder.commands.train import Config as TrainConfig
 from vocoder.data.preprocess import PreprocessConfig
 from vocoder.errors import UserError
 from vocoder.features.mel import PRESETS, MelSpec
@@ -42,8 +42,8 @@ def composed(name: str, *overrides: str) -> dict[str, Any]:
     return cli.composed(name, [*REQUIRED[name], *overrides])
 
 
-def train_settings(*overrides: str) -> TrainSettings:
-    return from_mapping(TrainSettings, composed("train", *overrides))
+def train_settings(*overrides: str) -> TrainConfig:
+    return from_mapping(TrainConfig, composed("train", *overrides))
 
 
 def built(*overrides: str, mel: MelSpec = PRESETS["speech_16k"]) -> VocoderModel:
@@ -131,7 +131,7 @@ def test_no_config_can_run_code(path: Path) -> None:
 def test_a_misspelt_setting_is_named_with_the_nearest(command: str, override: str, message: str) -> None:
     register_mel_presets()
     with pytest.raises(UserError, match=message):
-        from_mapping(TrainSettings, composed(command, override))
+        from_mapping(TrainConfig, composed(command, override))
 
 
 def test_every_folder_of_the_package_is_listed_for_packaging() -> None:

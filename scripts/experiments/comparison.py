@@ -15,7 +15,7 @@ import torch
 from vocoder import load
 from vocoder.commands import cli
 from vocoder.commands import train as train_command
-from vocoder.commands.train import Settings, trainer_for
+from vocoder.commands.train import Config, trainer_for
 from vocoder.data.store import Entry, Store
 from vocoder.errors import UserError
 from vocoder.evaluation import level_in_pauses, log_mel_distance, pesq, stoi
@@ -94,7 +94,7 @@ def train(store: Path, steps: int, settings: list[str], network: Network) -> Non
 
 def trainer_of(store: Path, network: Network, settings: list[str]) -> Trainer:
     """Ready to train one network."""
-    return trainer_for(from_mapping(Settings, cli.composed("train", settings_of(store, network, settings))))
+    return trainer_for(from_mapping(Config, cli.composed("train", settings_of(store, network, settings))))
 
 
 def stepping(trainer: Trainer) -> Callable[[], None]:

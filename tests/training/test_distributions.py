@@ -1,4 +1,4 @@
-"""Every distribution goes the whole way through the same code: trained on real speech, saved, loaded, synthesised."""
+"""Every distribution, end to end: trained on real speech, saved, loaded, and used for synthesis."""
 
 import json
 from collections.abc import Callable
@@ -32,7 +32,7 @@ CASES = [(name, kind) for name in DISTRIBUTIONS for kind in ("none", "mel") if (
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "kind"), CASES)
-def test_every_distribution_learns_speech_and_speaks(
+def test_every_distribution_learns_real_speech_and_synthesises(
     make_trainer: Callable[..., Trainer],
     config: VocoderConfig,
     speech_store: Store,
@@ -41,8 +41,8 @@ def test_every_distribution_learns_speech_and_speaks(
     kind: Any,
 ) -> None:
     parts = replace(config.model, linear_prediction=LinearPredictionConfig(kind))
-    wanted = replace(config, distribution=DISTRIBUTIONS[name], model=parts)
-    trainer = make_trainer(model=wanted, length=LengthConfig(steps=60))
+    model_config = replace(config, distribution=DISTRIBUTIONS[name], model=parts)
+    trainer = make_trainer(model=model_config, length=LengthConfig(steps=60))
     entries = speech_store.split("dev")
     before = likelihood(trainer.averaged_model().eval(), speech_store, entries).per_sample
     monitor = Monitor(tmp_path, 0)
@@ -51,7 +51,7 @@ def test_every_distribution_learns_speech_and_speaks(
     monitor.close()
 
     checkpoint = find_checkpoint(tmp_path)
-    assert checkpoint.config == wanted
+    assert checkpoint.config == model_config
     model = load_model(checkpoint)
     after = likelihood(model, speech_store, entries).per_sample
     assert after < before - 0.01
