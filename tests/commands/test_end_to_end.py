@@ -66,7 +66,7 @@ def test_training_leaves_checkpoints_logs_and_tensorboard(house: Path) -> None:
 
 
 def test_the_same_command_goes_on_and_a_finished_run_stays_finished(house: Path) -> None:
-    assert "goes on from step 30" in said(house, "resume")
+    assert "resumes from step 30" in said(house, "resume")
     assert "finished already, at step 40" in said(house, "finished")
 
 

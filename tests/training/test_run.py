@@ -1,6 +1,10 @@
 """The directory of a run: pruning, resuming, locking, and partial checkpoints."""
 
+import fcntl
+import shutil
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -81,6 +85,52 @@ def test_a_run_is_trained_by_one_process_at_a_time(run: Run) -> None:
             pass
     with Run(run.directory).locked():
         pass
+
+
+@pytest.mark.parametrize("existing", ["", "a", "a/b", "a/b/run"])
+def test_a_run_without_a_checkpoint_leaves_no_lock_and_no_new_folder(tmp_path: Path, existing: str) -> None:
+    (tmp_path / existing).mkdir(parents=True, exist_ok=True)
+    before = sorted(tmp_path.rglob("*"))
+    run = Run(tmp_path / "a/b/run")
+    with suppress(UserError), run.locked():
+        assert (run.directory / ".lock").exists()
+        raise UserError("refused")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_refused_second_process_leaves_the_lock_of_the_first(tmp_path: Path) -> None:
+    run = Run(tmp_path / "run")
+    with run.locked():
+        with pytest.raises(UserError, match="another process is training"), Run(run.directory).locked():
+            pass
+        assert (run.directory / ".lock").exists()
+
+
+def test_files_of_a_run_without_a_checkpoint_stay(tmp_path: Path) -> None:
+    run = Run(tmp_path / "run")
+    with suppress(UserError), run.locked():
+        (run.directory / "log.jsonl").touch()
+        raise UserError("failed later")
+    assert [path.name for path in run.directory.iterdir()] == ["log.jsonl"]
+
+
+def test_a_lock_file_removed_while_it_is_being_locked_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when the process that held the lock ends, and removes the file, after another has opened it."""
+    run, flock, calls = Run(tmp_path / "run"), fcntl.flock, []
+
+    def removed_meanwhile(*arguments: Any) -> None:
+        calls.append(arguments)
+        if len(calls) == 1:
+            shutil.rmtree(run.directory)
+        flock(*arguments)
+
+    monkeypatch.setattr(fcntl, "flock", removed_meanwhile)
+    with run.locked():
+        assert len(calls) == 2
+        with pytest.raises(UserError, match="another process is training"), Run(run.directory).locked():
+            pass
 
 
 def test_partial_checkpoints_of_a_killed_process_are_removed(run: Run) -> None:
