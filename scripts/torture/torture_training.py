@@ -284,7 +284,7 @@ def ordered(torture: Torture) -> Figures:
     together = [item for n in range(0, len(shares[0]), 2) for share in shares for item in share[n : n + 2]]
     wrong = sum(found != expected for found in (drawn(1), drawn(4), together))
     yield (
-        f"{len(expected)} segments, in another order with 1 or 4 loading processes, or 2 training processes, than with one",
+        f"{len(expected)} segments, in another order with 1 or 4 loading or 2 training processes than with one",
         3,
         wrong,
     )
