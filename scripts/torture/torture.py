@@ -6,7 +6,7 @@ import os
 import random
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,8 @@ TINY = [
     *("training.checkpoint.every=3", "training.checkpoint.dev_seconds=0.1", "training.log_every=1"),
 ]
 ENDLESS = "training.length.steps=1000000"
+# Each test of a promise yields (what counts as a failure, trials, failures).
+Figures = Iterator[tuple[str, int, int]]
 
 
 class Torture:
