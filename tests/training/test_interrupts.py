@@ -56,13 +56,15 @@ def test_items_end_and_checks_raise_once_a_signal_has_come() -> None:
 
 @pytest.mark.parametrize("signalled", [True, False])
 def test_a_process_about_to_exit_ignores_further_signals(signalled: bool) -> None:
-    before = signal.getsignal(signal.SIGTERM)
+    numbers = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+    before = {number: signal.getsignal(number) for number in numbers}
     try:
         with Interrupts(ignore_afterwards=True):
             if signalled:
                 os.kill(os.getpid(), signal.SIGTERM)
-        assert signal.getsignal(signal.SIGTERM) == (signal.SIG_IGN if signalled else before)
-        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    finally:
         for number in (signal.SIGTERM, signal.SIGUSR1):
-            signal.signal(number, before if number == signal.SIGTERM else signal.SIG_DFL)
+            assert signal.getsignal(number) == (signal.SIG_IGN if signalled else before[number])
+        assert signal.getsignal(signal.SIGINT) == before[signal.SIGINT]
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
