@@ -33,7 +33,7 @@ def main() -> None:
     networks = [Network("cost", (f"model.linear_prediction.kind={kind}",), Path()) for kind in KINDS]
     trainers = [trainer_of(arguments.store, network, [f"model={arguments.model}"]) for network in networks]
     spec = trainers[0].store.spec
-    batch = trainers[0].settings.batch
+    batch = trainers[0].config.batch
     samples = batch.size * batch.segment_frames * spec.hop_length
     print_ratio(
         f"a training step of {samples} samples",

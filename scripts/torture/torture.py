@@ -1,4 +1,4 @@
-"""Runs of training in processes that are forked from this one, to be killed and looked at."""
+"""Training runs in forked processes, which the torture tests kill and inspect."""
 
 import hashlib
 import json
@@ -6,7 +6,7 @@ import os
 import random
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +26,12 @@ TINY = [
     *("training.checkpoint.every=3", "training.checkpoint.dev_seconds=0.1", "training.log_every=1"),
 ]
 ENDLESS = "training.length.steps=1000000"
+# Each test of a promise yields (what counts as a failure, trials, failures).
+Figures = Iterator[tuple[str, int, int]]
 
 
 class Torture:
-    """A store, a folder of runs, and how much is to be done."""
+    """A store and a folder of runs; `scale` multiplies the number of trials."""
 
     def __init__(self, folder: Path, scale: float, seed: int) -> None:
         self.folder, self.scale, self.random = folder, scale, random.Random(seed)
@@ -49,14 +51,14 @@ class Torture:
         return cli.compose("train", given)
 
     def start(self, name: str, *settings: str) -> int:
-        """A process that trains; its id. What it says is in a file beside its run."""
+        """Start a training process; returns its id. Its output is appended to a file in the torture's folder."""
         config = self.config(name, *settings)
         pid = os.fork()
         if pid:
             return pid
-        with (self.folder / f"{name.replace('/', '-')}.said").open("a") as said:
-            os.dup2(said.fileno(), 1)
-            os.dup2(said.fileno(), 2)
+        with (self.folder / f"{name.replace('/', '-')}.output").open("a") as output:
+            os.dup2(output.fileno(), 1)
+            os.dup2(output.fileno(), 2)
             os._exit(self.work(config))
 
     @staticmethod
@@ -68,23 +70,23 @@ class Torture:
         finally:
             sys.stdout.flush()
             sys.stderr.flush()
-            os._exit(code)  # in a finally, so that no error unwinds into the parent's code
+            os._exit(code)  # in `finally`, so that no error reaches the parent's code
 
-    def trained(self, name: str, *settings: str) -> int:
-        """The exit code of a run that goes to its end."""
+    def train(self, name: str, *settings: str) -> int:
+        """Train a run until its process ends; returns the exit code."""
         return os.waitstatus_to_exitcode(os.waitpid(self.start(name, *settings), 0)[1])
 
-    def counted(self, work: Callable[[], list[int]]) -> list[int]:
-        """What some work finds in a process of its own."""
-        found = self.folder / "found.json"
-        code = in_child(lambda: found.write_text(json.dumps(work())) * 0)
+    def in_process(self, work: Callable[[], list[int]]) -> list[int]:
+        """The result of `work`, computed in a process of its own."""
+        file = self.folder / "result.json"
+        code = in_child(lambda: file.write_text(json.dumps(work())) * 0)
         if code:
             raise RuntimeError(f"the child ended with {code}")
-        numbers: list[int] = json.loads(found.read_text())
+        numbers: list[int] = json.loads(file.read_text())
         return numbers
 
     def digest(self, name: str) -> str:
-        """Of all that decides how a run goes on, and of its losses."""
+        """SHA-256 of everything a resumed run depends on, and of the losses."""
         newest = checkpoints_in(self.run(name).directory)[-1]
         found = hashlib.sha256()
         for file in ("model.safetensors", "ema.safetensors"):
@@ -102,7 +104,8 @@ class Torture:
         return [(record["step"], record["loss/train"]) for record in records if "loss/train" in record]
 
 
-def newest_of(run: Run) -> int | None:
+def newest_step(run: Run) -> int | None:
+    """The step of the newest undamaged checkpoint, if there is one."""
     try:
         checkpoint = run.newest(lambda message: None)
     except UserError:
@@ -111,6 +114,7 @@ def newest_of(run: Run) -> int | None:
 
 
 def in_child(work: Callable[[], int]) -> int:
+    """The exit code of `work` in a forked process, whose output is discarded."""
     pid = os.fork()
     if pid == 0:
         null = os.open(os.devnull, os.O_WRONLY)
@@ -130,14 +134,14 @@ def children_of(pid: int) -> list[int]:
     return [int(child) for task in tasks for child in task.read_text().split()]
 
 
-def wait_until(true: Callable[[], object], process: int, seconds: float = 60) -> None:
-    """Or until the process has ended."""
+def wait_until(condition: Callable[[], object], process: int, seconds: float = 60) -> None:
+    """Wait until the condition holds, the process has ended, or the time is over."""
     deadline = time.monotonic() + seconds
-    while not true() and not gone(process) and time.monotonic() < deadline:
+    while not condition() and not has_ended(process) and time.monotonic() < deadline:
         time.sleep(0.001)
 
 
-def gone(process: int) -> bool:
+def has_ended(process: int) -> bool:
     try:
         return Path(f"/proc/{process}/stat").read_text().rsplit(") ", 1)[1].startswith("Z")
     except OSError:

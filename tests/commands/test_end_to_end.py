@@ -66,7 +66,7 @@ def test_training_leaves_checkpoints_logs_and_tensorboard(workspace: Path) -> No
 
 
 def test_the_same_command_resumes_a_run_and_leaves_a_finished_run_alone(workspace: Path) -> None:
-    assert "goes on from step 30" in printed(workspace, "resume")
+    assert "resumes from step 30" in printed(workspace, "resume")
     assert "finished already, at step 40" in printed(workspace, "finished")
 
 

@@ -1,4 +1,4 @@
-"""vocoder-train: signals, sweeps, and what it says at the end."""
+"""vocoder-train: signals, refused starts, sweeps, fine-tuning, and the summary at the end."""
 
 import json
 import os
@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from vocoder.commands import train as train_command
 from vocoder.data.store import Store
 from vocoder.evaluation import likelihood
 from vocoder.model.checkpoint import checkpoints_in, find_checkpoint, open_checkpoint
@@ -33,12 +34,12 @@ def children(pid: int) -> list[int]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "workers"), [(signal.SIGTERM, 0), (signal.SIGTERM, 2), (signal.SIGUSR1, 2)])
-def test_a_signal_saves_and_leaves_no_process_behind(
+def test_a_signal_stops_the_run_saved_and_without_leftover_processes(
     speech_store: Store, tiny: list[str], tmp_path: Path, number: signal.Signals, workers: int
 ) -> None:
-    settings = [f"data={speech_store.directory}", "name=told", *tiny, f"training.batch.workers={workers}"]
-    process = started(tmp_path, *settings, "training.length.steps=100000", "training.log_every=1")
-    run = tmp_path / "runs/told"
+    arguments = [f"data={speech_store.directory}", "name=signalled", *tiny, f"training.batch.workers={workers}"]
+    process = started(tmp_path, *arguments, "training.length.steps=100000", "training.log_every=1")
+    run = tmp_path / "runs/signalled"
     deadline = time.monotonic() + 60
     while not (run / "log.jsonl").exists() or len((run / "log.jsonl").read_text().splitlines()) < 5:
         assert time.monotonic() < deadline
@@ -47,17 +48,17 @@ def test_a_signal_saves_and_leaves_no_process_behind(
     assert len(loaders) >= workers
     process.send_signal(number)
     time.sleep(0.02)
-    process.send_signal(number)  # a second one changes nothing
-    said, _ = process.communicate(timeout=30)
+    process.send_signal(number)  # a second signal has no effect
+    output, _ = process.communicate(timeout=30)
     assert process.returncode == 143
-    assert "stopped by a signal; the same command goes on from here" in said
-    assert "Traceback" not in said
+    assert "stopped by a signal; run the same command again to resume" in output
+    assert "Traceback" not in output
     last = json.loads((run / "log.jsonl").read_text().splitlines()[-1])["step"]
     assert open_checkpoint(checkpoints_in(run)[-1]).step == last
     assert not any(Path(f"/proc/{loader}").exists() for loader in loaders)
 
 
-def test_a_signal_during_an_evaluation_does_not_wait_for_its_end(
+def test_a_signal_during_an_evaluation_abandons_it(
     speech_store: Store, tiny: list[str], tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def slow(*_: Any) -> float:
@@ -69,19 +70,19 @@ def test_a_signal_during_an_evaluation_does_not_wait_for_its_end(
     evaluated: list[int] = []
     monkeypatch.setattr(likelihood, "_nats", slow)
     monkeypatch.setattr(likelihood, "PIECE_FRAMES", 1)
-    given = [f"data={speech_store.directory}", "name=slow", f"runs={tmp_path}", *tiny, "training.length.steps=9"]
-    stopped = command("train", *given, "training.checkpoint.dev_seconds=100")
+    arguments = [f"data={speech_store.directory}", "name=slow", f"runs={tmp_path}", *tiny, "training.length.steps=9"]
+    stopped = command("train", *arguments, "training.checkpoint.dev_seconds=100")
     assert stopped.code == 143
     frames = [entry.frames for entry in speech_store.split("dev")]
     assert len(evaluated) <= max(frames) < sum(frames) or len(frames) == 1
     assert checkpoints_in(tmp_path / "slow")
 
 
-def test_the_end_says_what_was_best_and_what_to_run_next(
+def test_the_summary_names_the_best_checkpoint_and_the_next_command(
     speech_store: Store, tiny: list[str], tmp_path: Path, command: Command
 ) -> None:
-    given = [f"data={speech_store.directory}", "name=done", f"runs={tmp_path}", *tiny, "training.length.steps=2"]
-    ended = command("train", *given)
+    arguments = [f"data={speech_store.directory}", "name=done", f"runs={tmp_path}", *tiny, "training.length.steps=2"]
+    ended = command("train", *arguments)
     assert ended.code == 0
     *_, last, listen = ended.out.splitlines()
     assert last.startswith(f"{tmp_path}/done: step 2 after ")
@@ -90,11 +91,11 @@ def test_the_end_says_what_was_best_and_what_to_run_next(
 
 
 @pytest.mark.slow
-def test_a_sweep_has_a_run_for_each_of_its_jobs_and_a_table(
+def test_a_sweep_trains_a_run_per_job_and_writes_a_table(
     speech_store: Store, tiny: list[str], tmp_path: Path, script: Command
 ) -> None:
-    given = [f"data={speech_store.directory}", "name=sweep", *tiny, "training.length.steps=2"]
-    done = script("train", "--multirun", *given, "training.optimizer.learning_rate=1e-3,1e-2", cwd=tmp_path)
+    arguments = [f"data={speech_store.directory}", "name=sweep", *tiny, "training.length.steps=2"]
+    done = script("train", "--multirun", *arguments, "training.optimizer.learning_rate=1e-3,1e-2", cwd=tmp_path)
     assert done.code == 0, done.err
     assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["sweep-0", "sweep-1", "sweep.sweep.md"]
     head, _, *rows = (tmp_path / "runs/sweep.sweep.md").read_text().splitlines()
@@ -107,19 +108,68 @@ def test_a_sweep_has_a_run_for_each_of_its_jobs_and_a_table(
     assert not (tmp_path / "multirun").exists()
 
 
-def test_a_fine_tuned_run_starts_where_the_other_ended(
+def test_a_fine_tuned_run_starts_with_the_weights_of_the_other(
     command: Command, trained: Path, speech_store: Store, tiny: list[str], tmp_path: Path
 ) -> None:
     before = find_checkpoint(trained)
-    given = [f"data={speech_store.directory}", f"runs={tmp_path}", *tiny, f"init_from={trained}"]
-    result = command("train", *given, "name=tuned", "training.length.steps=1")
+    arguments = [f"data={speech_store.directory}", f"runs={tmp_path}", *tiny, f"init_from={trained}"]
+    result = command("train", *arguments, "name=tuned", "training.length.steps=1")
     assert result.code == 0
-    assert f"begins with {before.directory}, step {before.step}" in result.out
-    begun = open_checkpoint(tmp_path / "tuned/checkpoints/step-00000000")
-    assert begun.dev_bits == pytest.approx(before.dev_bits, abs=1e-6)
-    again = command("train", *given, "name=tuned", "training.length.steps=2")
+    assert f"starts with the weights of {before.directory}, step {before.step}" in result.out
+    initial = open_checkpoint(tmp_path / "tuned/checkpoints/step-00000000")
+    assert initial.dev_bits == pytest.approx(before.dev_bits, abs=1e-6)
+    again = command("train", *arguments, "name=tuned", "training.length.steps=2")
     assert again.code == 0
-    assert "goes on from step 1" in again.out
-    missing = command("train", *given[:-1], "name=other", "init_from=nowhere")
+    assert "resumes from step 1" in again.out
+    missing = command("train", *arguments[:-1], "name=other", "init_from=nowhere")
     assert missing.code == 2
-    assert "nowhere" in missing.err
+    assert missing.err == "vocoder-train: init_from=nowhere: no such directory; give a run or a checkpoint\n"
+
+
+@pytest.mark.parametrize("runs", ["new/runs", "runs"])
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ("data=nowhere", "nowhere"),
+        ("init_from=nowhere", "init_from=nowhere"),
+        ("init_from=.", "not a complete model"),
+        ("training.batch.segment_frames=100000", "segment_frames"),
+        ("training.batch.size=0", "batch.size=0"),
+    ],
+)
+def test_a_refused_start_leaves_nothing_behind(
+    speech_store: Store, tiny: list[str], tmp_path: Path, command: Command, wrong: str, words: str, runs: str
+) -> None:
+    (tmp_path / "runs").mkdir()
+    wrong = wrong.replace("=.", f"={speech_store.directory}")
+    result = command("train", f"data={speech_store.directory}", "name=run", f"runs={tmp_path}/{runs}", *tiny, wrong)
+    assert result.code == 2
+    assert words in result.err
+    assert list(tmp_path.rglob("*")) == [tmp_path / "runs"]
+
+
+def test_a_start_without_dev_utterances_is_refused_and_leaves_nothing_behind(
+    speech_store: Store, tiny: list[str], tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    split = Store.split
+    monkeypatch.setattr(Store, "split", lambda store, name: [] if name == "dev" else split(store, name))
+    result = command("train", f"data={speech_store.directory}", "name=run", f"runs={tmp_path}/runs", *tiny)
+    assert result.code == 2
+    assert "dev split is empty" in result.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_refused_start_leaves_an_existing_run_as_it_was(
+    speech_store: Store, tiny: list[str], tmp_path: Path, command: Command, trained: Path
+) -> None:
+    before = sorted(trained.rglob("*"))
+    arguments = [f"data={speech_store.directory}", f"name={trained.name}", f"runs={trained.parent}", *tiny]
+    result = command("train", *arguments, "model.wavenet.layers=2")
+    assert result.code == 2
+    assert "trained as another model" in result.err
+    assert sorted(trained.rglob("*")) == before
+
+
+@pytest.mark.parametrize(("number", "words"), [(0, "0 steps"), (1, "1 step"), (2, "2 steps")])
+def test_counts_of_one_are_singular(number: int, words: str) -> None:
+    assert train_command._count(number, "step") == words

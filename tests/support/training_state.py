@@ -1,4 +1,4 @@
-"""All of a trainer that decides how it goes on, to be compared."""
+"""Training in a test, and the state of a trainer for comparisons."""
 
 import hashlib
 import json
@@ -13,8 +13,8 @@ from vocoder.training import Loop, Monitor, Run, Trainer
 from vocoder.training.interrupts import Interrupts
 
 
-def everything(trainer: Trainer) -> dict[str, Tensor]:
-    """Weights, their average, and the optimiser's state."""
+def all_tensors(trainer: Trainer) -> dict[str, Tensor]:
+    """Copies of the weights, their average, and the optimiser's state."""
     tensors = {f"model.{name}": tensor for name, tensor in trainer.model.state_dict().items()}
     tensors |= {f"ema.{name}": tensor for name, tensor in trainer.averaged.state_dict().items()}
     for index, state in trainer.optimizer.state_dict()["state"].items():
@@ -23,15 +23,15 @@ def everything(trainer: Trainer) -> dict[str, Tensor]:
 
 
 def digest(trainer: Trainer) -> str:
-    """SHA-256 over all of that."""
+    """SHA-256 of `all_tensors`."""
     found = hashlib.sha256()
-    for name, tensor in sorted(everything(trainer).items()):
+    for name, tensor in sorted(all_tensors(trainer).items()):
         found.update(name.encode() + tensor.cpu().numpy().tobytes())
     return found.hexdigest()
 
 
 def losses(directory: Path) -> list[tuple[int, float]]:
-    """The losses in a run's log, at full precision."""
+    """(step, loss) from a run's log, at full precision."""
     records = [json.loads(line) for line in (directory / "log.jsonl").read_text().splitlines()]
     return [(record["step"], record["loss/train"]) for record in records if "loss/train" in record]
 
@@ -39,17 +39,18 @@ def losses(directory: Path) -> list[tuple[int, float]]:
 def ignore(*_: Any) -> None: ...
 
 
-def train(trainer: Trainer, directory: Path, bar: Callable[..., None] = ignore) -> None:
+def train(trainer: Trainer, directory: Path, show: Callable[[Interrupts, Trainer], None] = ignore) -> None:
+    """Run the loop to its end; `show` is called at every log interval."""
     monitor = Monitor(directory, trainer.step)
     try:
         with Interrupts() as interrupts:
-            Loop(trainer, Run(directory), monitor, interrupts, lambda *_: bar(interrupts, trainer)).train()
+            Loop(trainer, Run(directory), monitor, interrupts, lambda *_: show(interrupts, trainer)).train()
     finally:
         monitor.close()
 
 
 def resumed(trainer: Trainer, directory: Path) -> Trainer:
-    """A new trainer where the newest checkpoint left it."""
+    """The trainer, restored from the newest checkpoint."""
     checkpoint = Run(directory).newest(ignore)
     assert checkpoint is not None
     trainer.restore(checkpoint)

@@ -1,4 +1,4 @@
-"""A trainer small enough to take many steps: a tiny model on the recordings in tests/speech/allison."""
+"""Trainers of a tiny model on the recordings in tests/speech/allison, fast enough for many steps."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,7 +18,7 @@ from vocoder.training.config import (
     ScheduleConfig,
 )
 
-SETTINGS = TrainingConfig(
+CONFIG = TrainingConfig(
     batch=BatchConfig(size=4, segment_frames=2),
     schedule=ScheduleConfig(warmup_steps=4),
     length=LengthConfig(steps=6),
@@ -36,9 +36,9 @@ def config(tiny_config: VocoderConfig, speech_store: Store) -> VocoderConfig:
 
 @pytest.fixture
 def make_trainer(config: VocoderConfig, speech_store: Store) -> Callable[..., Trainer]:
-    """A trainer on the CPU (or `device`) with some settings, or the model, replaced."""
+    """Makes a trainer on `device`, with some options of the training config or the model replaced."""
 
     def make(device: str = "cpu", model: VocoderConfig = config, **changes: Any) -> Trainer:
-        return Trainer(model, speech_store, replace(SETTINGS, **changes), torch.device(device))
+        return Trainer(model, speech_store, replace(CONFIG, **changes), torch.device(device))
 
     return make

@@ -1,4 +1,4 @@
-"""Several processes that torchrun started compute what one does, and survive or fall together."""
+"""Processes started by torchrun: they compute what one process computes, and they stop, fail and restart together."""
 
 import json
 import os
@@ -20,7 +20,7 @@ from torch import Tensor
 
 from vocoder.data.store import Store
 from vocoder.model.checkpoint import checkpoints_in
-from vocoder.training.distributed import agreed_name
+from vocoder.training.distributed import agree_on_prefix
 
 pytestmark = pytest.mark.slow
 BIN = Path(sys.executable).parent
@@ -47,11 +47,11 @@ def start(
 
 def finished(process: subprocess.Popen[str], timeout: float = 120) -> tuple[int, str]:
     try:
-        said, _ = process.communicate(timeout=timeout)
+        output, _ = process.communicate(timeout=timeout)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         raise
-    return process.returncode, said
+    return process.returncode, output
 
 
 def newest(run: Path, name: str = "model") -> dict[str, Tensor]:
@@ -59,31 +59,31 @@ def newest(run: Path, name: str = "model") -> dict[str, Tensor]:
 
 
 def children(process: subprocess.Popen[str]) -> list[int]:
-    """Those that train, of a torchrun."""
+    """The process ids of a torchrun's training processes."""
     found = []
     for status in Path("/proc").glob("[0-9]*/status"):
         try:
             lines = status.read_text().splitlines()
-        except OSError:  # gone meanwhile
+        except OSError:  # it has ended
             continue
         if f"PPid:\t{process.pid}" in lines and "vocoder-train" in (status.parent / "cmdline").read_text():
             found.append(int(status.parent.name))
     return sorted(found)
 
 
-def wait_for(what: Callable[[], Any], seconds: float = 60) -> None:
+def wait_for(condition: Callable[[], Any], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
-    while not what():
+    while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)
 
 
-def test_two_processes_are_one_with_the_whole_batch(speech_store: Store, tmp_path: Path) -> None:
+def test_two_processes_train_like_one_with_the_whole_batch(speech_store: Store, tmp_path: Path) -> None:
     length = "training.length.steps=20"
     assert finished(start(speech_store, tmp_path, "name=one", length))[0] == 0
     assert finished(start(speech_store, tmp_path, "name=two", length, launcher=torchrun(2)))[0] == 0
     one, two = tmp_path / "runs/one", tmp_path / "runs/two"
-    begun = safetensors.torch.load_file(checkpoints_in(one)[0] / "model.safetensors")
+    initial = safetensors.torch.load_file(checkpoints_in(one)[0] / "model.safetensors")
     for name in ("model", "ema"):
         ours, theirs = newest(two, name), newest(one, name)
         for key, weights in theirs.items():
@@ -91,56 +91,57 @@ def test_two_processes_are_one_with_the_whole_batch(speech_store: Store, tmp_pat
                 assert float((ours[key] - weights).norm()) == 0
                 continue
             assert float((ours[key] - weights).norm() / weights.norm()) <= 1e-6
-            if name == "model":  # and that is not because nothing happened
-                assert float((begun[key] - weights).norm()) > 1e3 * float((ours[key] - weights).norm())
+            if name == "model":  # and training did change the weights
+                assert float((initial[key] - weights).norm()) > 1e3 * float((ours[key] - weights).norm())
     assert [step for step, _ in losses(two)] == list(range(1, 21))
     for (_, mine), (_, other) in zip(losses(two), losses(one), strict=True):
         assert mine == pytest.approx(other, rel=1e-6)
 
 
-def test_a_batch_that_cannot_be_shared_is_refused_once(speech_store: Store, tmp_path: Path) -> None:
-    code, said = finished(start(speech_store, tmp_path, "name=odd", "training.batch.size=3", launcher=torchrun(2)))
+def test_a_batch_size_that_is_no_multiple_of_the_processes_is_refused(speech_store: Store, tmp_path: Path) -> None:
+    code, output = finished(start(speech_store, tmp_path, "name=odd", "training.batch.size=3", launcher=torchrun(2)))
     assert code != 0
-    assert "batch.size=3: is what all 2 processes compute together; take a multiple of 2" in said
+    assert "batch.size=3: this is the batch of all 2 processes together; take a multiple of 2" in output
 
 
-def test_a_killed_process_is_restarted_and_the_run_ends_as_an_undisturbed_one(
+def test_after_a_killed_process_is_restarted_the_run_ends_like_an_uninterrupted_one(
     speech_store: Store, tmp_path: Path
 ) -> None:
     settings = ["training.length.steps=160", "training.checkpoint.every=20"]
-    assert finished(start(speech_store, tmp_path, "name=undisturbed", *settings, launcher=torchrun(2)))[0] == 0
+    assert finished(start(speech_store, tmp_path, "name=uninterrupted", *settings, launcher=torchrun(2)))[0] == 0
     killed = start(speech_store, tmp_path, "name=killed", *settings, launcher=torchrun(2, "--max-restarts=2"))
     run = tmp_path / "runs/killed"
     wait_for(lambda: len(checkpoints_in(run)) > 2)
     os.kill(children(killed)[1], signal.SIGKILL)
-    code, said = finished(killed)
-    assert code == 0, said
-    assert "goes on from step" in said
+    code, output = finished(killed)
+    assert code == 0, output
+    assert "resumes from step" in output
     for name in ("model", "ema"):
-        expected = newest(tmp_path / "runs/undisturbed", name)
+        expected = newest(tmp_path / "runs/uninterrupted", name)
         assert all((newest(run, name)[key] == weights).all() for key, weights in expected.items())
-    assert losses(run) == losses(tmp_path / "runs/undisturbed")
+    assert losses(run) == losses(tmp_path / "runs/uninterrupted")
 
 
-# One of four dies, and after the restart one of them is late: what the others find of it meanwhile is the dead one's.
-# (Two processes get away with that too often for a test: gloo compares ports to decide which of them connects.)
+# One of four processes dies, and after the restart one process starts late: until it does, the others find the address
+# of its dead predecessor in the store. (With two processes this often goes well by chance: gloo compares ports to
+# decide which of them connects.)
 LATE = """
 import os, signal, time, torch
-from vocoder.training import joined
+from vocoder.training import process_group
 
 restarted, rank = os.environ["TORCHELASTIC_RESTART_COUNT"] == "1", os.environ["RANK"]
 if restarted and rank == os.environ["LATE"]:
     time.sleep(3)
-with joined(torch.device("cpu")) as world:
-    world.wait()
+with process_group(torch.device("cpu")) as world:
+    world.barrier()
     if not restarted and rank == "1":
         os.kill(os.getpid(), signal.SIGKILL)
-    print(world.total([world.rank + 1], torch.device("cpu")))
+    print(world.all_reduce_sum([world.rank + 1], torch.device("cpu")))
 """
 
 
 @pytest.mark.parametrize("late", ["0", "3"])
-def test_restarted_processes_wait_for_the_late_one_and_not_for_the_dead(tmp_path: Path, late: str) -> None:
+def test_restarted_processes_connect_to_the_late_process_and_not_to_the_dead_one(tmp_path: Path, late: str) -> None:
     script = tmp_path / "late.py"
     script.write_text(LATE)
     command = [BIN / "torchrun", "--standalone", "--nproc-per-node=4", "--max-restarts=1", script]
@@ -151,57 +152,57 @@ def test_restarted_processes_wait_for_the_late_one_and_not_for_the_dead(tmp_path
 
 
 @pytest.mark.parametrize("late", range(3))
-def test_processes_agree_on_a_name_that_is_new_in_a_store_of_earlier_ones(late: int) -> None:
+def test_processes_agree_on_a_prefix_that_is_new_in_the_store(late: int) -> None:
     store, size = dist.HashStore(), 3
 
     def arrive(rank: int) -> str:
         if rank == late:
             time.sleep(0.2)
-        return agreed_name(store, rank, size)
+        return agree_on_prefix(store, rank, size)
 
     with ThreadPoolExecutor(size) as pool:
-        store.set("ask/1", "of one that died before it was answered")
-        meetings = [set(pool.map(arrive, range(size))) for _ in range(5)]
-    assert [len(names) for names in meetings] == [1] * 5
-    assert len(set.union(*meetings)) == 5
+        store.set("ask/1", "a request of a process that died before the answer")
+        starts = [set(pool.map(arrive, range(size))) for _ in range(5)]
+    assert [len(prefixes) for prefixes in starts] == [1] * 5
+    assert len(set.union(*starts)) == 5
 
 
-def test_a_dead_process_brings_the_others_down(speech_store: Store, tmp_path: Path) -> None:
+def test_when_a_process_dies_the_others_stop_with_a_clear_error(speech_store: Store, tmp_path: Path) -> None:
     process = start(speech_store, tmp_path, "name=dead", "training.length.steps=100000", launcher=torchrun(2))
     wait_for(lambda: (tmp_path / "runs/dead/log.jsonl").exists())
-    rest = children(process)
-    os.kill(rest[1], signal.SIGKILL)
-    code, said = finished(process, timeout=60)
+    processes = children(process)
+    os.kill(processes[1], signal.SIGKILL)
+    code, output = finished(process, timeout=60)
     assert code != 0
-    assert "SIGKILL" in said or "Signal 9" in said
-    assert "vocoder-train: another process of this run is gone" in said
-    assert "RuntimeError" not in said
-    assert not any(Path(f"/proc/{pid}").exists() for pid in rest)
+    assert "SIGKILL" in output or "Signal 9" in output
+    assert "vocoder-train: another process of this run is gone" in output
+    assert "RuntimeError" not in output
+    assert not any(Path(f"/proc/{pid}").exists() for pid in processes)
 
 
-def test_sigterm_to_torchrun_has_all_save(speech_store: Store, tmp_path: Path) -> None:
+def test_sigterm_to_torchrun_stops_all_processes_and_saves(speech_store: Store, tmp_path: Path) -> None:
     process = start(speech_store, tmp_path, "name=ended", "training.length.steps=100000", launcher=torchrun(2))
     run = tmp_path / "runs/ended"
     wait_for(lambda: (run / "log.jsonl").exists() and len(losses(run)) > 5)
-    rest = children(process)
+    processes = children(process)
     os.kill(process.pid, signal.SIGTERM)
-    code, said = finished(process, timeout=60)
+    code, output = finished(process, timeout=60)
     assert code != 0
-    assert "stopped by a signal" in said
+    assert "stopped by a signal" in output
     assert checkpoints_in(run)[-1].name == f"step-{losses(run)[-1][0]:08d}"
-    assert not any(Path(f"/proc/{pid}").exists() for pid in rest)
+    assert not any(Path(f"/proc/{pid}").exists() for pid in processes)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
-def test_a_signal_to_one_has_all_stop_at_the_same_step_and_save(
+def test_a_signal_to_one_process_stops_all_at_the_same_step_and_saves(
     speech_store: Store, tmp_path: Path, number: signal.Signals
 ) -> None:
-    process = start(speech_store, tmp_path, "name=told", "training.length.steps=100000", launcher=torchrun(2))
-    run = tmp_path / "runs/told"
+    process = start(speech_store, tmp_path, "name=signalled", "training.length.steps=100000", launcher=torchrun(2))
+    run = tmp_path / "runs/signalled"
     wait_for(lambda: (run / "log.jsonl").exists() and len(losses(run)) > 5)
     os.kill(children(process)[1], number)
-    code, said = finished(process, timeout=60)
+    code, output = finished(process, timeout=60)
     assert code != 0
-    assert "stopped by a signal" in said
+    assert "stopped by a signal" in output
     last = json.loads((run / "log.jsonl").read_text().splitlines()[-1])["step"]
     assert checkpoints_in(run)[-1].name == f"step-{last:08d}"

@@ -1,4 +1,4 @@
-"""Every distribution goes the whole way through the same code: trained on real speech, saved, loaded, synthesised."""
+"""Every distribution, end to end: trained on real speech, saved, loaded, and used for synthesis."""
 
 import json
 from collections.abc import Callable
@@ -32,7 +32,7 @@ CASES = [(name, kind) for name in DISTRIBUTIONS for kind in ("none", "mel") if (
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "kind"), CASES)
-def test_every_distribution_learns_speech_and_speaks(
+def test_every_distribution_learns_real_speech_and_synthesises(
     make_trainer: Callable[..., Trainer],
     config: VocoderConfig,
     speech_store: Store,
@@ -41,9 +41,9 @@ def test_every_distribution_learns_speech_and_speaks(
     kind: Any,
 ) -> None:
     parts = replace(config.model, linear_prediction=LinearPredictionConfig(kind))
-    wanted = replace(config, distribution=DISTRIBUTIONS[name], model=parts)
-    checkpoint = CheckpointConfig(every=30, dev_seconds=1.0)
-    trainer = make_trainer(model=wanted, length=LengthConfig(steps=60), checkpoint=checkpoint)
+    model_config = replace(config, distribution=DISTRIBUTIONS[name], model=parts)
+    evaluations = CheckpointConfig(every=30, dev_seconds=1.0)
+    trainer = make_trainer(model=model_config, length=LengthConfig(steps=60), checkpoint=evaluations)
     entries = speech_store.split("dev")
     before = likelihood(trainer.averaged_model().eval(), speech_store, entries).per_sample
     monitor = Monitor(tmp_path, 0)
@@ -51,9 +51,9 @@ def test_every_distribution_learns_speech_and_speaks(
         Loop(trainer, Run(tmp_path), monitor, interrupts, lambda *_: None).train()
     monitor.close()
 
-    found = find_checkpoint(tmp_path)
-    assert found.config == wanted
-    model = load_model(found)
+    checkpoint = find_checkpoint(tmp_path)
+    assert checkpoint.config == model_config
+    model = load_model(checkpoint)
     after = likelihood(model, speech_store, entries).per_sample
     assert after < before - 0.01
     unit = "density_bits" if "density" in name else "bits"

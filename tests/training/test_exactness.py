@@ -1,4 +1,4 @@
-"""A run that was stopped and taken up again is the run that was not, to the bit."""
+"""Resumed runs equal uninterrupted ones to the bit."""
 
 import os
 import signal
@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from support.training_state import digest, everything, losses, resumed, train
+from support.training_state import all_tensors, digest, losses, resumed, train
 
 from vocoder.data.dataset import Batch, Margins, SegmentBatches
 from vocoder.data.store import Store
@@ -17,7 +17,7 @@ from vocoder.model import VocoderConfig, load_model
 from vocoder.model.checkpoint import checkpoints_in, open_checkpoint
 from vocoder.training import Trainer
 from vocoder.training.config import BatchConfig, LengthConfig, LossConfig
-from vocoder.training.trainer import Step
+from vocoder.training.trainer import StepResult
 
 MakeTrainer = Callable[..., Trainer]
 one_core = pytest.mark.filterwarnings("ignore:This DataLoader will create")
@@ -28,13 +28,13 @@ def with_(config: VocoderConfig, **changes: Any) -> VocoderConfig:
 
 
 def stopping_at(step: int, trainer: Trainer) -> Trainer:
-    """A trainer whose process gets a signal in the middle of a step."""
-    take = trainer.train_step
+    """The trainer, changed to send its process a signal during the given step."""
+    train_step = trainer.train_step
 
-    def interrupted(batch: Batch) -> Step:
+    def interrupted(batch: Batch) -> StepResult:
         if trainer.step == step - 1:
             os.kill(os.getpid(), signal.SIGTERM)
-        return take(batch)
+        return train_step(batch)
 
     trainer.train_step = interrupted  # type: ignore[method-assign]
     return trainer
@@ -56,42 +56,42 @@ def stopping_at(step: int, trainer: Trainer) -> Trainer:
     ids=["plain", "workers", "parts", "recomputed", "utterances", "bfloat16", "float16", "spectral"],
 )
 @pytest.mark.parametrize("log_every", [1, 4])
-def test_a_resumed_run_is_the_undisturbed_one(
+def test_a_resumed_run_equals_the_uninterrupted_one(
     make_trainer: MakeTrainer, tmp_path: Path, changes: dict[str, Any], log_every: int
 ) -> None:
     def make() -> Trainer:
         return make_trainer(**changes, log_every=log_every, length=LengthConfig(steps=8))
 
-    undisturbed = make()
-    train(undisturbed, tmp_path / "undisturbed")
-    stopped = stopping_at(5, make())  # with log_every=4 there is a loss that is not logged yet
+    uninterrupted = make()
+    train(uninterrupted, tmp_path / "uninterrupted")
+    stopped = stopping_at(5, make())  # with log_every=4, a loss is not logged yet
     train(stopped, tmp_path / "stopped")
     assert stopped.step == 5
-    torch.rand(7)  # whatever torch's generator stands at must not matter
+    torch.rand(7)  # the global generator's state must not matter
     again = resumed(make(), tmp_path / "stopped")
     train(again, tmp_path / "stopped")
-    assert digest(again) == digest(undisturbed)
-    assert losses(tmp_path / "stopped") == losses(tmp_path / "undisturbed")
-    assert again.dev_bits == undisturbed.dev_bits
+    assert digest(again) == digest(uninterrupted)
+    assert losses(tmp_path / "stopped") == losses(tmp_path / "uninterrupted")
+    assert again.state.dev_bits == uninterrupted.state.dev_bits
 
 
 def test_dropout_is_a_function_of_seed_and_batch(
     make_trainer: MakeTrainer, config: VocoderConfig, tmp_path: Path
 ) -> None:
     dropping = with_(config, dropout=0.3)
-    undisturbed = make_trainer(model=dropping)
-    train(undisturbed, tmp_path / "undisturbed")
+    uninterrupted = make_trainer(model=dropping)
+    train(uninterrupted, tmp_path / "uninterrupted")
     train(stopping_at(3, make_trainer(model=dropping)), tmp_path / "stopped")
     torch.rand(7)
     again = resumed(make_trainer(model=dropping), tmp_path / "stopped")
     train(again, tmp_path / "stopped")
-    assert digest(again) == digest(undisturbed)
+    assert digest(again) == digest(uninterrupted)
     plain = make_trainer()
     train(plain, tmp_path / "plain")
-    assert digest(plain) != digest(undisturbed)
-    batch = undisturbed.data[0]
-    assert undisturbed.objective(batch, 0) != undisturbed.objective(batch, 1)
-    assert undisturbed.evaluate() == undisturbed.evaluate()  # none of it there
+    assert digest(plain) != digest(uninterrupted)
+    batch = uninterrupted.data[0]
+    assert uninterrupted.objective(batch, 0) != uninterrupted.objective(batch, 1)
+    assert uninterrupted.evaluate() == uninterrupted.evaluate()  # no dropout in evaluation
 
 
 def test_recomputed_activations_give_the_same_gradients_to_the_bit(make_trainer: MakeTrainer) -> None:
@@ -122,12 +122,12 @@ def test_segments_do_not_depend_on_workers_or_processes(speech_store: Store, sam
         assert together == alone
 
 
-def test_folded_weight_norm_is_the_network_that_was_trained(
+def test_folding_weight_norm_leaves_the_output_of_the_network_unchanged(
     make_trainer: MakeTrainer, config: VocoderConfig, tmp_path: Path
 ) -> None:
     trainer = make_trainer(model=with_(config, weight_norm=True))
     train(trainer, tmp_path)
-    assert any("original0" in name for name in everything(trainer))
+    assert any("original0" in name for name in all_tensors(trainer))
     loaded = load_model(open_checkpoint(checkpoints_in(tmp_path)[-1]))
     assert not any("original" in name for name in loaded.state_dict())
     batch = trainer.data[0]

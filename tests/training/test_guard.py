@@ -1,4 +1,4 @@
-"""Bad steps change nothing, are told with their utterances, and end a run that they are all there is of."""
+"""Bad steps: they change nothing, are logged with their utterances, and end a run if there are too many in a row."""
 
 import json
 import math
@@ -15,13 +15,13 @@ from vocoder.errors import UserError
 from vocoder.model.checkpoint import checkpoints_in
 from vocoder.training import Trainer
 from vocoder.training.config import BatchConfig, CheckpointConfig, GuardConfig, LengthConfig
-from vocoder.training.guard import SETTLED, Guard, Verdict
+from vocoder.training.guard import MIN_HISTORY, Guard, Verdict
 
 MakeTrainer = Callable[..., Trainer]
 
 
 def spoiled(trainer: Trainer, numbers: set[int], spoil: Callable[[Batch], Batch]) -> Trainer:
-    """A trainer some of whose batches are not what they were."""
+    """The trainer, with `spoil` applied to the batches of these numbers."""
     original = type(trainer.data).__getitem__
 
     class Spoiled(type(trainer.data)):  # type: ignore[misc]
@@ -46,7 +46,7 @@ def with_infinity(batch: Batch) -> Batch:
 @pytest.mark.parametrize("spoil", [with_a_nan, with_infinity])
 @pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
 @pytest.mark.parametrize("parts", [1, 2])
-def test_a_step_without_a_number_touches_nothing(
+def test_a_step_on_nan_or_infinite_data_changes_nothing(
     make_trainer: MakeTrainer, spoil: Callable[[Batch], Batch], precision: str, parts: int
 ) -> None:
     trainer = make_trainer(precision=precision, batch=BatchConfig(4, 2, accumulate=parts))
@@ -61,7 +61,7 @@ def test_a_step_without_a_number_touches_nothing(
     assert trainer.train_step(trainer.data[2]).applied
 
 
-def test_a_gradient_without_a_number_is_found_where_the_loss_is_one(make_trainer: MakeTrainer) -> None:
+def test_an_infinite_gradient_is_detected_even_if_the_loss_is_finite(make_trainer: MakeTrainer) -> None:
     trainer = make_trainer()
     trainer.train_step(trainer.data[0])
     before = digest(trainer)
@@ -72,27 +72,12 @@ def test_a_gradient_without_a_number_is_found_where_the_loss_is_one(make_trainer
     assert digest(trainer) == before
 
 
-def test_a_skipped_step_is_in_the_log_with_its_utterances_and_in_no_average(
-    make_trainer: MakeTrainer, tmp_path: Path
-) -> None:
-    trainer = spoiled(make_trainer(), {2}, with_a_nan)
-    told: list[Any] = []
-    trainer.tell = told.append
-    train(trainer, tmp_path)
-    assert trainer.guard.skipped == 1
-    (event,) = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines() if "event" in line]
-    assert (event["step"], event["ids"]) == (3, trainer.data[2].ids)
-    assert "skipped" in event["event"]
-    assert told == [event["event"]]
-    assert [step for step, _ in losses(tmp_path)] == [1, 2, 4, 5, 6]
-
-
-def test_skips_in_a_row_end_the_run_and_those_apart_do_not(make_trainer: MakeTrainer, tmp_path: Path) -> None:
+def test_consecutive_skips_end_the_run_and_scattered_ones_do_not(make_trainer: MakeTrainer, tmp_path: Path) -> None:
     guard, length = GuardConfig(skips=3), LengthConfig(steps=12)
     checkpoint = CheckpointConfig(every=4, dev_seconds=1.0)
-    apart = spoiled(make_trainer(guard=guard, length=length, checkpoint=checkpoint), {1, 2, 4, 6, 7}, with_a_nan)
-    train(apart, tmp_path / "apart")
-    assert apart.guard.skipped == 5
+    scattered = spoiled(make_trainer(guard=guard, length=length, checkpoint=checkpoint), {1, 2, 4, 6, 7}, with_a_nan)
+    train(scattered, tmp_path / "scattered")
+    assert scattered.state.guard.skipped == 5
     in_a_row = spoiled(make_trainer(guard=guard, length=length, checkpoint=checkpoint), {6, 7, 8}, with_a_nan)
     with pytest.raises(UserError, match=r"step 9: 3 steps in a row .* loss was nan") as raised:
         train(in_a_row, tmp_path / "in a row")
@@ -100,10 +85,10 @@ def test_skips_in_a_row_end_the_run_and_those_apart_do_not(make_trainer: MakeTra
     assert checkpoints_in(tmp_path / "in a row")[-1].name == "step-00000008"
 
 
-def test_a_resumed_run_counts_on(make_trainer: MakeTrainer, tmp_path: Path) -> None:
+def test_a_resumed_run_restores_the_guard(make_trainer: MakeTrainer, tmp_path: Path) -> None:
     trainer = spoiled(make_trainer(), {1, 3}, with_a_nan)
     train(trainer, tmp_path)
-    assert resumed(make_trainer(), tmp_path).guard == trainer.guard
+    assert resumed(make_trainer(), tmp_path).state.guard == trainer.state.guard
 
 
 # Spikes
@@ -113,7 +98,7 @@ def judged(guard: Guard, losses: list[float]) -> list[Verdict]:
     return [guard.judge(n, loss, 1.0, True, ["a"]) for n, loss in enumerate(losses)]
 
 
-def test_a_spike_stands_out_of_what_is_usual() -> None:
+def test_a_spike_is_a_loss_far_above_the_recent_ones() -> None:
     generator = torch.Generator().manual_seed(0)
     usual = (5 + 0.3 * torch.randn(1000, generator=generator)).tolist()
     guard = Guard(GuardConfig(spike=6.0))
@@ -124,89 +109,53 @@ def test_a_spike_stands_out_of_what_is_usual() -> None:
     assert judged(guard, [5.5]) == [Verdict.GOOD]
 
 
-def test_the_first_steps_are_compared_with_nothing() -> None:
-    assert set(judged(Guard(GuardConfig(spike=1.0)), [10.0, 1e6] * (SETTLED // 2))) == {Verdict.GOOD}
+def test_no_spikes_are_reported_during_the_first_steps() -> None:
+    assert set(judged(Guard(GuardConfig(spike=1.0)), [10.0, 1e6] * (MIN_HISTORY // 2))) == {Verdict.GOOD}
 
 
-def test_a_rolled_back_run_goes_on_without_the_batches_that_spiked(make_trainer: MakeTrainer, tmp_path: Path) -> None:
+def test_a_rolled_back_run_continues_with_later_batches(make_trainer: MakeTrainer, tmp_path: Path) -> None:
     trainer = make_trainer(
         guard=GuardConfig(roll_back=True),
         length=LengthConfig(steps=12),
         checkpoint=CheckpointConfig(every=4, dev_seconds=1.0),
     )
-    judge, seen = trainer.guard.judge, []
+    judge, seen = trainer.state.guard.judge, []
 
     def spike_at_batch_six(step: int, *rest: Any) -> Verdict:
-        seen.append(trainer.next_batch - 1)
+        seen.append(trainer.state.next_batch - 1)
         verdict = judge(step, *rest)
         return Verdict.SPIKE if seen[-1] == 6 else verdict
 
-    trainer.guard.judge = spike_at_batch_six  # type: ignore[method-assign]
-    told: list[Any] = []
-    trainer.tell = told.append
+    trainer.state.guard.judge = spike_at_batch_six  # type: ignore[method-assign]
+    messages: list[Any] = []
+    trainer.log = messages.append
     train(trainer, tmp_path)
-    assert seen == [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14]  # back from step 7 to 4, on with batch 7
+    assert seen == [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14]  # from step 7 back to 4, then batch 7
     assert trainer.step == 12
-    assert (trainer.skipped_batches, trainer.guard.rolled_back) == (3, 1)
-    assert any("back to step 4" in line for line in told)
+    assert (trainer.state.skipped_batches, trainer.state.guard.rolled_back) == (3, 1)
+    assert any("back to step 4" in line for line in messages)
     assert [step for step, _ in losses(tmp_path)] == list(range(1, 13))
     again = resumed(make_trainer(length=LengthConfig(steps=14)), tmp_path)
-    assert again.next_batch == 15
+    assert again.state.next_batch == 15
 
 
-def test_rolling_back_again_and_again_ends_the_run(make_trainer: MakeTrainer, tmp_path: Path) -> None:
+def test_too_many_rollbacks_end_the_run(make_trainer: MakeTrainer, tmp_path: Path) -> None:
     trainer = make_trainer(guard=GuardConfig(roll_back=True, rollbacks=2), length=LengthConfig(steps=12))
-    trainer.guard.judge = lambda *_: Verdict.SPIKE  # type: ignore[method-assign]
-    with pytest.raises(UserError, match="spiked again after 2 times"):
+    trainer.state.guard.judge = lambda *_: Verdict.SPIKE  # type: ignore[method-assign]
+    with pytest.raises(UserError, match="spiked again after 2 rollbacks"):
         train(trainer, tmp_path)
 
 
-# Memory
-
-
-def test_out_of_memory_halves_the_parts_and_computes_the_same(make_trainer: MakeTrainer, tmp_path: Path) -> None:
-    trainer, whole = make_trainer(), make_trainer()
-    told: list[str] = []
-    trainer.tell = told.append
-    predict = trainer.model.predict
-
-    def frugal(waves: torch.Tensor, *rest: Any) -> Any:
-        if len(waves) > 1:
-            raise torch.OutOfMemoryError("CUDA out of memory")
-        return predict(waves, *rest)
-
-    trainer.model.predict = frugal  # type: ignore[method-assign]
-    for one in (trainer, whole):
-        one.train_step(one.data[0])
-    assert trainer.parts == 4
-    assert [line for line in told if "out of memory" in line] == [
-        "step 0: out of memory; batches are computed in 2 parts from here on",
-        "step 0: out of memory; batches are computed in 4 parts from here on",
-    ]
-    for name, tensor in whole.model.state_dict().items():
-        torch.testing.assert_close(trainer.model.state_dict()[name], tensor, rtol=0, atol=2e-5)
-    del trainer.model.predict
-    trainer.save(tmp_path / "checkpoints/step-00000001")
-    assert resumed(make_trainer(), tmp_path).parts == 4  # or the resumed run's roundings would be others
-
-
-def test_a_segment_that_does_not_fit_is_told(make_trainer: MakeTrainer) -> None:
-    trainer = make_trainer(batch=BatchConfig(2, 2))
-
-    def never(*_: Any) -> Any:
-        raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory: you tried …")
-
-    trainer.model.predict = never  # type: ignore[method-assign]
-    with pytest.raises(UserError, match=r"single segment; take a smaller training\.batch\.segment_frames"):
-        trainer.train_step(trainer.data[0])
-
-
-def test_other_errors_are_not_taken_for_it(make_trainer: MakeTrainer) -> None:
-    trainer = make_trainer()
-
-    def broken(*_: Any) -> Any:
-        raise RuntimeError("shapes do not match")
-
-    trainer.model.predict = broken  # type: ignore[method-assign]
-    with pytest.raises(RuntimeError, match="shapes"):
-        trainer.train_step(trainer.data[0])
+def test_a_skipped_step_is_logged_with_its_utterances_and_left_out_of_the_mean_loss(
+    make_trainer: MakeTrainer, tmp_path: Path
+) -> None:
+    trainer = spoiled(make_trainer(), {2}, with_a_nan)
+    messages: list[Any] = []
+    trainer.log = messages.append
+    train(trainer, tmp_path)
+    assert trainer.state.guard.skipped == 1
+    (event,) = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines() if "event" in line]
+    assert (event["step"], event["ids"]) == (3, trainer.data[2].ids)
+    assert "skipped" in event["event"]
+    assert messages == [event["event"]]
+    assert [step for step, _ in losses(tmp_path)] == [1, 2, 4, 5, 6]

@@ -1,17 +1,13 @@
-"""Learning rate and averaging over a run, against values worked out by hand."""
+"""The learning rate and the averaged weights over a run, against values computed by hand."""
 
 import pytest
 import torch
 
-from vocoder.errors import UserError
 from vocoder.training.config import (
-    BatchConfig,
     LengthConfig,
-    OptimizerConfig,
     ScheduleConfig,
-    TrainingConfig,
 )
-from vocoder.training.schedule import learning_rate_factor, progress_of, warmed_up_average
+from vocoder.training.schedule import ema_update, learning_rate_factor, progress_of
 
 SCHEDULE = ScheduleConfig(warmup_steps=10, decay_start=0.5, final=0.01)
 
@@ -23,10 +19,10 @@ SCHEDULE = ScheduleConfig(warmup_steps=10, decay_start=0.5, final=0.01)
         (4, 0.0, 0.5),
         (9, 0.1, 1.0),
         (500, 0.5, 1.0),
-        (750, 0.75, 0.1),  # half-way through the decay: the root of 0.01
+        (750, 0.75, 0.1),  # half-way through the decay: the square root of 0.01
         (1000, 1.0, 0.01),
-        (2000, 2.0, 0.01),  # stays there
-        (4, 0.75, 0.05),  # a run so short that it decays while it warms up
+        (2000, 2.0, 0.01),  # stays at the final rate
+        (4, 0.75, 0.05),  # a run so short that decay and warm-up overlap
     ],
 )
 def test_the_learning_rate_warms_up_linearly_and_decays_exponentially(
@@ -36,7 +32,7 @@ def test_the_learning_rate_warms_up_linearly_and_decays_exponentially(
 
 
 @pytest.mark.parametrize(
-    ("settings", "step", "progress", "factor"),
+    ("config", "step", "progress", "factor"),
     [
         (ScheduleConfig("cosine", 10, 0.5, 0.2), 4, 0.0, 0.5),
         (ScheduleConfig("cosine", 10, 0.5, 0.2), 100, 0.5, 1.0),
@@ -50,13 +46,13 @@ def test_the_learning_rate_warms_up_linearly_and_decays_exponentially(
         (ScheduleConfig("constant", 10), 10_000, 1.0, 1.0),
     ],
 )
-def test_the_other_schedules_go_down_as_they_say_after_the_same_warm_up(
-    settings: ScheduleConfig, step: int, progress: float, factor: float
+def test_the_other_schedules_have_the_same_warm_up_and_their_own_decay(
+    config: ScheduleConfig, step: int, progress: float, factor: float
 ) -> None:
-    assert learning_rate_factor(settings, step, progress) == pytest.approx(factor)
+    assert learning_rate_factor(config, step, progress) == pytest.approx(factor)
 
 
-def test_without_warm_up_the_first_step_is_a_full_one() -> None:
+def test_without_warm_up_the_first_step_has_the_full_rate() -> None:
     assert learning_rate_factor(ScheduleConfig(warmup_steps=0), 0, 0.0) == 1
 
 
@@ -69,33 +65,17 @@ def test_without_warm_up_the_first_step_is_a_full_one() -> None:
         (LengthConfig(steps=200, minutes=10), 150, 5, 0.75),
     ],
 )
-def test_a_run_is_over_when_the_first_of_its_bounds_is_reached(
+def test_a_run_is_finished_when_the_first_limit_is_reached(
     length: LengthConfig, step: int, minutes: float, progress: float
 ) -> None:
     assert progress_of(length, step, minutes) == progress
 
 
-def test_an_average_with_a_decay_near_one_still_forgets_the_start() -> None:
-    """Of weights that n updates ago were 0, the product of (1 + k) / (10 + k) is left: 10! / ((n + 2) … (n + 10))."""
-    average, update = [torch.zeros(3)], warmed_up_average(0.9999)
+def test_an_average_with_a_decay_near_one_still_forgets_the_initial_weights() -> None:
+    """The weights of n updates ago keep a share of the product of (1 + k) / (10 + k): 10! / ((n + 2) … (n + 10))."""
+    average, update = [torch.zeros(3)], ema_update(0.9999)
     for n in range(1, 101):
         update(average, [torch.ones(3)], torch.tensor(n))
-    plain = 0.9999**100  # what a fixed decay would leave of the start
+    plain = 0.9999**100  # the share of the start with a fixed decay
     assert 1 - float(average[0][0]) < 1e-6
     assert plain > 0.99
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        (lambda: TrainingConfig(length=LengthConfig(None, None)), "never ends"),
-        (lambda: TrainingConfig(schedule=ScheduleConfig(decay_start=1.0)), "decay_start"),
-        (lambda: TrainingConfig(optimizer=OptimizerConfig(betas=(0.9,))), "two numbers"),
-        (lambda: TrainingConfig(batch=BatchConfig(size=2, accumulate=3)), "more parts than segments"),
-        (lambda: TrainingConfig(batch=BatchConfig(size=0)), r"batch\.size=0"),
-        (lambda: TrainingConfig(log_every=0), "log_every=0"),
-    ],
-)
-def test_settings_that_cannot_work_are_refused(settings, message: str) -> None:
-    with pytest.raises(UserError, match=message):
-        settings()

@@ -1,4 +1,4 @@
-"""Two real voices: one model for both, each spoken by name; and one of them held out."""
+"""Two real speakers: one model for both, selected by name; held-out speakers; balanced sampling."""
 
 import shutil
 from collections.abc import Callable
@@ -34,9 +34,9 @@ def voices(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def stored(voices: Path, directory: Path, **settings: Any) -> Store:
-    chosen = PreprocessConfig(PRESETS["speech_16k"], speaker="folder", **settings)
-    preprocess(voices, directory, chosen, 0, lambda items, *_: items)
+def stored(voices: Path, directory: Path, **options: Any) -> Store:
+    config = PreprocessConfig(PRESETS["speech_16k"], speaker="folder", **options)
+    preprocess(voices, directory, config, 0, lambda items, *_: items)
     return Store(directory)
 
 
@@ -45,25 +45,25 @@ def two_voices(voices: Path, tmp_path_factory: pytest.TempPathFactory) -> Store:
     return stored(voices, tmp_path_factory.mktemp("two") / "store")
 
 
-def test_a_model_of_two_voices_speaks_with_each_by_name(
+def test_a_model_of_two_speakers_synthesises_each_by_name(
     two_voices: Store, config: VocoderConfig, make_trainer: Callable[..., Trainer], tmp_path: Path
 ) -> None:
     assert two_voices.speakers == ("allison", "june")
     assert {entry.id: entry.speaker for entry in two_voices.entries}["june/hello-world"] == "june"
     model = replace(config, speakers=two_voices.speakers, model=replace(config.model, speaker_channels=4))
-    settings = replace(
-        make_trainer().settings,
+    training = replace(
+        make_trainer().config,
         length=LengthConfig(steps=80),
         batch=BatchConfig(4, 8),
         checkpoint=CheckpointConfig(every=40, dev_seconds=1.0),
     )
-    trainer = Trainer(model, two_voices, settings, torch.device("cpu"))
+    trainer = Trainer(model, two_voices, training, torch.device("cpu"))
     before = trainer.evaluate()
-    begun = trainer.model.speaker_embedding.weight.detach().clone()
+    initial = trainer.model.speaker_embedding.weight.detach().clone()
     train(trainer, tmp_path)
-    assert trainer.dev_bits < before
-    moved = (trainer.model.speaker_embedding.weight.detach() - begun).abs().amax(1)
-    assert (moved > 1e-4).all()  # both voices were heard
+    assert trainer.state.dev_bits < before
+    moved = (trainer.model.speaker_embedding.weight.detach() - initial).abs().amax(1)
+    assert (moved > 1e-4).all()  # both speakers were trained on
 
     loaded = load_model(find_checkpoint(tmp_path))
     assert loaded.speakers == ("allison", "june")
@@ -77,7 +77,7 @@ def test_a_model_of_two_voices_speaks_with_each_by_name(
     assert np.isfinite(likelihood(loaded, two_voices, two_voices.split("dev")).per_sample)
 
 
-def test_a_held_out_voice_is_for_testing_alone(voices: Path, tmp_path: Path) -> None:
+def test_a_held_out_speaker_is_in_the_test_split_only(voices: Path, tmp_path: Path) -> None:
     store = stored(voices, tmp_path / "store", hold_out=("june",))
     assert store.speakers == ("allison",)
     splits = {(entry.speaker, entry.split) for entry in store.entries}
@@ -88,29 +88,29 @@ def test_a_held_out_voice_is_for_testing_alone(voices: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("settings", "message"),
+    ("options", "message"),
     [
         ({"hold_out": ("eve",)}, "hold_out=eve: no such speaker; there are allison, june"),
         ({"hold_out": ("allison", "june")}, "no speaker is left to train on"),
     ],
 )
-def test_a_voice_that_is_not_there_cannot_be_held_out(
-    voices: Path, tmp_path: Path, settings: dict[str, Any], message: str
+def test_holding_out_unknown_speakers_or_all_of_them_is_refused(
+    voices: Path, tmp_path: Path, options: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(UserError, match=message):
-        stored(voices, tmp_path / "store", **settings)
+        stored(voices, tmp_path / "store", **options)
     assert not (tmp_path / "store").exists()
 
 
-def test_without_names_nobody_can_be_held_out() -> None:
+def test_holding_out_speakers_needs_their_names() -> None:
     with pytest.raises(UserError, match="only with speaker=folder"):
         PreprocessConfig(PRESETS["speech_16k"], hold_out=("june",))
 
 
-def test_balanced_speakers_are_heard_equally_often_and_their_segments_are_uniform(
+def test_balanced_speakers_are_drawn_equally_often_with_uniform_segments(
     make_counting_store: Callable[..., Store],
 ) -> None:
-    """Ann has utterances of 10, 30 and 50 frames, bob one of 20 and one of 40 of which he says little."""
+    """Ann has utterances of 10, 30 and 50 frames, bob of 20 and 40."""
     store = make_counting_store([10, 20, 30, 40, 50], speakers=("ann", "bob"))
 
     def shares(sampling: Any) -> dict[str, float]:

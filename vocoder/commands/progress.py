@@ -206,8 +206,8 @@ class TrainingBar(Meter):
         note["loss"] = f"{loss:.3f}"
         if trainer.objective.is_likelihood:
             note[trainer.unit] = f"{loss / math.log(2):.3f}"
-        if trainer.last_dev_bits is not None:
-            note["dev"] = f"{trainer.last_dev_bits:.3f}"
+        if trainer.state.last_dev_bits is not None:
+            note["dev"] = f"{trainer.state.last_dev_bits:.3f}"
         note["samples"] = f"{samples_per_second / 1000:.1f}k/s"
         self._note = ", ".join(f"{key}={value}" for key, value in note.items())
         self._progress.show(trainer.progress, self._amount(), self._note)
@@ -220,11 +220,11 @@ class TrainingBar(Meter):
 
     def _minutes_bind(self) -> bool:
         """Whether the limit in minutes will be reached first, at the pace so far."""
-        step, minutes, length = self._trainer.step, self._trainer.minutes, self._trainer.settings.length
+        step, minutes, length = self._trainer.step, self._trainer.state.minutes, self._trainer.config.length
         if length.minutes is None or length.steps is None:
             return length.steps is None
         return minutes / length.minutes >= step / length.steps  # before the first step, minutes
 
     def _amount(self) -> str:
-        step, minutes, length = self._trainer.step, self._trainer.minutes, self._trainer.settings.length
+        step, minutes, length = self._trainer.step, self._trainer.state.minutes, self._trainer.config.length
         return f"{minutes:.1f}/{length.minutes:g} min" if self._minutes_bind() else f"{step}/{length.steps} steps"

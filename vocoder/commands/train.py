@@ -1,4 +1,4 @@
-"""vocoder-train: trains a vocoder from a store, or goes on with a run; alone, with others, or in a sweep."""
+"""vocoder-train: trains a vocoder from a store, or resumes a run; also under torchrun, and as a sweep (--multirun)."""
 
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -15,14 +15,27 @@ from vocoder.model import ModelConfig, VocoderConfig, find_checkpoint
 from vocoder.model.checkpoint import checkpoints_in
 from vocoder.model.config import distribution_from_mapping
 from vocoder.settings import flatten, from_mapping
-from vocoder.training import Loop, Monitor, NullMonitor, Run, Trainer, TrainingConfig, World, joined, local_device
+from vocoder.training import (
+    Loop,
+    Monitor,
+    NullMonitor,
+    Run,
+    Trainer,
+    TrainingConfig,
+    World,
+    local_device,
+    process_group,
+)
 from vocoder.training.interrupts import Interrupts
-from vocoder.training.transfer import changes, start_from
+from vocoder.training.transfer import config_differences, load_matching_weights
+
+STOPPED = 143  # exit code of a process that stops because another one got a signal: that of SIGTERM
+SWEEP: list[tuple[list[str], Path]] = []  # (overrides, run directory) of each finished job of --multirun
 
 
 @dataclass(frozen=True)
 class Config:
-    """The command's config."""
+    """The command's options."""
 
     data: str
     name: str
@@ -34,95 +47,105 @@ class Config:
     training: TrainingConfig
 
 
-TOLD = 143  # exit code of a process that stops because another one got a signal
-SWEEP: list[tuple[list[str], Path]] = []  # (what was set, run) of each job of --multirun
-
-
 def main() -> None:
     """The console script."""
     cli.run_job("train", job)
     if SWEEP:
-        tell_sweep()
+        report_sweep()
 
 
-def job(config: dict[str, Any]) -> int:
-    """Train as configured until the run is over or a signal comes."""
-    settings = from_mapping(Config, config)
+def job(options: dict[str, Any]) -> int:
+    """Train until the run is finished or a signal comes; returns the exit code.
+
+    Raises:
+        UserError: as `trainer_for`; or the run cannot be started, or fails.
+    """
+    config = from_mapping(Config, options)
     sweep = cli.sweep_job()
     if sweep is not None:
-        settings = replace(settings, name=f"{settings.name}-{sweep.number}")
-    run = Run(Path(settings.runs) / _checked_name(settings.name))
-    device = pick_device(local_device(settings.device))
-    with joined(device) as world:
-        trainer = trainer_for(settings, world)
+        config = replace(config, name=f"{config.name}-{sweep.number}")
+    run = Run(Path(config.runs) / _checked_name(config.name))
+    device = pick_device(local_device(config.device))
+    with process_group(device) as world:
+        trainer = trainer_for(config, world)
+        trainer.dev_entries()  # refuses a store without dev utterances before anything is written
         with run.locked() if world.is_first else nullcontext():
-            code = _train(trainer, run, settings)
+            code = _train(trainer, run, config)
     if sweep is not None:
         SWEEP.append((sweep.overrides, run.directory))
     return code
 
 
-def trainer_for(settings: Config, world: World = World()) -> Trainer:  # noqa: B008
+def trainer_for(config: Config, world: World = World()) -> Trainer:  # noqa: B008
     """The trainer of a new run.
 
     Raises:
-        UserError: the store cannot be read, or settings do not fit it or each other.
+        UserError: the store cannot be read, or options do not fit it or each other.
     """
-    store = Store(Path(settings.data))
-    distribution = distribution_from_mapping(settings.distribution)
-    speakers = store.speakers if settings.model.speaker_channels else ()
-    config = VocoderConfig(store.spec, settings.model, distribution, speakers)
-    device = pick_device(local_device(settings.device))
-    return Trainer(config, store, settings.training, device, world, write_above if world.is_first else discard)
+    store = Store(Path(config.data))
+    distribution = distribution_from_mapping(config.distribution)
+    speakers = store.speakers if config.model.speaker_channels else ()
+    model_config = VocoderConfig(store.spec, config.model, distribution, speakers)
+    device = pick_device(local_device(config.device))
+    return Trainer(model_config, store, config.training, device, world, write_above if world.is_first else discard)
 
 
 def discard(message: str) -> None: ...
 
 
-def _train(trainer: Trainer, run: Run, settings: Config) -> int:
-    world, tell = trainer.world, trainer.tell
-    if world.is_first:
-        run.sweep()
-    checkpoint = run.newest_of_all(world, tell)
-    if checkpoint is not None:
-        changed = trainer.restore(checkpoint)
-    elif settings.init_from is not None:
-        _begin_with(trainer, settings.init_from)
-    _introduce(trainer, run, resumed=checkpoint is not None)
-    if checkpoint is not None and changed:
-        tell(f"settings that changed: {', '.join(changed)}")
+def _train(trainer: Trainer, run: Run, config: Config) -> int:
+    world = trainer.world
+    _start_or_resume(trainer, run, config)
     if trainer.progress >= 1:
-        tell(f"{run.directory}: finished already, at step {trainer.step}; a larger training.length goes on from there")
+        trainer.log(
+            f"{run.directory}: finished already, at step {trainer.step}; increase training.length to continue it"
+        )
         return 0
     monitor = Monitor(run.directory, trainer.step) if world.is_first else NullMonitor()
     try:
-        with Interrupts(to_the_end=True) as interrupts, TrainingBar(trainer) as bar:
+        with Interrupts(ignore_afterwards=True) as interrupts, TrainingBar(trainer) as bar:
             loop = Loop(trainer, run, monitor, interrupts, bar.show)
             loop.train()
-            if not loop.stopping and trainer.dev_bits is not None:
-                monitor.settings(_flat(settings), {f"final/{trainer.unit}/dev": trainer.dev_bits})
+            if not loop.stopping and trainer.state.dev_bits is not None:
+                monitor.hyperparameters(_flat(config), {f"final/{trainer.unit}/dev": trainer.state.dev_bits})
             bar.close()
             if world.is_first:
-                _conclude(trainer, run, loop.stopping)
-            world.wait()  # torchrun ends all when one has ended
+                print_summary(trainer, run, loop.stopping)
+            world.barrier()  # torchrun stops all processes when one has exited
     finally:
         monitor.close()
-    return interrupts.exit_code or (TOLD if loop.stopping else 0)
+    return interrupts.exit_code or (STOPPED if loop.stopping else 0)
 
 
-def _begin_with(trainer: Trainer, path: str) -> None:
-    """Weights of another model, in every process; the average begins with them too."""
+def _start_or_resume(trainer: Trainer, run: Run, config: Config) -> None:
+    """Restore the newest checkpoint; in a new run, load the weights of `init_from`, if given."""
+    if trainer.world.is_first:
+        run.remove_partial()
+    checkpoint = run.newest(trainer.log, trainer.world)
+    changed = trainer.restore(checkpoint) if checkpoint is not None else []
+    if checkpoint is None and config.init_from is not None:
+        _initialise_from(trainer, config.init_from)
+    _log_start(trainer, run, resumed=checkpoint is not None)
+    if changed:
+        trainer.log(f"settings that changed: {', '.join(changed)}")
+
+
+def _initialise_from(trainer: Trainer, path: str) -> None:
+    """Load another model's weights, in every process; the average starts with them too."""
+    if not Path(path).is_dir():
+        raise UserError(f"init_from={path}: no such directory; give a run or a checkpoint")
     checkpoint = find_checkpoint(Path(path))
-    trainer.tell(f"begins with {checkpoint.directory}, step {checkpoint.step}")
-    for line in [*changes(trainer.config.to_json(), checkpoint), *start_from(trainer.model, checkpoint)]:
-        trainer.tell(f"  {line}")
+    trainer.log(f"starts with the weights of {checkpoint.directory}, step {checkpoint.step}")
+    differences = config_differences(trainer.model_config.to_json(), checkpoint)
+    for line in [*differences, *load_matching_weights(trainer.model, checkpoint)]:
+        trainer.log(f"  {line}")
     trainer.averaged_model().load_state_dict(trainer.model.state_dict())
 
 
-def _flat(settings: Config) -> dict[str, Any]:
-    parts = (("model", settings.model), ("training", settings.training))
+def _flat(config: Config) -> dict[str, Any]:
+    parts = (("model", config.model), ("training", config.training))
     flat = {f"{part}.{name}": value for part, value in parts for name, value in flatten(value).items()}
-    return flat | {f"distribution.{name}": value for name, value in settings.distribution.items()}
+    return flat | {f"distribution.{name}": value for name, value in config.distribution.items()}
 
 
 def _checked_name(name: str) -> str:
@@ -131,33 +154,41 @@ def _checked_name(name: str) -> str:
     return name
 
 
-def _introduce(trainer: Trainer, run: Run, resumed: bool) -> None:
-    device, precision = trainer.device, str(trainer.precision).removeprefix("torch.")
-    tell, size = trainer.tell, trainer.world.size
-    tell(trainer.model.describe())
-    together = f" in {size} processes" if size > 1 else ""
-    goes = f"goes on from step {trainer.step}" if resumed else "starts"
-    tell(f"{len(trainer.data.entries)} training utterances, {device}, {precision}{together}; {run.directory} {goes}")
+def _log_start(trainer: Trainer, run: Run, resumed: bool) -> None:
+    device, precision, size = trainer.device, str(trainer.precision).removeprefix("torch."), trainer.world.size
+    trainer.log(trainer.model.describe())
+    utterances = _count(len(trainer.data.entries), "training utterance")
+    processes = f" in {size} processes" if size > 1 else ""
+    start = f"resumes from step {trainer.step}" if resumed else "starts"
+    trainer.log(f"{utterances}, {device}, {precision}{processes}; {run.directory} {start}")
     if trainer.data.too_short:
-        tell(f"{trainer.data.too_short} training utterances are shorter than a segment and are not drawn")
+        utterances = _count(trainer.data.too_short, "training utterance")
+        trainer.log(f"not used: {utterances} shorter than a segment")
 
 
-def _conclude(trainer: Trainer, run: Run, stopped: bool) -> None:
-    print(f"{run.directory}: step {trainer.step} after {trainer.minutes:.1f} minutes is saved", end="")
+def print_summary(trainer: Trainer, run: Run, stopped: bool) -> None:
+    """Print what was saved, how good it is, and what to do next."""
+    state = trainer.state
+    print(f"{run.directory}: step {state.step} after {state.minutes:.1f} minutes is saved", end="")
     unit = trainer.unit.replace("_", " ")
-    print(f", dev {trainer.dev_bits:.3f} {unit} per sample" if trainer.dev_bits is not None else "", end="")
+    print(f", dev {state.dev_bits:.3f} {unit} per sample" if state.dev_bits is not None else "", end="")
     best = find_checkpoint(run.directory)
-    print(f"; best is step {best.step} with {best.dev_bits:.3f}" if best.step != trainer.step else "; none was better")
-    if trainer.guard.skipped:
-        print(f"{trainer.guard.skipped} steps were skipped; {run.directory}/log.jsonl has their utterances")
+    print(f"; best is step {best.step} with {best.dev_bits:.3f}" if best.step != state.step else "; none was better")
+    skipped = state.guard.skipped
+    if skipped:
+        print(f"{_count(skipped, 'step')} skipped; {run.directory}/log.jsonl lists the utterances")
     if stopped:
-        print("stopped by a signal; the same command goes on from here")
+        print("stopped by a signal; run the same command again to resume")
     else:
         print(f"listen: vocoder-synthesize model={run.directory} input={trainer.store.directory} output=synthesized")
 
 
-def tell_sweep() -> None:
-    """A table of the runs of a sweep, the best first; also in a file beside them."""
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def report_sweep() -> None:
+    """Print a table of a sweep's runs, the best first, and write it to a file next to them."""
     constant = set.intersection(*(set(overrides) for overrides, _ in SWEEP))
     rows = []
     for overrides, directory in SWEEP:
@@ -168,7 +199,7 @@ def tell_sweep() -> None:
     lines = ["| settings | best dev bits | at step | steps | run |", "| --- | --- | --- | --- | --- |"]
     lines += [line for _, line in sorted(rows)]
     file = SWEEP[0][1].parent / f"{SWEEP[0][1].name.rsplit('-', 1)[0]}.sweep.md"
-    with atomic_write(file) as aside:
-        aside.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    with atomic_write(file) as partial:
+        partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
     print("\n".join(lines))
     print(f"(in {file})")

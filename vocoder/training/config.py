@@ -1,4 +1,4 @@
-"""Everything a training run can be told, with reasons for the numbers."""
+"""Options of a training run, with reasons for the numbers."""
 
 from dataclasses import dataclass, field
 from functools import reduce
@@ -10,86 +10,86 @@ from vocoder.errors import UserError
 
 @dataclass(frozen=True)
 class BatchConfig:
-    """What one step is computed on."""
+    """The batch of a training step."""
 
     size: int = 4  # segments
-    segment_frames: int = 25  # frames predicted in each; their receptive field comes on top
-    accumulate: int = 1  # parts a batch is split into, one after another, to save memory; doubled where that runs out
-    recompute: bool = False  # the layers' activations in the backward pass, in place of keeping them
-    sampling: Sampling = "lengths"  # what weighs alike: all of the corpus, all utterances, or all speakers
-    workers: int = 0  # loading processes; a batch takes about a millisecond out of a mapped store
+    segment_frames: int = 25  # mel frames predicted in each; the receptive field comes on top
+    accumulate: int = 1  # parts a batch is split into, to save memory; doubled when memory runs out
+    recompute: bool = False  # activation checkpointing: recompute the layers' activations in the backward pass
+    sampling: Sampling = "lengths"  # draw uniformly over the corpus, over utterances, or over speakers
+    workers: int = 0  # data-loading processes; reading a batch from the mapped store takes about a millisecond
 
 
 @dataclass(frozen=True)
 class LossConfig:
-    """The exact likelihood, and what may be added to it."""
+    """The exact likelihood, plus an optional spectral loss."""
 
-    spectral_weight: float = 0.0  # nats a sample for one unit of multi-resolution STFT distance of a relaxed draw
+    spectral_weight: float = 0.0  # nats per sample per unit of the relaxed draw's multi-resolution STFT distance
     spectral_temperature: float = 0.5  # of the relaxed choice of components in that draw
 
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """Adamax (Kingma and Ba 2015): no step is longer than the rate, also at the rare huge gradients of a mixture."""
+    """Adamax (Kingma and Ba 2015), whose steps never exceed the rate: mixtures have rare, huge gradients."""
 
     learning_rate: float = 4e-3
     betas: tuple[float, ...] = (0.9, 0.999)
-    gradient_norm: float = 1.0  # longer gradients are scaled down to this
-    ema_decay: float = 0.999  # approached from below: min(ema_decay, (1 + n) / (10 + n)) after n steps
+    gradient_norm: float = 1.0  # gradients are clipped to this norm
+    ema_decay: float = 0.999  # reached gradually: min(ema_decay, (1 + n) / (10 + n)) after n steps
 
 
 @dataclass(frozen=True)
 class ScheduleConfig:
-    """Learning rate: linear warm-up, constant, then down to `final` times its value, or by `factor` at intervals."""
+    """Learning rate: linear warm-up, constant, then decay to `final` times its value, or by `factor` per interval."""
 
     kind: Literal["exponential", "cosine", "step", "constant"] = "exponential"
     warmup_steps: int = 200
-    decay_start: float = 0.3  # fraction of the run (exponential, cosine)
-    final: float = 0.02
-    interval: int = 200_000  # steps (step)
-    factor: float = 0.5
+    decay_start: float = 0.3  # fraction of the run after which the rate decays (exponential, cosine)
+    final: float = 0.02  # fraction of the rate at the end (exponential, cosine)
+    interval: int = 200_000  # steps between decays (step)
+    factor: float = 0.5  # of each decay (step)
 
 
 @dataclass(frozen=True)
 class GuardConfig:
-    """What is done about steps that would do harm."""
+    """Protection against steps that would do harm."""
 
-    skips: int = 10  # steps in a row whose loss or gradient is no number end the run
-    spike: float = 6.0  # standard deviations of the recent losses, above their mean
-    roll_back: bool = False  # after a spike to the last checkpoint, and on without the batches since
-    rollbacks: int = 5  # how often
+    skips: int = 10  # consecutive steps with a loss or gradient that is not finite, which end the run
+    spike: float = 6.0  # a loss this many standard deviations above the mean of the recent ones is a spike
+    roll_back: bool = False  # after a spike, to the last checkpoint; the batches since then are left out
+    rollbacks: int = 5  # at most, in a run
 
 
 @dataclass(frozen=True)
 class LengthConfig:
-    """A run ends at whichever comes first; null does not count."""
+    """The run ends when the first of these is reached; null is no limit."""
 
     steps: int | None = 500_000
-    minutes: float | None = None  # of training, over all resumptions
+    minutes: float | None = None  # of training, evaluation and saving, over all resumptions
 
 
 @dataclass(frozen=True)
 class CheckpointConfig:
-    """Evaluate on dev and save, every so many steps."""
+    """Evaluation on dev utterances, and saving."""
 
-    every: int = 1000
-    keep: int = 3  # newest ones, and the best by dev bits besides
-    keep_every: int | None = None  # steps: these stay for good
-    dev_seconds: float = 30.0  # of dev speech to evaluate on, always the same
+    every: int = 1000  # steps
+    keep: int = 3  # the newest checkpoints; the best by dev bits is kept too
+    keep_every: int | None = None  # steps; checkpoints at its multiples are never deleted
+    dev_seconds: float = 30.0  # of dev speech to evaluate on, always the same utterances
 
 
 @dataclass(frozen=True)
 class AuditionConfig:
-    """Free-running synthesis of the same dev utterances into TensorBoard."""
+    """Free-running synthesis of the same dev utterances, logged to TensorBoard."""
 
     every: int = 10_000  # steps; 0 never
     utterances: int = 2
-    seconds: float = 2.0  # of each: the reference engine is slow
+    seconds: float = 2.0  # of each utterance, to limit the time it takes
 
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """A whole training run, but for data and model."""
+    """All options of a training run except data and model."""
 
     batch: BatchConfig = field(default_factory=BatchConfig)
     loss: LossConfig = field(default_factory=LossConfig)
@@ -101,7 +101,7 @@ class TrainingConfig:
     audition: AuditionConfig = field(default_factory=AuditionConfig)
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     seed: int = 0
-    log_every: int = 20  # steps between scalars
+    log_every: int = 20  # steps between log entries
 
     def __post_init__(self) -> None:
         self._at_least(1, ("batch.size", "batch.segment_frames", "batch.accumulate", "log_every"))
@@ -115,14 +115,14 @@ class TrainingConfig:
             raise UserError(f"training.loss.spectral_weight={self.loss.spectral_weight}: must be 0 or more")
         self._above_zero(("loss.spectral_temperature",))
         if self.length.steps is None and self.length.minutes is None:
-            raise UserError("training.length: give steps or minutes, or the run never ends")
+            raise UserError("training.length: give steps or minutes; otherwise the run never ends")
         if not 0 <= self.schedule.decay_start < 1:
-            raise UserError(f"training.schedule.decay_start={self.schedule.decay_start}: a fraction of the run below 1")
+            raise UserError(f"training.schedule.decay_start={self.schedule.decay_start}: must be a fraction below 1")
         betas, decay = self.optimizer.betas, self.optimizer.ema_decay
         if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
-            raise UserError(f"training.optimizer.betas={list(betas)}: Adamax takes two numbers from 0 to below 1")
+            raise UserError(f"training.optimizer.betas={list(betas)}: must be two numbers from 0 to below 1")
         if not 0 <= decay < 1:
-            raise UserError(f"training.optimizer.ema_decay={decay}: must lie between 0 and 1, without 1")
+            raise UserError(f"training.optimizer.ema_decay={decay}: must be from 0 to below 1")
         if self.batch.accumulate > self.batch.size:
             raise UserError(f"training.batch.accumulate={self.batch.accumulate}: more parts than segments in a batch")
 

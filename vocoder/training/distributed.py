@@ -1,8 +1,8 @@
-"""One process, or one of several that torchrun started; everything here is right in both.
+"""Collective operations that also work in a single process, and torchrun's process group.
 
     torchrun --nproc-per-node 2 --no-python vocoder-train data=STORE name=RUN
 
-All processes take the same steps, each on its share of the batch; only the first writes.
+All processes take the same steps, each on its share of the batch; only rank 0 writes files.
 """
 
 import os
@@ -23,15 +23,15 @@ from torch.nn.parallel import DistributedDataParallel
 from vocoder.errors import UserError
 
 Value = TypeVar("Value")
-PATIENCE = timedelta(minutes=30)  # for one that is evaluating, synthesising or saving while the others wait
-POLL = 0.02  # seconds
-# How gloo and NCCL put it that a peer is out of reach; torch has no exception of its own for it.
-LOST = ("gloo/transport/tcp/pair.cc", "gloo/transport/tcp/unbound_buffer.cc", "ncclRemoteError")
+TIMEOUT = timedelta(minutes=30)  # long enough for rank 0 to synthesise or save while the others wait
+POLL_SECONDS = 0.02
+# Parts of the messages with which gloo and NCCL report a lost peer; torch raises a plain RuntimeError.
+LOST_PEER_MESSAGES = ("gloo/transport/tcp/pair.cc", "gloo/transport/tcp/unbound_buffer.cc", "ncclRemoteError")
 
 
 @dataclass(frozen=True)
 class World:
-    """Which of how many processes this is."""
+    """The rank of this process, and the number of processes."""
 
     rank: int = 0
     size: int = 1
@@ -41,53 +41,53 @@ class World:
         return self.rank == 0
 
     def parallel(self, module: nn.Module) -> nn.Module:
-        """The module, with gradients that are the means over all processes, if there are several."""
+        """The module wrapped so that gradients are averaged over all processes; as it is if there is only one."""
         if self.size == 1:
             return module
         return DistributedDataParallel(module, broadcast_buffers=False)
 
-    def apart(self, module: nn.Module) -> AbstractContextManager[None]:
-        """While active, gradients of a `parallel` module only add up in each process."""
+    def no_sync(self, module: nn.Module) -> AbstractContextManager[None]:
+        """A context in which a `parallel` module accumulates gradients locally, without averaging them."""
         return nullcontext() if self.size == 1 else cast(DistributedDataParallel, module).no_sync()
 
-    def mean(self, value: Tensor) -> Tensor:
-        """Over all processes."""
-        return self._reduced(value, dist.ReduceOp.SUM) / self.size if self.size > 1 else value
+    def all_reduce_mean(self, value: Tensor) -> Tensor:
+        """The mean over all processes."""
+        return self._all_reduce(value, dist.ReduceOp.SUM) / self.size if self.size > 1 else value
 
-    def total(self, values: Sequence[float], device: torch.device) -> list[float]:
-        """Of each of the values, over all processes, in float64."""
+    def all_reduce_sum(self, values: Sequence[float], device: torch.device) -> list[float]:
+        """The sum of each value over all processes, in float64."""
         if self.size == 1:
             return list(values)
-        return self._reduced(torch.tensor(values, dtype=torch.float64, device=device), dist.ReduceOp.SUM).tolist()
+        return self._all_reduce(torch.tensor(values, dtype=torch.float64, device=device), dist.ReduceOp.SUM).tolist()
 
-    def largest(self, values: Sequence[float], device: torch.device) -> list[float]:
-        """Of each of the values, over all processes, in float64."""
+    def all_reduce_max(self, values: Sequence[float], device: torch.device) -> list[float]:
+        """The maximum of each value over all processes, in float64."""
         if self.size == 1:
             return list(values)
-        return self._reduced(torch.tensor(values, dtype=torch.float64, device=device), dist.ReduceOp.MAX).tolist()
+        return self._all_reduce(torch.tensor(values, dtype=torch.float64, device=device), dist.ReduceOp.MAX).tolist()
 
-    def first(self, find: Callable[[], Value]) -> Value:
-        """What the first process finds, in all of them."""
+    def broadcast(self, compute: Callable[[], Value]) -> Value:
+        """Call `compute` on rank 0 alone; return its result on every rank."""
         if self.size == 1:
-            return find()
-        found = [find() if self.is_first else None]
-        dist.broadcast_object_list(found, src=0)
-        return cast(Value, found[0])
+            return compute()
+        result = [compute() if self.is_first else None]
+        dist.broadcast_object_list(result, src=0)
+        return cast(Value, result[0])
 
-    def wait(self) -> None:
-        """Until all are here."""
+    def barrier(self) -> None:
+        """Wait until every process has called this."""
         if self.size > 1:
             dist.barrier()
 
     @staticmethod
-    def _reduced(value: Tensor, operation: dist.ReduceOp.RedOpType) -> Tensor:
+    def _all_reduce(value: Tensor, operation: dist.ReduceOp.RedOpType) -> Tensor:
         value = value.clone()
         dist.all_reduce(value, operation)
         return value
 
 
 def local_device(name: str) -> str:
-    """The device of this process: each of several on a machine has a GPU of its own, where there are GPUs."""
+    """The device of this process: with GPUs under torchrun, "auto" and "cuda" are the GPU of its local rank."""
     local = os.environ.get("LOCAL_RANK")
     if local is None or name not in ("auto", "cuda") or not torch.cuda.is_available():
         return name
@@ -95,11 +95,11 @@ def local_device(name: str) -> str:
 
 
 @contextmanager
-def joined(device: torch.device) -> Iterator[World]:
-    """The processes that torchrun started, told by the environment; this one alone where it did not.
+def process_group(device: torch.device) -> Iterator[World]:
+    """The process group of torchrun's environment variables; a World of one process without them.
 
     Raises:
-        UserError: another of them is gone, or out of reach.
+        UserError: another process is gone, or cannot be reached.
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
@@ -109,63 +109,66 @@ def joined(device: torch.device) -> Iterator[World]:
         torch.cuda.set_device(device)
     backend = "nccl" if device.type == "cuda" else "gloo"
     try:
-        store, rank, size = next(rendezvous("env://", timeout=PATIENCE))
+        store, rank, size = next(rendezvous("env://", timeout=TIMEOUT))
     except (dist.DistNetworkError, dist.DistStoreError) as error:
         where = ":".join(os.environ.get(name, "?") for name in ("MASTER_ADDR", "MASTER_PORT"))
-        said = str(error).partition("\n")[0]
-        raise UserError(f"the other processes cannot be reached at {where} ({said})") from None
-    with _lost_peers_are_clear():
-        own = dist.PrefixStore(agreed_name(store, rank, size), store)
-        dist.init_process_group(backend, store=own, rank=rank, world_size=size, timeout=PATIENCE)
+        reason = str(error).partition("\n")[0]
+        raise UserError(f"the other processes cannot be reached at {where} ({reason})") from None
+    with _clear_peer_errors():
+        own = dist.PrefixStore(agree_on_prefix(store, rank, size), store)
+        dist.init_process_group(backend, store=own, rank=rank, world_size=size, timeout=TIMEOUT)
         try:
             yield World(rank, size)
         finally:
             dist.destroy_process_group()
 
 
-def agreed_name(store: dist.Store, rank: int, size: int) -> str:
-    """A name that processes which start together agree upon, and that was never in the store before.
+def agree_on_prefix(store: dist.Store, rank: int, size: int) -> str:
+    """A prefix for the store's keys that all ranks of this start share, and that no earlier start has used.
 
-    torchrun gives the processes it restarts the store of those that died, whose addresses are still in it: one that
-    is quicker than its peer would take a dead one's for the peer's, and be refused (pytorch/pytorch#167288). Torch's
-    count of restarts is no name, since each machine counts its own. So each process asks under a name made up now;
-    the first answers whatever it finds asked, by the dead too, until each has written that it knows the first's name.
+    torchrun gives restarted processes the store of the dead ones, which still holds their addresses. A fast process
+    could read a dead peer's address, connect to it and be refused (pytorch/pytorch#167288). Torch's restart count
+    cannot serve as the prefix because each machine counts its own restarts.
+
+    So every other rank asks rank 0 under a random name. Rank 0 answers each name it finds, dead processes' too, until
+    all ranks have confirmed its prefix.
     """
-    return _name_for_all(store, size) if rank == 0 else _name_of_the_first(store, rank)
+    return _announce_prefix(store, size) if rank == 0 else _request_prefix(store, rank)
 
 
-def _name_of_the_first(store: dist.Store, rank: int) -> str:
+def _request_prefix(store: dist.Store, rank: int) -> str:
     own = uuid4().hex
     store.set(f"ask/{rank}", own)
-    agreed = store.get(f"answer/{own}").decode()
-    store.set(f"{agreed}/{rank}", "has it")
-    return agreed
+    prefix = store.get(f"answer/{own}").decode()
+    store.set(f"{prefix}/{rank}", "confirmed")
+    return prefix
 
 
-def _name_for_all(store: dist.Store, size: int) -> str:
-    name, missing = uuid4().hex, set(range(1, size))
-    deadline = monotonic() + PATIENCE.total_seconds()
+def _announce_prefix(store: dist.Store, size: int) -> str:
+    prefix, missing = uuid4().hex, set(range(1, size))
+    deadline = monotonic() + TIMEOUT.total_seconds()
     while missing:
         if monotonic() > deadline:
-            raise UserError(f"process {min(missing)} of {size} is missing for {PATIENCE}; see what it said")
+            raise UserError(f"process {min(missing)} of {size} has not started within {TIMEOUT}; see its output")
         for rank in missing:
             if store.check([f"ask/{rank}"]):
-                store.set(f"answer/{store.get(f'ask/{rank}').decode()}", name)
-        sleep(POLL)
-        missing = {rank for rank in missing if not store.check([f"{name}/{rank}"])}
-    return name
+                store.set(f"answer/{store.get(f'ask/{rank}').decode()}", prefix)
+        sleep(POLL_SECONDS)
+        missing = {rank for rank in missing if not store.check([f"{prefix}/{rank}"])}
+    return prefix
 
 
 @contextmanager
-def _lost_peers_are_clear() -> Iterator[None]:
+def _clear_peer_errors() -> Iterator[None]:
+    """Turn errors about a lost peer into UserErrors."""
     try:
         yield
     except RuntimeError as error:
-        known = isinstance(error, dist.DistNetworkError | dist.DistStoreError)
-        if not known and not any(sign in str(error) for sign in LOST):
+        typed = isinstance(error, dist.DistNetworkError | dist.DistStoreError)
+        if not typed and not any(part in str(error) for part in LOST_PEER_MESSAGES):
             raise
-        said = str(error).partition("\n")[0].rsplit("] ", 1)[-1]  # without the place in gloo's source
+        reason = str(error).partition("\n")[0].rsplit("] ", 1)[-1]  # without the line in gloo's source
         raise UserError(
-            f"another process of this run is gone ({said}); torchrun starts all again if --max-restarts lets it, "
-            "otherwise the same command does: the run goes on from its last checkpoint"
+            f"another process of this run is gone ({reason}); torchrun restarts all of them if --max-restarts allows "
+            "it, otherwise run the same command again: training resumes from the last checkpoint"
         ) from None

@@ -1,5 +1,6 @@
-"""A run from where it is to its end, or to a signal: steps, logs, evaluations, checkpoints, auditions."""
+"""The training loop: steps, logging, evaluation, checkpoints and auditions, to the end of a run or to a signal."""
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -8,99 +9,107 @@ from statistics import fmean
 import torch
 
 from vocoder.data.dataset import Batch
+from vocoder.errors import UserError
 from vocoder.evaluation.likelihood import NATS_PER_BIT
 from vocoder.training.audition import audition
-from vocoder.training.guard import Verdict
+from vocoder.training.guard import ADVICE, Verdict
 from vocoder.training.interrupts import Interrupted, Interrupts
 from vocoder.training.monitor import Monitor
 from vocoder.training.run import Run
-from vocoder.training.trainer import Step, Trainer
+from vocoder.training.train_state import TrainState
+from vocoder.training.trainer import StepResult, Trainer
 
-Bar = Callable[[float, float], None]  # is shown losses, and samples per second
+ShowProgress = Callable[[float, float], None]  # called with (mean loss, samples per second)
 
 
 class Loop:
-    """Takes a trainer through its run, in each of the processes that share it."""
+    """Runs a trainer to the end of its run, in each of the processes that share it.
 
-    def __init__(self, trainer: Trainer, run: Run, monitor: Monitor, interrupts: Interrupts, bar: Bar) -> None:
-        self.trainer, self.run, self.monitor, self.interrupts, self.bar = trainer, run, monitor, interrupts, bar
-        self.settings = trainer.settings
-        self.world = trainer.world
-        self.clock = Clock(trainer)
-        self.stopping = False
+    Args:
+        show: called at every log interval with the mean loss in nats per sample, and samples per second.
+    """
+
+    def __init__(
+        self, trainer: Trainer, run: Run, monitor: Monitor, interrupts: Interrupts, show: ShowProgress
+    ) -> None:
+        self.trainer, self.run, self.monitor, self.interrupts, self.show = trainer, run, monitor, interrupts, show
+        self.config, self.state, self.world = trainer.config, trainer.state, trainer.world
+        self.clock = Clock(self.state)
+        self.stopping = False  # a signal came, in this process or another
 
     def train(self) -> None:
-        """Train until the run is over or a signal came, then save."""
+        """Train until the run is finished or a signal comes, then save.
+
+        Raises:
+            UserError: training diverges, or a checkpoint cannot be written.
+        """
         trainer = self.trainer
         if trainer.step == 0:
             self._checkpoint()
         batches = self._batches()
         while trainer.progress < 1 and not self.stopping:
-            self.clock.count_break()  # only now, or what the last checkpoint says of its minutes were outdated
+            self.clock.count_break()  # here, so that the minutes in the last checkpoint are those when it was saved
             batch = next(batches).to(trainer.device)
             self.clock.count_waiting()
-            step = trainer.train_step(batch)
+            result = trainer.train_step(batch)
             self.clock.count_step()
-            if self._judge(step, batch) is Verdict.SPIKE and self.settings.guard.roll_back:
+            if self._judge(result, batch) is Verdict.SPIKE and self.config.guard.roll_back:
                 self._roll_back()
                 batches = self._batches()
-            self._after_step(step)
+            self._after_step(result)
         self._end()
 
     def _batches(self) -> Iterator[Batch]:
-        trainer = self.trainer
-        return trainer.data.batches(
-            trainer.next_batch, self.settings.batch.workers, pin_memory=trainer.device.type == "cuda"
-        )
+        pin_memory = self.trainer.device.type == "cuda"
+        return self.trainer.data.batches(self.state.next_batch, self.config.batch.workers, pin_memory)
 
-    def _judge(self, step: Step, batch: Batch) -> Verdict:
-        loss, norm, number = float(step.loss), float(step.gradient_norm), self.trainer.step
-        verdict = self.trainer.guard.judge(number, loss, norm, step.applied, batch.ids)
-        if step.applied:
-            self.trainer.pending.append(loss)
+    def _judge(self, result: StepResult, batch: Batch) -> Verdict:
+        loss, norm, step = float(result.loss), float(result.gradient_norm), self.state.step
+        verdict = self.state.guard.judge(step, loss, norm, result.applied, batch.ids)
+        if result.applied:
+            self.state.unlogged_losses.append(loss)
         if verdict is Verdict.GOOD or (verdict is Verdict.SKIPPED and self.trainer.scaler.is_enabled()):
-            return verdict  # float16 finds its scale by trying
-        what = "skipped, loss or gradient is no number" if verdict is Verdict.SKIPPED else "the loss has spiked"
-        event = f"step {number}: {what} (loss {loss:.4g}, gradient norm {norm:.4g}, of {', '.join(batch.ids)})"
-        self.trainer.tell(event)
-        self.monitor.event(number, event, batch.ids)
+            return verdict  # skipped steps are normal while float16 searches for its loss scale
+        event = "skipped, loss or gradient is not finite" if verdict is Verdict.SKIPPED else "the loss has spiked"
+        message = f"step {step}: {event} (loss {loss:.4g}, gradient norm {norm:.4g}, batch of {', '.join(batch.ids)})"
+        self.trainer.log(message)
+        self.monitor.event(step, message, batch.ids)
         return verdict
 
     def _roll_back(self) -> None:
-        """Go back to the last checkpoint, and on from there without the batches since."""
-        trainer, spiked = self.trainer, self.trainer.next_batch
-        trainer.guard.may_roll_back(trainer.step)
-        times = trainer.guard.rolled_back
-        checkpoint = self.run.newest_of_all(self.world, trainer.tell)
+        """Restore the last checkpoint; the batches since then are left out."""
+        state = self.state
+        spiked, rolled_back = state.next_batch, state.guard.rolled_back
+        state.guard.check_rollbacks(state.step)
+        checkpoint = self.run.newest(self.trainer.log, self.world)
         if checkpoint is None:
             return
-        trainer.restore(checkpoint)
-        trainer.skipped_batches = spiked - trainer.step
-        trainer.guard.rolled_back = times + 1
-        self.monitor.rewind(trainer.step)
-        trainer.tell(f"back to step {trainer.step}, and on from there with other batches")
+        self.trainer.restore(checkpoint)
+        state.skipped_batches = spiked - state.step
+        state.guard.rolled_back = rolled_back + 1
+        self.monitor.rewind(state.step)
+        self.trainer.log(f"back to step {state.step}; continuing from there with other batches")
 
-    def _after_step(self, step: Step) -> None:
-        trainer, at = self.trainer, self.trainer.step
-        if at % self.settings.log_every == 0:
-            self._log(step)
-        trainer.minutes, self.stopping = self._agreed()
-        if trainer.progress >= 1 or self.stopping:
+    def _after_step(self, result: StepResult) -> None:
+        step = self.state.step
+        if step % self.config.log_every == 0:
+            self._log(result)
+        self.state.minutes, self.stopping = self._agreed()
+        if self.trainer.progress >= 1 or self.stopping:
             return
-        if self.settings.audition.every and at % self.settings.audition.every == 0:
+        if self.config.audition.every and step % self.config.audition.every == 0:
             self._audition()
-        if at % self.settings.checkpoint.every == 0:
+        if step % self.config.checkpoint.every == 0:
             self._checkpoint()
 
     def _agreed(self) -> tuple[float, bool]:
-        """(minutes, whether a signal came): the same in every process, or they would part."""
-        minutes, stopping = self.world.largest(
-            (self.trainer.minutes, float(bool(self.interrupts.signal))), self.trainer.device
-        )
+        """(minutes, whether a signal came), the same in every process: otherwise some would stop and others not."""
+        values = (self.state.minutes, float(bool(self.interrupts.signal)))
+        minutes, stopping = self.world.all_reduce_max(values, self.trainer.device)
         return minutes, bool(stopping)
 
     def _end(self) -> None:
-        if not self.stopping and self.settings.audition.every:
+        if not self.stopping and self.config.audition.every:
             self._audition()
         self._checkpoint()
 
@@ -108,77 +117,81 @@ class Loop:
         if self.world.is_first:
             with suppress(Interrupted):
                 audition(self.trainer, self.monitor, self.interrupts.check)
-        self.world.wait()
+        self.world.barrier()
 
     def _checkpoint(self) -> None:
-        """Evaluate, unless there is a hurry; save; and forget older checkpoints."""
-        trainer = self.trainer
-        if trainer.dev_bits is None and not self.stopping:
+        """Evaluate (unless a signal came), save, and delete old checkpoints."""
+        if self.state.dev_bits is None and not self.stopping:
             with suppress(Interrupted):
-                bits = trainer.measure_dev(self.interrupts.until)
-                self.monitor.scalars(
-                    trainer.step,
-                    {f"{trainer.unit}/dev": bits, "minutes": trainer.minutes} | trainer.describe_outputs(),
-                )
+                self._evaluate()
         if self.world.is_first:
-            directory = self.run.checkpoint_directory(trainer.step)
+            directory = self.run.checkpoint_directory(self.state.step)
             if not directory.exists():
-                trainer.save(directory)
-            self.run.prune(self.settings.checkpoint.keep, self.settings.checkpoint.keep_every)
-        self.world.wait()
+                self.trainer.save(directory)
+            self.run.prune(self.config.checkpoint.keep, self.config.checkpoint.keep_every)
+        self.world.barrier()
 
-    def _log(self, step: Step) -> None:
-        trainer = self.trainer
+    def _evaluate(self) -> None:
+        trainer, state = self.trainer, self.state
+        bits = trainer.evaluate(self.interrupts.until_signal)
+        if not math.isfinite(bits):
+            raise UserError(f"step {state.step}: dev bits are {bits}; not saved. {ADVICE}")
+        state.dev_bits = state.last_dev_bits = bits
+        values = {f"{trainer.unit}/dev": bits, "minutes": state.minutes}
+        self.monitor.scalars(state.step, values | trainer.output_statistics())
+
+    def _log(self, result: StepResult) -> None:
+        trainer, state = self.trainer, self.state
         seconds, waiting = self.clock.lap()
-        batch = self.settings.batch
-        samples = self.settings.log_every * batch.size * batch.segment_frames * trainer.store.spec.hop_length
+        batch = self.config.batch
+        samples = self.config.log_every * batch.size * batch.segment_frames * trainer.store.spec.hop_length
         values = {
             "learning_rate": trainer.optimizer.param_groups[0]["lr"],
-            "gradient_norm": float(step.gradient_norm),
+            "gradient_norm": float(result.gradient_norm),
             "samples_per_second": samples / max(seconds, 1e-9),
             "data_wait": waiting / max(seconds, 1e-9),
         }
-        if trainer.guard.skipped:
-            values["skipped_steps"] = float(trainer.guard.skipped)
+        if state.guard.skipped:
+            values["skipped_steps"] = float(state.guard.skipped)
         if trainer.device.type == "cuda":
             values["gpu_memory_gb"] = torch.cuda.max_memory_allocated(trainer.device) / 1e9
-        if trainer.pending:
-            loss = fmean(trainer.pending)
+        if state.unlogged_losses:
+            loss = fmean(state.unlogged_losses)
             values["loss/train"] = loss
             if trainer.objective.is_likelihood:
                 values[f"{trainer.unit}/train"] = loss / NATS_PER_BIT
-            self.bar(loss, values["samples_per_second"])
-        trainer.pending = []
-        self.monitor.scalars(trainer.step, values)
+            self.show(loss, values["samples_per_second"])
+        state.unlogged_losses = []
+        self.monitor.scalars(state.step, values)
 
 
 class Clock:
-    """Counts a trainer's minutes, and of these the seconds of its steps; `lap` gives those since the last lap."""
+    """Counts the minutes of a run, and the seconds of its steps; `lap` returns the seconds since the last lap."""
 
-    def __init__(self, trainer: Trainer) -> None:
-        self._trainer = trainer
+    def __init__(self, state: TrainState) -> None:
+        self._state = state
         self._last = time.monotonic()
         self._step_seconds = self._waiting_seconds = 0.0
 
     def count_break(self) -> float:
-        """What passed since the last count: evaluation, audition, saving."""
+        """Count the time since the last call as evaluation, audition or saving: in the minutes, not in the steps."""
         now = time.monotonic()
         seconds, self._last = now - self._last, now
-        self._trainer.minutes += seconds / 60
+        self._state.minutes += seconds / 60
         return seconds
 
     def count_waiting(self) -> None:
-        """What passed since the last count was waiting for data."""
+        """Count the time since the last call as waiting for data, which is part of a step."""
         seconds = self.count_break()
         self._waiting_seconds += seconds
         self._step_seconds += seconds
 
     def count_step(self) -> None:
-        """What passed since the last count was a step."""
+        """Count the time since the last call as part of a step."""
         self._step_seconds += self.count_break()
 
     def lap(self) -> tuple[float, float]:
-        """Seconds of steps since the last lap, and how many of them were waiting for data."""
+        """Seconds of steps since the last lap, and the seconds of these spent waiting for data."""
         found = self._step_seconds, self._waiting_seconds
         self._step_seconds = self._waiting_seconds = 0.0
         return found

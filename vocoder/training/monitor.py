@@ -1,4 +1,4 @@
-"""What people see of a run: TensorBoard, and the same scalars at full precision in log.jsonl."""
+"""The logs of a run: TensorBoard, and the same scalars at full precision in log.jsonl."""
 
 import json
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 
 
 class Monitor:
-    """Writes scalars, sounds and pictures of a run; on resume, what lies after `step` is dropped."""
+    """Logs scalars, audio and figures of a run; on resume, entries after `step` are dropped."""
 
     def __init__(self, directory: Path, step: int) -> None:
         self._directory, self._path = directory, directory / "log.jsonl"
@@ -28,38 +28,38 @@ class Monitor:
         with write_errors_as_user_errors(self._directory):
             self._directory.mkdir(parents=True, exist_ok=True)
             if self._path.exists():
-                self._forget_after(step)
+                self._drop_after(step)
             self._log = self._path.open("a", encoding="utf-8")
             self._writer = SummaryWriter(self._directory / "tensorboard", purge_step=step + 1 if step else None)
 
     def rewind(self, step: int) -> None:
-        """Drop what lies after `step`: the run goes on from there."""
+        """Drop the entries after `step`, from which the run continues."""
         self.close()
         self._open(step)
 
-    def event(self, step: int, what: str, ids: Sequence[str]) -> None:
-        """Something that happened at a step, and the utterances it happened with: in the log, and as text."""
-        self._write({"step": step, "event": what, "ids": list(ids)})
-        self._writer.add_text("events", what, step)
+    def event(self, step: int, message: str, ids: Sequence[str]) -> None:
+        """Log an event at a step and the utterances of its batch, as text."""
+        self._write({"step": step, "event": message, "ids": list(ids)})
+        self._writer.add_text("events", message, step)
 
-    def settings(self, settings: dict[str, Any], metrics: dict[str, float]) -> None:
-        """Hyperparameters by dotted names with what came of them, for TensorBoard's table of runs."""
-        plain = {key: value if isinstance(value, bool | int | float) else str(value) for key, value in settings.items()}
+    def hyperparameters(self, values: dict[str, Any], metrics: dict[str, float]) -> None:
+        """Log hyperparameters by dotted names and the final metrics, for TensorBoard's table of runs."""
+        plain = {key: value if isinstance(value, bool | int | float) else str(value) for key, value in values.items()}
         for summary in hparams(plain, metrics):
-            self._writer._get_file_writer().add_summary(summary)  # add_hparams would make a run of its own
+            self._writer._get_file_writer().add_summary(summary)  # add_hparams would create a separate run
 
     def scalars(self, step: int, values: dict[str, float]) -> None:
-        """One line in the log, one point in each TensorBoard curve."""
+        """Write one line to the log, and one point to each TensorBoard curve."""
         self._write({"step": step, **values})
         for name, value in values.items():
             self._writer.add_scalar(name, value, step)
 
     def audio(self, step: int, name: str, wave: np.ndarray, sample_rate: int) -> None:
-        """A waveform [T] in [-1, 1]."""
+        """Log a waveform [T] in [-1, 1]."""
         self._writer.add_audio(name, torch.from_numpy(wave)[None], step, sample_rate)
 
     def mels(self, step: int, name: str, mels: dict[str, np.ndarray], hop_seconds: float) -> None:
-        """Log-mels [n_mels, F] under their titles, one below the other on one colour scale."""
+        """Log a figure of log-mels [n_mels, F] with titles, one below the other, on the colour scale of the first."""
         figure = Figure(figsize=(8, 2.4 * len(mels)), layout="constrained")
         low, high = (f(mel) for f, mel in zip((np.min, np.max), [next(iter(mels.values()))] * 2, strict=True))
         for axes, (title, mel) in zip(figure.subplots(len(mels), squeeze=False)[:, 0], mels.items(), strict=True):
@@ -78,22 +78,22 @@ class Monitor:
             self._log.write(json.dumps(record) + "\n")
             self._log.flush()
 
-    def _forget_after(self, step: int) -> None:
+    def _drop_after(self, step: int) -> None:
         lines = self._path.read_text(encoding="utf-8").splitlines()
         kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
-        with atomic_write(self._path) as aside:
-            aside.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+        with atomic_write(self._path) as partial:
+            partial.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
 
 
 class NullMonitor(Monitor):
-    """Of a process that is not to write."""
+    """Logs nothing: for processes other than the first."""
 
     def __init__(self) -> None:
         pass
 
     def rewind(self, step: int) -> None: ...
-    def event(self, step: int, what: str, ids: Sequence[str]) -> None: ...
-    def settings(self, settings: dict[str, Any], metrics: dict[str, float]) -> None: ...
+    def event(self, step: int, message: str, ids: Sequence[str]) -> None: ...
+    def hyperparameters(self, values: dict[str, Any], metrics: dict[str, float]) -> None: ...
     def scalars(self, step: int, values: dict[str, float]) -> None: ...
     def audio(self, step: int, name: str, wave: np.ndarray, sample_rate: int) -> None: ...
     def mels(self, step: int, name: str, mels: dict[str, np.ndarray], hop_seconds: float) -> None: ...

@@ -1,4 +1,4 @@
-"""What a network's predictions are like, in numbers to be watched during training."""
+"""Statistics of the predicted distributions, logged during training."""
 
 import torch
 from torch import Tensor
@@ -7,25 +7,26 @@ from vocoder.distributions import Distribution
 
 
 @torch.no_grad()
-def described(distribution: Distribution, params: Tensor) -> dict[str, float]:
-    """Of params [B, P, T]: how much each component is used, how many of them in effect, and their scale.
+def output_statistics(distribution: Distribution, params: Tensor) -> dict[str, float]:
+    """Use of the mixture components and their scale, from params [B, P, T].
 
-    `output/components` is e to the entropy of the mean weights: 1 where one component does it all. `output/scale_lsb`
-    is the geometric mean of the scales in steps of the grid, each weighted as its component is. A distribution of one
-    component has its scale alone, a categorical one its classes in use.
+    - `output/components`: the effective number of components (of classes for a categorical distribution), e to the
+      entropy of the mean weights. Absent if there is one component.
+    - `output/weight_NN`: the mean weight of each mixture component.
+    - `output/scale_lsb`: the geometric mean of the scales in quantisation steps, weighted like the components.
     """
-    drawing = distribution.sampler_spec
+    spec = distribution.sampler_spec
     params = params.double()
-    weights = params[:, : drawing.choices].softmax(1) if drawing.choices > 1 else torch.ones_like(params[:, :1])
+    weights = params[:, : spec.choices].softmax(1) if spec.choices > 1 else torch.ones_like(params[:, :1])
     found = {}
-    if drawing.choices > 1:
+    if spec.choices > 1:
         mean = weights.mean((0, 2))
         found["output/components"] = float((-(mean * mean.clamp(min=1e-30).log()).sum()).exp())
-        if drawing.first_location is not None:
+        if spec.first_location is not None:
             found |= {f"output/weight_{i:02d}": float(weight) for i, weight in enumerate(mean)}
-    first = drawing.first_log_scale
+    first = spec.first_log_scale
     if first is not None:
-        log_scales = params[:, first : first + drawing.choices].clamp(min=drawing.log_scale_min)
-        step = 2 / (drawing.levels - 1)
+        log_scales = params[:, first : first + spec.choices].clamp(min=spec.log_scale_min)
+        step = 2 / (spec.levels - 1)
         found["output/scale_lsb"] = float((weights * log_scales).sum(1).mean().exp() / step)
     return found

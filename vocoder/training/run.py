@@ -1,10 +1,12 @@
-"""The directory of a training run: its checkpoints, which of them to resume from, which to keep."""
+"""The directory of a training run: its lock, and its checkpoints: which to resume from, which to keep."""
 
 import fcntl
+import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TextIO
 
 from vocoder.errors import UserError
 from vocoder.files import write_errors_as_user_errors
@@ -24,36 +26,71 @@ class Run:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the run for this process; the lock goes when the process does, however it ends.
+        """Lock the run for this process; the operating system releases the lock however the process ends.
+
+        If no checkpoint was saved in the end, the lock file goes, and the folders that were made for it.
 
         Raises:
-            UserError: another process is training it.
+            UserError: another process is training this run, or the directory cannot be written.
         """
         with write_errors_as_user_errors(self.directory):
-            self.directory.mkdir(parents=True, exist_ok=True)
-            lock = (self.directory / ".lock").open("w")
+            created = [folder for folder in (self.directory, *self.directory.parents) if not folder.exists()]
+            lock = self._lock()
         with lock:
+            try:
+                yield
+            finally:
+                if not self.checkpoints.exists():
+                    self._remove_traces(created)
+
+    def _lock(self) -> TextIO:
+        """The locked file. It is opened again if another process, ending, has removed it meanwhile."""
+        path = self.directory / ".lock"
+        while True:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            lock = path.open("w")
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
+                lock.close()
                 raise UserError(
                     f"{self.directory}: another process is training this run; stop it, or choose another name"
                 ) from None
             except OSError:  # a file system without locks
-                pass
-            yield
+                return lock
+            if path.exists() and os.path.samestat(os.fstat(lock.fileno()), path.stat()):
+                return lock
+            lock.close()
 
-    def sweep(self) -> None:
-        """Remove what a killed process left half-written."""
-        for leftover in self.checkpoints.glob(".*.partial"):
-            shutil.rmtree(leftover, ignore_errors=True)
+    def _remove_traces(self, created: list[Path]) -> None:
+        """Remove the lock file, and those of the folders `created` (innermost first) that are empty."""
+        with suppress(OSError):
+            (self.directory / ".lock").unlink(missing_ok=True)
+            for folder in created:
+                folder.rmdir()
 
-    def newest(self, tell: Callable[[str], object]) -> Checkpoint | None:
-        """The newest undamaged checkpoint, or None in a new run; newer ones are told of and removed.
+    def remove_partial(self) -> None:
+        """Remove the half-written checkpoints of a killed process."""
+        for partial in self.checkpoints.glob(".*.partial"):
+            shutil.rmtree(partial, ignore_errors=True)
+
+    def newest(self, log: Callable[[str], object], world: World = World()) -> Checkpoint | None:  # noqa: B008
+        """The newest undamaged checkpoint, or None in a new run; damaged newer ones are reported to `log` and removed.
+
+        In several processes, the first searches and all get the same.
 
         Raises:
             UserError: there are checkpoints, and all of them are damaged.
         """
+
+        def search() -> Path | None:
+            checkpoint = self._newest_undamaged(log)
+            return checkpoint.directory if checkpoint else None
+
+        directory = world.broadcast(search)
+        return Checkpoint(directory) if directory else None
+
+    def _newest_undamaged(self, log: Callable[[str], object]) -> Checkpoint | None:
         damaged: dict[Path, UserError] = {}
         for directory in reversed(checkpoints_in(self.directory)):
             try:
@@ -62,45 +99,32 @@ class Run:
                 damaged[directory] = error
                 continue
             for other, damage in damaged.items():
-                tell(f"{damage}; going on from {directory.name}")
+                log(f"{damage}; continuing from {directory.name}")
                 _remove(other)
             return checkpoint
         if damaged:
             raise UserError(f"{damaged.popitem()[1]}. No undamaged checkpoint is left; start under another name")
         return None
 
-    def newest_of_all(self, world: World, tell: Callable[[str], object]) -> Checkpoint | None:
-        """The same in all processes, looked for by the first; errors as `newest`."""
-
-        def find() -> Path | None:
-            checkpoint = self.newest(tell)
-            return checkpoint.directory if checkpoint else None
-
-        directory = world.first(find)
-        return Checkpoint(directory) if directory else None
-
     def prune(self, keep: int, keep_every: int | None = None) -> None:
-        """Delete all but the newest `keep` checkpoints, the best by dev bits, and those of every so many steps."""
+        """Delete checkpoints, except the newest `keep`, the best by dev bits, and multiples of `keep_every` steps."""
         with write_errors_as_user_errors(self.checkpoints):
-            self._prune(keep, keep_every)
-
-    def _prune(self, keep: int, keep_every: int | None) -> None:
-        directories = checkpoints_in(self.directory)
-        best = min(reversed(directories), key=_dev_bits, default=None)
-        for directory in directories[:-keep]:
-            milestone = keep_every is not None and int(directory.name.removeprefix("step-")) % keep_every == 0
-            if directory != best and not milestone:
-                _remove(directory)
+            directories = checkpoints_in(self.directory)
+            best = min(reversed(directories), key=_dev_bits, default=None)
+            for directory in directories[:-keep]:
+                milestone = keep_every is not None and int(directory.name.removeprefix("step-")) % keep_every == 0
+                if directory != best and not milestone:
+                    _remove(directory)
 
 
 def _dev_bits(directory: Path) -> float:
     try:
         return Checkpoint(directory).dev_bits
-    except (UserError, KeyError, TypeError):  # damaged since it was written
+    except (UserError, KeyError, TypeError):  # damaged after it was written
         return float("inf")
 
 
 def _remove(directory: Path) -> None:
-    """Rename first: killed half-way, it leaves nothing that looks like a checkpoint, and `sweep` does the rest."""
-    going = directory.rename(directory.with_name(f".{directory.name}.partial"))
-    shutil.rmtree(going)
+    """Rename, then delete: if killed half-way, what is left is no checkpoint, and `remove_partial` deletes it."""
+    partial = directory.rename(directory.with_name(f".{directory.name}.partial"))
+    shutil.rmtree(partial)

@@ -1,4 +1,4 @@
-"""The learner: minimises the exact negative log-likelihood, and can be put down and taken up again."""
+"""The learner: minimises the exact negative log-likelihood; can be saved, and restored to resume exactly."""
 
 import hashlib
 import math
@@ -17,144 +17,154 @@ from vocoder.data.store import Entry, Store
 from vocoder.device import pick_precision, reuse_freed_memory
 from vocoder.errors import UserError
 from vocoder.evaluation.likelihood import likelihood
-from vocoder.evaluation.spectral import SHORTEST
 from vocoder.model import VocoderConfig, VocoderModel, build_model, save_checkpoint
 from vocoder.model.checkpoint import Checkpoint
 from vocoder.settings import differences
+from vocoder.training.checks import check_compatible
 from vocoder.training.config import TrainingConfig
 from vocoder.training.distributed import World
-from vocoder.training.guard import TOO_FAST, Guard
+from vocoder.training.guard import ADVICE, Guard
 from vocoder.training.interrupts import Interrupted
+from vocoder.training.memory import is_out_of_memory, out_of_memory_advice
 from vocoder.training.objective import Objective
-from vocoder.training.outputs import described
-from vocoder.training.schedule import learning_rate_factor, progress_of, warmed_up_average
+from vocoder.training.outputs import output_statistics
+from vocoder.training.schedule import ema_update, learning_rate_factor, progress_of
+from vocoder.training.train_state import TrainState
 
-MARGINAL_BATCHES = 16  # whose samples the output's starting point is fitted to
+MARGINAL_BATCHES = 16  # batches whose samples the output layer's initial distribution is fitted to
+MARGINAL_SAMPLES = 2**18  # at most
 
 
-class Step(NamedTuple):
-    """What came of one."""
+class StepResult(NamedTuple):
+    """The outcome of one training step."""
 
-    loss: Tensor  # nats per sample, over all processes
-    gradient_norm: Tensor
-    applied: bool  # False where one of them is no number: then nothing was touched
+    loss: Tensor  # nats per sample, mean over all processes
+    gradient_norm: Tensor  # before clipping
+    applied: bool  # False if loss or gradient was not finite: then weights and optimiser are unchanged
 
 
 class Trainer:
-    """A model in training: `state_dict`, `restore`, `save`, `train_step`, `evaluate`.
+    """A model in training: `state_dict`, `save`, `restore`, `train_step`, `evaluate`.
 
-    `tell` gets what a user should know of at once.
+    Args:
+        log: receives messages that a user should see at once.
+
+    Raises:
+        UserError: model, store, options and number of processes do not fit together.
     """
 
     def __init__(
         self,
-        config: VocoderConfig,
+        model_config: VocoderConfig,
         store: Store,
-        settings: TrainingConfig,
+        config: TrainingConfig,
         device: torch.device,
         world: World = World(),  # noqa: B008
-        tell: Callable[[str], object] = print,
+        log: Callable[[str], object] = print,
     ) -> None:
-        check_fit(config, store, settings, world)
+        check_compatible(model_config, store, config, world)
         reuse_freed_memory()
-        torch.manual_seed(settings.seed)
-        self.config, self.store, self.settings, self.device = config, store, settings, device
-        self.world, self.tell = world, tell
-        self.model = build_model(config)
-        self.model.wavenet.recompute = settings.batch.recompute
+        torch.manual_seed(config.seed)
+        self.model_config, self.store, self.config, self.device = model_config, store, config, device
+        self.world, self.log = world, log
+        self.model = build_model(model_config)
+        self.model.wavenet.recompute = config.batch.recompute
         self.margins = Margins(self.model.history_frames, self.model.context_frames)
         self.data = SegmentBatches(
             store,
-            settings.batch.size,
-            settings.batch.segment_frames,
+            config.batch.size,
+            config.batch.segment_frames,
             self.margins,
-            settings.seed,
-            settings.batch.sampling,
+            config.seed,
+            config.batch.sampling,
             rank=world.rank,
             world_size=world.size,
         )
-        self._start_from_data()
+        self._initialise_from_data()
         self.model.to(device)
-        self.averaged = AveragedModel(self.model, multi_avg_fn=warmed_up_average(settings.optimizer.ema_decay))
+        self.averaged = AveragedModel(self.model, multi_avg_fn=ema_update(config.optimizer.ema_decay))
         self.optimizer = torch.optim.Adamax(
             self.model.parameters(),
-            settings.optimizer.learning_rate,
-            (settings.optimizer.betas[0], settings.optimizer.betas[1]),
+            config.optimizer.learning_rate,
+            (config.optimizer.betas[0], config.optimizer.betas[1]),
         )
-        self.precision = pick_precision(settings.precision, device)
+        self.precision = pick_precision(config.precision, device)
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.precision == torch.float16)
-        self.objective = Objective(self.model, settings, self.precision)
+        self.objective = Objective(self.model, config, self.precision)
         self._parallel = world.parallel(self.objective)
-        self.guard = Guard(settings.guard)
-        self.parts = settings.batch.accumulate  # more, once memory has run out
-        self.step = 0
-        self.skipped_batches = 0  # batches that were never trained on: a spike came of them
-        self.minutes = 0.0  # of training, evaluation and saving
-        self.pending: list[float] = []  # losses that are not logged yet
-        self.dev_bits: float | None = None  # measured at this very step
-        self.last_dev_bits: float | None = None
+        self.state = TrainState(Guard(config.guard), parts=config.batch.accumulate)
+
+    @property
+    def step(self) -> int:
+        """The number of steps taken."""
+        return self.state.step
 
     @property
     def progress(self) -> float:
-        """How much of the run is done; 1 when it is over."""
-        return min(1.0, progress_of(self.settings.length, self.step, self.minutes))
-
-    @property
-    def next_batch(self) -> int:
-        """The number of the batch that the next step is for."""
-        return self.step + self.skipped_batches
+        """The fraction of the run that is done; 1 when it is finished."""
+        return min(1.0, progress_of(self.config.length, self.state.step, self.state.minutes))
 
     @property
     def unit(self) -> str:
-        """What its likelihoods are counted in, by the name they get wherever they are written."""
-        return "density_bits" if self.config.distribution.is_density else "bits"
+        """The unit of likelihoods in logs and tables: "bits", or "density_bits" for a continuous density."""
+        return "density_bits" if self.model_config.distribution.is_density else "bits"
 
-    def train_step(self, batch: Batch) -> Step:
-        """One update of weights and their average from this process's share of a batch.
+    def train_step(self, batch: Batch) -> StepResult:
+        """Update the weights and their average from this process's share of a batch.
 
-        Nothing is changed where loss or gradient is no number; the step is over all the same.
+        If loss or gradient is not finite, weights and optimiser stay as they are; the step counts all the same.
+
+        Raises:
+            UserError: memory runs out and the batch cannot be split further.
         """
         self.model.train()
         self._set_learning_rate()
         scaled = self.scaler.state_dict()
         loss, norm = self._gradients(batch)
-        applied = _is_number(norm) and _is_number(loss)
+        applied = _is_finite(norm) and _is_finite(loss)
         if applied:
             self.scaler.step(self.optimizer)
             self.scaler.update()
             self.averaged.update_parameters(self.model)
         elif self.scaler.is_enabled():
-            self.scaler.update()  # a gradient beyond float16's range halves the scale of the next
-            if not _is_number(loss):  # but this was none of its doing
+            self.scaler.update()  # a gradient beyond float16's range halves the next scale
+            if not _is_finite(loss):  # but the scale cannot have caused this
                 self.scaler.load_state_dict(scaled)
-        self.step += 1
-        self.dev_bits = None
-        return Step(loss, norm, applied)
+        self.state.step += 1
+        self.state.dev_bits = None
+        return StepResult(loss, norm, applied)
 
-    def evaluate(self, watched: Callable[[Iterable[Entry]], Iterable[Entry]] = iter) -> float:
-        """Bits per sample of the averaged weights on the dev split, in float32, teacher-forced; shared out.
+    def evaluate(self, wrap: Callable[[Iterable[Entry]], Iterable[Entry]] = iter) -> float:
+        """Bits per sample of the averaged weights on dev utterances: float32, teacher-forced, shared by all processes.
+
+        Args:
+            wrap: wraps the utterances of this process; may end them early.
 
         Raises:
-            Interrupted: `watched` ended the utterances early, in this process or another.
+            Interrupted: `wrap` ended the utterances early, in this process or another.
         """
-        mine = self.dev_entries()[self.world.rank :: self.world.size]
-        found = likelihood(self.averaged_model().eval(), self.store, watched(mine))
-        sums = (float(found.bits.sum()), float(found.samples.sum()), float(len(found.bits) < len(mine)))
-        bits, samples, interrupted = self.world.total(sums, self.device)
+        entries = self.dev_entries()[self.world.rank :: self.world.size]
+        found = likelihood(self.averaged_model().eval(), self.store, wrap(entries))
+        sums = (float(found.bits.sum()), float(found.samples.sum()), float(len(found.bits) < len(entries)))
+        bits, samples, interrupted = self.world.all_reduce_sum(sums, self.device)
         if interrupted:
             raise Interrupted
         return bits / samples
 
     def averaged_model(self) -> VocoderModel:
-        """The model with averaged weights (before the first step, the weights it started with)."""
+        """The model with averaged weights (before the first step: its initial weights)."""
         return cast(VocoderModel, self.averaged.module)
 
     def dev_entries(self) -> list[Entry]:
-        """Dev utterances in an order that no name decides, up to the evaluated length."""
+        """Dev utterances up to `checkpoint.dev_seconds`, always the same, ordered by a hash of their names.
+
+        Raises:
+            UserError: the store has none.
+        """
         entries = sorted(self.store.split("dev"), key=lambda entry: hashlib.sha256(entry.id.encode()).digest())
         if not entries:
             raise UserError(f"{self.store.directory}: its dev split is empty; raise dev_fraction and preprocess again")
-        frames_left = self.settings.checkpoint.dev_seconds * self.store.spec.sample_rate / self.store.spec.hop_length
+        frames_left = self.config.checkpoint.dev_seconds * self.store.spec.sample_rate / self.store.spec.hop_length
         chosen = []
         for entry in entries:
             if frames_left <= 0:
@@ -163,21 +173,9 @@ class Trainer:
             frames_left -= entry.frames
         return chosen
 
-    def measure_dev(self, watched: Callable[[Iterable[Entry]], Iterable[Entry]] = iter) -> float:
-        """`evaluate`, remembered for the checkpoint of this step.
-
-        Raises:
-            UserError: it is no number.
-        """
-        self.dev_bits = self.evaluate(watched)
-        if not math.isfinite(self.dev_bits):
-            raise UserError(f"step {self.step}: dev bits are {self.dev_bits}; not saved. {TOO_FAST}")
-        self.last_dev_bits = self.dev_bits
-        return self.dev_bits
-
     @torch.no_grad()
-    def describe_outputs(self) -> dict[str, float]:
-        """What the averaged weights predict of the first two seconds of dev speech, in numbers to be watched."""
+    def output_statistics(self) -> dict[str, float]:
+        """Statistics of the averaged weights' output on the first two seconds of dev speech, teacher-forced."""
         entry = self.dev_entries()[0]
         frames = min(entry.frames, 2 * self.store.spec.sample_rate // self.store.spec.hop_length)
         model = self.averaged_model().eval()
@@ -185,97 +183,92 @@ class Trainer:
             torch.from_numpy(a)[None].to(self.device) for a in read_segment(self.store, entry, 0, frames, self.margins)
         )
         speaker = model.speaker_index(model.speaker_name(entry.speaker))
-        return described(model.distribution, model(model.distribution.grid.round(wave), mel, speaker))
+        return output_statistics(model.distribution, model(model.distribution.grid.round(wave), mel, speaker))
 
     def save(self, directory: Path) -> None:
         """Write a checkpoint.
 
         Raises:
-            UserError: weights are no numbers; or there is no space, or no permission.
+            UserError: weights are not finite; or there is no space, or no permission.
         """
         broken = [name for name, weights in self.model.named_parameters() if not weights.isfinite().all()]
         if broken:
-            raise UserError(f"step {self.step}: {broken[0]} holds NaN or infinite weights; not saved. {TOO_FAST}")
+            raise UserError(f"step {self.step}: {broken[0]} holds NaN or infinite weights; not saved. {ADVICE}")
         weights = {"model": self.model.state_dict(), "ema": self.averaged_model().state_dict()}
-        metrics = {"step": self.step, "minutes": self.minutes, "dev_bits": self.dev_bits}
-        save_checkpoint(directory, self.config, weights, metrics, self.state_dict())
+        metrics = {"step": self.step, "minutes": self.state.minutes, "dev_bits": self.state.dev_bits}
+        save_checkpoint(directory, self.model_config, weights, metrics, self.state_dict())
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint needs beside the weights, to go on as if nothing had happened."""
+        """What a checkpoint needs besides the weights to resume exactly."""
         return {
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
             "averaged_steps": self.averaged.n_averaged,
-            "step": self.step,
-            "passed_over": self.skipped_batches,
-            "parts": self.parts,
-            "minutes": self.minutes,
-            "pending": list(self.pending),
-            "guard": self.guard.state_dict(),
-            "last_dev_bits": self.last_dev_bits,
-            "settings": asdict(self.settings),
+            **self.state.state_dict(),
+            "settings": asdict(self.config),
         }
 
     def restore(self, checkpoint: Checkpoint) -> list[str]:
-        """Take up a run where a checkpoint left it; returns which settings are not what they were then.
+        """Resume from a checkpoint; returns the options that have changed since.
 
         Raises:
-            UserError: the checkpoint is of another model.
+            UserError: the checkpoint is another model's.
         """
-        theirs, ours = checkpoint.config.to_json(), self.config.to_json()
+        self._check_same_model(checkpoint)
+        saved = checkpoint.train_state()
+        self.model.load_state_dict(checkpoint.weights("model"))
+        self.averaged_model().load_state_dict(checkpoint.weights("ema"))
+        self.averaged.n_averaged.copy_(saved["averaged_steps"])
+        self.optimizer.load_state_dict(saved["optimizer"])
+        for group in self.optimizer.param_groups:
+            group["betas"] = self.config.optimizer.betas
+        if saved["scaler"]:  # empty if the run was not in float16
+            self.scaler.load_state_dict(saved["scaler"])
+        changed = sorted(differences(saved["settings"], asdict(self.config), "training."))
+        if any("batch." in change for change in changed):
+            saved = saved | {"parts": self.state.parts}  # the saved number was for the other batches
+        self.state.load_state_dict(saved, checkpoint.dev_bits if math.isfinite(checkpoint.dev_bits) else None)
+        return changed
+
+    def _check_same_model(self, checkpoint: Checkpoint) -> None:
+        theirs, ours = checkpoint.config.to_json(), self.model_config.to_json()
         if theirs != ours:
             changed = ", ".join(differences(theirs, ours))
             raise UserError(
                 f"{checkpoint.directory}: was trained as another model ({changed}); go back to that, "
                 "or choose another name"
             )
-        state = checkpoint.train_state()
-        self.model.load_state_dict(checkpoint.weights("model"))
-        self.averaged_model().load_state_dict(checkpoint.weights("ema"))
-        self.averaged.n_averaged.copy_(state["averaged_steps"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        for group in self.optimizer.param_groups:
-            group["betas"] = self.settings.optimizer.betas
-        if state["scaler"]:  # empty where the run was not in float16
-            self.scaler.load_state_dict(state["scaler"])
-        changed_settings = sorted(differences(state["settings"], asdict(self.settings), "training."))
-        self.step, self.minutes = state["step"], state["minutes"]
-        self.skipped_batches, self.pending = state.get("passed_over", 0), list(state.get("pending", []))
-        self.guard.load_state_dict(state.get("guard", {}))
-        if not any("batch." in change for change in changed_settings):
-            self.parts = state.get("parts", self.parts)
-        self.dev_bits = checkpoint.dev_bits if math.isfinite(checkpoint.dev_bits) else None
-        self.last_dev_bits = state.get("last_dev_bits", self.dev_bits)
-        return changed_settings
 
-    def _start_from_data(self) -> None:
+    def _initialise_from_data(self) -> None:
+        """Set the mel statistics, and start the output layer at the marginal distribution of the data."""
         mean, std = (torch.from_numpy(array) for array in self.store.mel_statistics)
         self.model.set_mel_statistics(mean, std)
-        whole = self.data.full_batches()  # the same in every process
+        whole = self.data.full_batches()  # the whole batches, which are the same in every process
         excitation = [self.model.excitation(b.waves, b.mel) for b in (whole[i] for i in range(MARGINAL_BATCHES))]
-        self.model.initialise_output(torch.cat(excitation).flatten()[: 2**18])
+        self.model.initialise_output(torch.cat(excitation).flatten()[:MARGINAL_SAMPLES])
 
     def _set_learning_rate(self) -> None:
-        factor = learning_rate_factor(self.settings.schedule, self.step, self.progress)
+        factor = learning_rate_factor(self.config.schedule, self.step, self.progress)
         for group in self.optimizer.param_groups:
-            group["lr"] = self.settings.optimizer.learning_rate * factor
+            group["lr"] = self.config.optimizer.learning_rate * factor
 
     def _gradients(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """(loss, norm of its gradient before that is scaled down), in more and smaller parts where memory runs out.
+        """Loss, and the norm of its gradient before clipping; split into more parts when memory runs out.
 
         Raises:
-            UserError: it runs out for a single segment, or in one of several processes.
+            UserError: memory runs out for a single segment, or in one of several processes.
         """
         while True:
             try:
                 return self._backward(batch)
             except (RuntimeError, MemoryError) as error:
-                if not _out_of_memory(error):
+                if not is_out_of_memory(error):
                     raise
-                if self.world.size > 1 or self.parts >= len(batch.waves):
-                    raise UserError(_no_memory(self.parts, len(batch.waves))) from error
-            self.parts = min(2 * self.parts, len(batch.waves))  # outside of except, whose traceback holds tensors
-            self.tell(f"step {self.step}: out of memory; batches are computed in {self.parts} parts from here on")
+                if self.world.size > 1 or self.state.parts >= len(batch.waves):
+                    raise UserError(out_of_memory_advice(self.state.parts, len(batch.waves))) from error
+            # Retry outside of the except block, whose traceback keeps tensors alive.
+            self.state.parts = min(2 * self.state.parts, len(batch.waves))
+            self.log(f"step {self.step}: out of memory; batches are computed in {self.state.parts} parts from here on")
             self.optimizer.zero_grad()
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
@@ -283,49 +276,18 @@ class Trainer:
     def _backward(self, batch: Batch) -> tuple[Tensor, Tensor]:
         self.optimizer.zero_grad()
         loss = torch.zeros((), device=self.device)
-        parts = list(batch.split(self.parts))
+        parts = list(batch.split(self.state.parts))
         for part in parts:
             share = len(part.waves) / len(batch.waves)
             last = part is parts[-1]
-            with nullcontext() if last else self.world.apart(self._parallel):
-                part_loss = self._parallel(part, self.next_batch) * share
+            with nullcontext() if last else self.world.no_sync(self._parallel):
+                part_loss = self._parallel(part, self.state.next_batch) * share
                 self.scaler.scale(part_loss).backward()
             loss += part_loss.detach()
         self.scaler.unscale_(self.optimizer)
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.optimizer.gradient_norm)
-        return self.world.mean(loss), norm
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.optimizer.gradient_norm)
+        return self.world.all_reduce_mean(loss), norm
 
 
-def check_fit(config: VocoderConfig, store: Store, settings: TrainingConfig, world: World) -> None:
-    """Raises UserError where the parts of a training run do not fit each other."""
-    if store.spec != config.mel:
-        raise UserError(
-            f"{store.directory}: its mels are not the model's ({store.spec.differences(config.mel)}); "
-            "preprocess the corpus with the model's mel, or train a new model"
-        )
-    batch = settings.batch
-    samples = batch.segment_frames * store.spec.hop_length
-    if settings.loss.spectral_weight and samples < SHORTEST:
-        raise UserError(
-            f"training.batch.segment_frames={batch.segment_frames}: {samples} samples are too few for a spectral "
-            f"loss; take {math.ceil(SHORTEST / store.spec.hop_length)} or more, or training.loss.spectral_weight=0"
-        )
-    if batch.size % world.size:
-        raise UserError(
-            f"training.batch.size={batch.size}: is what all {world.size} processes compute together; "
-            f"take a multiple of {world.size}"
-        )
-
-
-def _is_number(value: Tensor) -> bool:
+def _is_finite(value: Tensor) -> bool:
     return value.device.type == "meta" or math.isfinite(float(value))
-
-
-def _out_of_memory(error: BaseException) -> bool:
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
-
-
-def _no_memory(parts: int, segments: int) -> str:
-    if parts >= segments:
-        return "out of memory for a single segment; take a smaller training.batch.segment_frames, or a smaller model"
-    return f"out of memory in one of several processes; take training.batch.accumulate={2 * parts}: the same in parts"

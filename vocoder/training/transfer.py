@@ -1,4 +1,4 @@
-"""Beginning with another model's weights."""
+"""Fine-tuning: a new run starts with another model's weights."""
 
 from torch import Tensor
 
@@ -9,40 +9,42 @@ from vocoder.settings import differences
 SPEAKERS = "speaker_embedding.weight"
 
 
-def start_from(model: VocoderModel, checkpoint: Checkpoint) -> list[str]:
-    """Take the averaged weights of another model where name and shape agree; returns what does not, for people.
+def load_matching_weights(model: VocoderModel, checkpoint: Checkpoint) -> list[str]:
+    """Copy another model's averaged weights wherever name and shape agree; returns a line for each that does not.
 
-    Speakers are known again by their names. The statistics that normalise the mel come along: weights are used to them.
+    Speaker embeddings are matched by the speakers' names. The statistics that normalise the mel are copied too,
+    because the weights were trained with them.
     """
     other = load_model(checkpoint)
     theirs, ours = other.state_dict(), model.state_dict()
-    taken: dict[str, Tensor] = {}
+    matching: dict[str, Tensor] = {}
     new: list[str] = []
     for name, tensor in ours.items():
         if name == SPEAKERS:
-            taken[name] = _by_name(tensor, model.speakers, theirs.get(name), other.speakers, new)
+            matching[name] = _speakers_by_name(tensor, model.speakers, theirs.get(name), other.speakers, new)
         elif name in theirs and theirs[name].shape == tensor.shape:
-            taken[name] = theirs[name]
+            matching[name] = theirs[name]
         else:
-            was = f", {list(theirs[name].shape)} there" if name in theirs else ", not there"
-            new.append(f"new: {name} {list(tensor.shape)}{was}")
-    model.load_state_dict(taken, strict=False)
-    left = [f"left out: {name} {list(theirs[name].shape)}" for name in theirs if name not in ours]
-    return new + left
+            there = f", {list(theirs[name].shape)} there" if name in theirs else ", not there"
+            new.append(f"new: {name} {list(tensor.shape)}{there}")
+    model.load_state_dict(matching, strict=False)
+    left_out = [f"left out: {name} {list(theirs[name].shape)}" for name in theirs if name not in ours]
+    return new + left_out
 
 
-def changes(model_config: dict[str, object], checkpoint: Checkpoint) -> list[str]:
-    """How another model's description differs from ours."""
+def config_differences(model_config: dict[str, object], checkpoint: Checkpoint) -> list[str]:
+    """The differences between another model's configuration and ours, one line each."""
     return sorted(differences(checkpoint.config.to_json(), model_config))
 
 
-def _by_name(
+def _speakers_by_name(
     ours: Tensor, speakers: tuple[str, ...], theirs: Tensor | None, known: tuple[str, ...], new: list[str]
 ) -> Tensor:
-    taken = ours.clone()
+    """Our embeddings, with the rows of known speakers copied from theirs; the other speakers are added to `new`."""
+    rows = ours.clone()
     for row, speaker in enumerate(speakers):
         if theirs is not None and theirs.shape[1:] == ours.shape[1:] and speaker in known:
-            taken[row] = theirs[known.index(speaker)]
+            rows[row] = theirs[known.index(speaker)]
         else:
             new.append(f"new: the speaker {speaker}")
-    return taken
+    return rows

@@ -1,0 +1,31 @@
+"""Checks that model, store, options and number of processes fit together, before training starts."""
+
+import math
+
+from vocoder.data.store import Store
+from vocoder.errors import UserError
+from vocoder.evaluation.spectral import SHORTEST
+from vocoder.model import VocoderConfig
+from vocoder.training.config import TrainingConfig
+from vocoder.training.distributed import World
+
+
+def check_compatible(model_config: VocoderConfig, store: Store, config: TrainingConfig, world: World) -> None:
+    """Raise UserError if the parts of a training run do not fit together."""
+    if store.spec != model_config.mel:
+        raise UserError(
+            f"{store.directory}: its mels are not the model's ({store.spec.differences(model_config.mel)}); "
+            "preprocess the corpus with the model's mel, or train a new model"
+        )
+    batch = config.batch
+    samples = batch.segment_frames * store.spec.hop_length
+    if config.loss.spectral_weight and samples < SHORTEST:
+        raise UserError(
+            f"training.batch.segment_frames={batch.segment_frames}: {samples} samples are too few for a spectral "
+            f"loss; take {math.ceil(SHORTEST / store.spec.hop_length)} or more, or training.loss.spectral_weight=0"
+        )
+    if batch.size % world.size:
+        raise UserError(
+            f"training.batch.size={batch.size}: this is the batch of all {world.size} processes together; "
+            f"take a multiple of {world.size}"
+        )

@@ -1,0 +1,48 @@
+"""The state of a run, besides its weights and optimiser: the loop changes it, the trainer saves and restores it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from vocoder.training.guard import Guard
+
+
+@dataclass
+class TrainState:
+    """How far a run is, and what it must remember to resume exactly."""
+
+    guard: Guard
+    parts: int  # that each batch is split into; doubled when memory runs out
+    step: int = 0  # steps taken, counting skipped ones
+    skipped_batches: int = 0  # batches left out of the sequence by rollbacks after spikes
+    minutes: float = 0.0  # of training, evaluation and saving, over all resumptions
+    unlogged_losses: list[float] = field(default_factory=list)  # since the last line of the log, nats per sample
+    dev_bits: float | None = None  # measured at this very step
+    last_dev_bits: float | None = None  # the most recent measurement
+
+    @property
+    def next_batch(self) -> int:
+        """The number of the batch for the next step."""
+        return self.step + self.skipped_batches
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything but `dev_bits`, which are in the checkpoint's metrics. The keys are the file format's."""
+        return {
+            "step": self.step,
+            "passed_over": self.skipped_batches,
+            "parts": self.parts,
+            "minutes": self.minutes,
+            "pending": list(self.unlogged_losses),
+            "guard": self.guard.state_dict(),
+            "last_dev_bits": self.last_dev_bits,
+        }
+
+    def load_state_dict(self, saved: Mapping[str, Any], dev_bits: float | None) -> None:
+        """Take over a saved state in place; keys that older checkpoints lack get their defaults."""
+        self.step, self.minutes = saved["step"], saved["minutes"]
+        self.skipped_batches = saved.get("passed_over", 0)
+        self.parts = saved.get("parts", self.parts)
+        self.unlogged_losses = list(saved.get("pending", []))
+        self.guard.load_state_dict(saved.get("guard", {}))
+        self.dev_bits = dev_bits
+        self.last_dev_bits = saved.get("last_dev_bits", dev_bits)
