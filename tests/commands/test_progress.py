@@ -48,13 +48,21 @@ def run_for(seconds: float, clock: SimpleNamespace, count: int = 1000) -> None:
         clock.now += seconds / count
 
 
-def trainer(steps: int | None, minutes: float | None, step: int = 0, after: float = 0.0, **changes: Any) -> Any:
+def trainer(
+    steps: int | None,
+    minutes: float | None,
+    step: int = 0,
+    after: float = 0.0,
+    last_dev_bits: float | None = None,
+    **changes: Any,
+) -> Any:
     shares = [step / steps if steps else 0, after / minutes if minutes else 0]
     fields = {
-        "settings": SimpleNamespace(length=SimpleNamespace(steps=steps, minutes=minutes)),
+        "config": SimpleNamespace(length=SimpleNamespace(steps=steps, minutes=minutes)),
         "world": SimpleNamespace(is_first=True),
         "objective": SimpleNamespace(is_likelihood=True),
-        **{"step": step, "minutes": after, "progress": max(shares), "unit": "bits", "last_dev_bits": None},
+        "state": SimpleNamespace(minutes=after, last_dev_bits=last_dev_bits),
+        **{"step": step, "progress": max(shares), "unit": "bits"},
     }
     return SimpleNamespace(**fields | changes)
 
@@ -175,9 +183,9 @@ def test_training_shows_what_it_measures(log: Read) -> None:
 
 
 def test_a_minutes_bar_on_a_terminal_starts_in_minutes(terminal: Terminal) -> None:
-    state = trainer(500_000, 60.0)
-    with redirect_stderr(terminal), TrainingBar(state) as bar:
-        state.step, state.minutes, state.progress = 20, 30.0, 0.5
+    run = trainer(500_000, 60.0)
+    with redirect_stderr(terminal), TrainingBar(run) as bar:
+        run.step, run.state.minutes, run.progress = 20, 30.0, 0.5
         bar.show(1.0, 2000.0)
     first, *_, last = terminal.getvalue().split("\r")[1:]
     assert first.startswith("training:   0%|")
@@ -188,10 +196,10 @@ def test_a_minutes_bar_on_a_terminal_starts_in_minutes(terminal: Terminal) -> No
 
 
 def test_the_last_line_of_training_has_its_last_step(log: Read) -> None:
-    state = trainer(30, None, 20)
-    with TrainingBar(state) as bar:
+    run = trainer(30, None, 20)
+    with TrainingBar(run) as bar:
         bar.show(1.0, 2000.0)
-        state.step, state.progress = 30, 1.0
+        run.step, run.progress = 30, 1.0
     (line,) = log().splitlines()
     assert line.startswith("training: 100 %, 30/30 steps, ")
 
