@@ -55,7 +55,7 @@ def missing_files(text: str) -> list[str]:
 
 def settings(config_name: str, *choices: str) -> set[str]:
     """Dotted names of all settings of a command, groups included."""
-    return set(dotted(OmegaConf.to_container(cli.compose_config(config_name, list(choices)))))
+    return set(dotted(OmegaConf.to_container(cli._compose(config_name, list(choices)))))
 
 
 def dotted(config: Any, prefix: str = "") -> Iterator[str]:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from vocoder.device import without_autocast
 from vocoder.errors import UserError
 from vocoder.features.mel import MelSpec, hann_window, mel_filterbank
-from vocoder.model.interpolation import LinearUpsample, interpolate
+from vocoder.model.interpolation import LinearUpsample, PiecewiseLinear
 
 WHITE_NOISE = 1e-7  # of the power, added to it: no valley is deeper than 70 dB below the mean
 LARGEST_REFLECTION = 1 - 1e-5  # further from 1 than a rounding in float32 can carry a filter
@@ -97,7 +97,7 @@ class LinearPrediction(nn.Module):
         if not 1 <= updates <= spec.hop_length:
             raise UserError(f"model.linear_prediction.updates={updates}: must lie between 1 and {spec.hop_length}")
         self.spec, self.order, self.updates = spec, order, updates
-        self.upsample = LinearUpsample(updates, spec.frame_centre)
+        self.interpolate = LinearUpsample(updates, spec.frame_centre)
         self.window_power = float(hann_window(spec).double().square().sum())
         self.register_buffer("inverse", inverse_filterbank(spec), persistent=False)
         lags = 2 * math.pi * LAG_WINDOW_HZ / spec.sample_rate * torch.arange(order + 1, dtype=torch.float64)
@@ -129,8 +129,8 @@ class LinearPrediction(nn.Module):
         reflection, log_gain = self.analyse(mel)
         with without_autocast(mel.device):
             reflection = reflection.clamp(-LARGEST_REFLECTION, LARGEST_REFLECTION)
-            knots = self.upsample(torch.cat((reflection, log_gain[..., None]), 2))
-            filters = interpolate(knots, self.upsample.interpolation)  # [B, F U, K + 1]
+            knots = self.interpolate(torch.cat((reflection, log_gain[..., None]), 2))
+            filters = PiecewiseLinear(knots, self.interpolate.interpolation).samples()  # [B, F U, K + 1]
         weights = step_up(filters[..., :-1]).flip(-1)  # in float64: at order 100 float32 made filters unstable
         return torch.cat((weights, filters[..., -1:]), 2).float().unflatten(1, (-1, self.updates))
 
