@@ -67,7 +67,8 @@ class LinearUpsample(nn.Module):
 
     def forward(self, frames: Tensor) -> Tensor:
         """frames [B, F + 2, C] -> knots [B, F, 3, C]."""
-        return frames.unfold(1, 3, 1).transpose(2, 3)
+        # contiguous, because bfloat16 products of a strided view round differently
+        return frames.unfold(1, 3, 1).transpose(2, 3).contiguous()
 
     @property
     def interpolation(self) -> Interpolation:
