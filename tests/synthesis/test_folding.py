@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from vocoder.engines import Noise
-from vocoder.evaluation.joins import changes_at_joins
 from vocoder.model import VocoderModel
 from vocoder.synthesis import Request, Task, Vocoder, generate
 from vocoder.synthesis.folding import (
@@ -110,20 +109,3 @@ def test_folded_speech_has_the_length_and_the_level_of_the_unfolded(
 def test_a_short_utterance_is_not_cut(make_vocoder: Callable[..., Vocoder], make_mel) -> None:
     vocoder, request = make_vocoder(), Request("a", make_mel(10))
     assert np.array_equal(vocoder.synthesize_folded(request), vocoder.synthesize_batch([request])[0] * 32768)
-
-
-@pytest.mark.parametrize("rate", [16000, 22050, 44100])
-def test_the_measure_detects_bad_joins_and_accepts_a_wave_without(rate: int) -> None:
-    rng = np.random.default_rng(0)
-    wave = rng.standard_normal(12 * rate) * 0.1 * (1.2 + np.sin(np.arange(12 * rate) / 3000))
-    joins = [rate, 5 * rate, 11 * rate]
-    unspoilt = changes_at_joins(wave, wave, joins, rate)
-    assert np.array_equal(unspoilt.flux, unspoilt.flux_unfolded)
-    assert max(unspoilt.flux.max(), unspoilt.jump.max()) < 1.2
-    click, step = wave.copy(), wave.copy()
-    for join in joins:
-        click[join] += 5.0
-        step[join : join + 400] *= 4
-    clicks = changes_at_joins(click, wave, joins, rate)
-    assert np.maximum(clicks.flux, clicks.jump).min() > 1
-    assert changes_at_joins(step, wave, joins, rate).jump.min() > 1

@@ -157,12 +157,12 @@ def _checked_name(name: str) -> str:
 def _log_start(trainer: Trainer, run: Run, resumed: bool) -> None:
     device, precision, size = trainer.device, str(trainer.precision).removeprefix("torch."), trainer.world.size
     trainer.log(trainer.model.describe())
-    utterances = _count(len(trainer.data.entries), "training utterance")
+    utterances = cli.count(len(trainer.data.entries), "training utterance")
     processes = f" in {size} processes" if size > 1 else ""
     start = f"resumes from step {trainer.step}" if resumed else "starts"
     trainer.log(f"{utterances}, {device}, {precision}{processes}; {run.directory} {start}")
     if trainer.data.too_short:
-        utterances = _count(trainer.data.too_short, "training utterance")
+        utterances = cli.count(trainer.data.too_short, "training utterance")
         trainer.log(f"not used: {utterances} shorter than a segment")
 
 
@@ -176,15 +176,11 @@ def print_summary(trainer: Trainer, run: Run, stopped: bool) -> None:
     print(f"; best is step {best.step} with {best.dev_bits:.3f}" if best.step != state.step else "; none was better")
     skipped = state.guard.skipped
     if skipped:
-        print(f"{_count(skipped, 'step')} skipped; {run.directory}/log.jsonl lists the utterances")
+        print(f"{cli.count(skipped, 'step')} skipped; {run.directory}/log.jsonl lists the utterances")
     if stopped:
         print("stopped by a signal; run the same command again to resume")
     else:
         print(f"listen: vocoder-synthesize model={run.directory} input={trainer.store.directory} output=synthesized")
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def report_sweep() -> None:

@@ -5,16 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 import torch
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
 from vocoder.files import atomic_write, write_errors_as_user_errors
-
-matplotlib.use("agg")
-from matplotlib.figure import Figure
 
 
 class Monitor:
@@ -60,6 +56,10 @@ class Monitor:
 
     def mels(self, step: int, name: str, mels: dict[str, np.ndarray], hop_seconds: float) -> None:
         """Log a figure of log-mels [n_mels, F] with titles, one below the other, on the colour scale of the first."""
+        import matplotlib  # here, because every training process imports this file, and few of them draw
+        from matplotlib.figure import Figure
+
+        matplotlib.use("agg")  # or TensorBoard's conversion could open a display
         figure = Figure(figsize=(8, 2.4 * len(mels)), layout="constrained")
         low, high = (f(mel) for f, mel in zip((np.min, np.max), [next(iter(mels.values()))] * 2, strict=True))
         for axes, (title, mel) in zip(figure.subplots(len(mels), squeeze=False)[:, 0], mels.items(), strict=True):
