@@ -1,8 +1,11 @@
 """A WaveNet vocoder with an exact likelihood: mel-spectrograms to speech.
 
-`import vocoder` is light. The first use of a name below imports torch and the compiled engines.
+`import vocoder` is light. The first use of a name below imports torch and the compiled engines; modules of the package,
+such as `vocoder.errors`, are imported when they are first used, too.
 """
 
+from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 __all__ = ["Request", "Vocoder", "load"]
@@ -12,13 +15,13 @@ if TYPE_CHECKING:
 else:  # hidden from type checkers, which would otherwise accept any name
 
     def __getattr__(name: str) -> object:
-        """Import a public name when it is first used (PEP 562)."""
-        if name not in __all__:
+        """Import a public name, or a module of the package, when it is first used (PEP 562)."""
+        if name in __all__:
+            globals()[name] = value = getattr(import_module("vocoder.synthesis"), name)
+            return value
+        if name.startswith("_") or find_spec(f"vocoder.{name}") is None:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        from vocoder import synthesis
-
-        globals()[name] = value = getattr(synthesis, name)
-        return value
+        return import_module(f"vocoder.{name}")
 
     def __dir__() -> list[str]:
         return sorted({*globals(), *__all__})
