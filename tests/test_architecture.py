@@ -165,3 +165,8 @@ def test_this_test_passes_a_right_import(module: str, text: str) -> None:
 def test_this_test_sees_a_load_that_could_run_code(text: str) -> None:
     assert len(unsafe_loads(text)) == 1
     assert unsafe_loads("torch.load(path, weights_only=True)\nnp.load(path, allow_pickle=False)") == []
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "tests").rglob("test_*.py")), ids=lambda path: path.stem)
+def test_every_test_file_has_a_test(path: Path) -> None:
+    assert "\ndef test_" in path.read_text(encoding="utf-8")

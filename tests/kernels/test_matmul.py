@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from numba import njit
 
 from vocoder.kernels import matmul
@@ -20,3 +21,50 @@ def add_product(lanes, y, weights, w_index, x, x_index):  # type: ignore[no-unty
 @njit
 def write_channels(lanes, target, slot, source):  # type: ignore[no-untyped-def]
     write_channels_jit(lanes, target, slot, source)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 64, 70, 384])
+@pytest.mark.parametrize("rows", [1, 30, 64, 100, 256])
+def test_products_agree_with_float64(rows: int, channels: int) -> None:
+    weights, x = RNG.standard_normal((2, rows, channels)), RNG.standard_normal((3, 7, channels)).astype(np.float32)
+    height = -(-rows // matmul.TILE) * matmul.TILE
+    packed = matmul.pack_weights(weights, height, channels)
+    y = np.zeros((7, height), np.float32)
+    add_product(7, y, packed, 1, x, 2)
+    expected = x[2].astype(float) @ weights[1].astype(np.float32).astype(float).T
+    bound = np.abs(x[2]) @ np.abs(weights[1]).T * channels * 2.0**-24
+    assert np.abs(y[:, :rows] - expected).max() <= bound.max() + 1e-30
+    assert not y[:, rows:].any()
+
+
+@pytest.mark.parametrize("bf16", [False, pytest.param(True, marks=needs_bf16)])
+def test_a_lane_is_the_same_to_the_bit_whatever_the_other_lanes_and_their_number(bf16: bool) -> None:
+    lanes, channels, rows = 23, 128, 2 * matmul.TILE
+    weights = RNG.standard_normal((1, rows, channels)).astype(np.float32)
+    x = RNG.standard_normal((1, lanes, channels)).astype(np.float32)
+    packed = matmul.pack_weights_bf16(weights, rows, channels) if bf16 else matmul.pack_weights(weights, rows, channels)
+    inputs = np.zeros((1, lanes, channels // 2), np.uint32) if bf16 else np.zeros_like(x)
+    write_channels(lanes, inputs, 0, x[0])
+    initial = RNG.standard_normal((lanes, rows)).astype(np.float32)
+    alone = []
+    for lane in range(lanes):
+        y = initial[lane : lane + 1].copy()
+        add_product(1, y, packed, 0, inputs[:, lane : lane + 1].copy(), 0)
+        alone.append(y[0])
+    for first in range(3):
+        for count in range(1, lanes - first + 1):
+            y = initial[first : first + count].copy()
+            add_product(count, y, packed, 0, inputs[:, first : first + count].copy(), 0)
+            assert np.array_equal(y, alone[first : first + count])
+
+
+@needs_bf16
+def test_bfloat16_products_agree_with_float64_products_of_rounded_inputs() -> None:
+    rows, channels, lanes = matmul.TILE, 96, 5
+    weights = RNG.standard_normal((1, rows, channels)).astype(np.float32)
+    x = RNG.standard_normal((lanes, channels)).astype(np.float32)
+    inputs, y = np.zeros((1, lanes, channels // 2), np.uint32), np.zeros((lanes, rows), np.float32)
+    write_channels(lanes, inputs, 0, x)
+    add_product(lanes, y, matmul.pack_weights_bf16(weights, rows, channels), 0, inputs, 0)
+    w, v = (torch.from_numpy(array).bfloat16().double() for array in (weights[0], x))
+    np.testing.assert_allclose(y, (v @ w.T).numpy(), rtol=0, atol=2e-5)
