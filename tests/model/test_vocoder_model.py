@@ -17,7 +17,7 @@ from vocoder.model.config import (
     WaveNetConfig,
     build_model,
 )
-from vocoder.model.interpolation import no_interpolation
+from vocoder.model.interpolation import hold_knot
 
 
 def speech_like(samples: int) -> Tensor:
@@ -61,8 +61,8 @@ def test_conditioning_reaches_the_prediction_of_its_own_sample_and_none_before(m
     model = small_model()
     waves, mel = random_utterance(model, frames=3, batch=16)
     frames = mel.shape[2] - 2 * model.context_frames
-    channels = model.condition(mel).channels.samples().detach().unflatten(1, (frames, HOP))  # a knot at every sample
-    every_sample = no_interpolation(torch.arange(HOP))
+    channels = model.condition(mel).signal.samples().detach().unflatten(1, (frames, HOP))  # a knot at every sample
+    every_sample = hold_knot(torch.arange(HOP))
     monkeypatch.setattr(type(model.conditioning), "interpolation", every_sample)
     monkeypatch.setattr(model.conditioning, "forward", lambda mel: channels)
     before = model(waves, mel)
@@ -81,10 +81,10 @@ def test_a_mel_frame_conditions_only_the_frames_within_its_context(scales, conte
     frames, middle = 13, 6
     mel = torch.randn(1, N_MELS, frames + 2 * context_frames) - 5
     before = model.condition(mel)
-    assert before.channels.samples().shape == (1, frames * HOP, 5)
+    assert before.signal.samples().shape == (1, frames * HOP, 5)
     mel[:, ::2, context_frames + middle] += 2
     after = model.condition(mel)
-    times = changed(*(found.channels.samples().transpose(1, 2) for found in (before, after)))
+    times = changed(*(found.signal.samples().transpose(1, 2) for found in (before, after)))
     assert (middle - context_frames) * HOP <= times[0] <= middle * HOP
     assert (middle + 1) * HOP <= times[-1] + 1 <= (middle + 1 + context_frames) * HOP
     predictors = [model.linear_prediction.predictor(found.filters) for found in (before, after)]

@@ -8,13 +8,13 @@ from support.small_model import changed
 from torch import Tensor
 from torch.nn import functional as F
 
-from vocoder.model.interpolation import PiecewiseLinear, no_interpolation
+from vocoder.model.interpolation import PiecewiseLinear, hold_knot
 from vocoder.model.wavenet import WaveNet, dilations
 
 
 def knot_per_sample(channels: Tensor) -> PiecewiseLinear:
     """Channels [B, T, C] as one frame with a knot at every sample."""
-    return PiecewiseLinear(channels[:, None], no_interpolation(torch.arange(channels.shape[1])))
+    return PiecewiseLinear(channels[:, None], hold_knot(torch.arange(channels.shape[1])))
 
 
 @pytest.mark.parametrize("kernel_size", [1, 2, 3])

@@ -3,8 +3,9 @@
 model.safetensors   weights from the optimiser
 ema.safetensors     their exponential moving average, which synthesis uses
 config.json         architecture, mel contract, distribution, speakers
-metrics.json        step and dev bits per sample
-train_state.pt      optimiser, schedule, progress; absent from a shipped model
+metrics.json        step, minutes of training, dev bits per sample
+train_state.pt      optimiser, loss scaler, counters, guard, training settings; absent from a shipped model, which is
+                    for inference only
 manifest.json       size and SHA-256 of each of these, written last
 """
 
@@ -31,7 +32,7 @@ TRAIN_STATE = "train_state.pt"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A verified checkpoint directory."""
+    """A checkpoint directory; `open_checkpoint` gives a verified one."""
 
     directory: Path
 

@@ -4,15 +4,15 @@ B batch, F frames, k frames of context on each side, J knots of a frame, C chann
 
     mel [B, n_mels, k + F + k]  ->  normalise  ->  convolve over frames  ->  upsample  ->  knots [B, F, J, C]
 
-Nothing is padded here: the caller brings the context frames, so a crop of an utterance is conditioned exactly as the
-whole of it.
+Nothing is padded here: the caller supplies the context frames, so a crop of an utterance is conditioned exactly as the
+whole utterance.
 """
 
 import torch
 from torch import Tensor, nn
 
 from vocoder.errors import UserError
-from vocoder.model.interpolation import Interpolation, LinearUpsample, StagedUpsample, no_interpolation
+from vocoder.model.interpolation import Interpolation, LinearUpsample, StagedUpsample, hold_knot
 
 
 class MelConditioning(nn.Module):
@@ -71,4 +71,4 @@ class NoConditioning(nn.Module):
 
     @property
     def interpolation(self) -> Interpolation:
-        return no_interpolation(torch.zeros(self.hop_length, dtype=torch.long))
+        return hold_knot(torch.zeros(self.hop_length, dtype=torch.long))

@@ -14,7 +14,7 @@ from vocoder.model.vocoder_model import VocoderModel, input_channels
 from vocoder.model.wavenet import WaveNet
 from vocoder.settings import from_mapping, suggestion
 
-FORMAT = 1  # of config.json; raised when an older reader would misunderstand it
+FORMAT = 1  # of config.json; incremented when an older reader would misunderstand it
 
 
 @dataclass(frozen=True)
@@ -57,9 +57,9 @@ class ConditioningConfig:
 class LinearPredictionConfig:
     """The filter that the mel implies; the network predicts relative to it."""
 
-    kind: Literal["none", "mel"] = "none"  # of configs that do not say; the shipped ones say mel
+    kind: Literal["none", "mel"] = "none"  # where a config does not say; the shipped ones say mel
     order: int | None = None  # coefficients; None is 1.5 for each kHz of the sample rate
-    updates: int = 8  # of the filter in a frame
+    updates: int = 8  # filter updates per frame
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ B batch, F frames, H hop length, J knots of a frame, C channels.
     frames [B, F + 2 context, C]  ->  knots [B, F, J, C]  ->  interpolate  ->  [B, F H, C]
 
 Whatever depends on the channels linearly can be computed for the knots, of which there are few, and interpolated
-afterwards. So training projects knots into each layer, generation does the same, and the channels themselves are never
-made for every sample.
+afterwards: so training and the cpu engine project the knots into each layer and interpolate the result. The reference
+engine interpolates first.
 """
 
 import math
@@ -46,7 +46,7 @@ def interpolate(knots: Tensor, interpolation: Interpolation) -> Tensor:
 
 
 class LinearUpsample(nn.Module):
-    """Linear interpolation between frames; the knots of a frame are itself and its two neighbours.
+    """Linear interpolation between frames: gives each frame its three knots, which are itself and its two neighbours.
 
     A frame describes the point `centre` hops into its H samples: 0.5 is their middle, 0 the first of them.
     """
@@ -57,7 +57,6 @@ class LinearUpsample(nn.Module):
 
     def __init__(self, hop_length: int, centre: float = 0.5) -> None:
         super().__init__()
-        self.hop_length = hop_length
         position = (torch.arange(hop_length) + 0.5) / hop_length - centre  # from the frame's point, in frames
         triangles = torch.stack([(1 - (position - neighbour).abs()).clamp(min=0) for neighbour in (-1, 0, 1)], 1)
         left = (triangles[:, 0] == 0).long()
@@ -114,9 +113,9 @@ class StagedUpsample(nn.Module):
 
     @property
     def interpolation(self) -> Interpolation:
-        return no_interpolation(torch.arange(self.hop_length))
+        return hold_knot(torch.arange(self.hop_length))
 
 
-def no_interpolation(left: Tensor) -> Interpolation:
-    """Every sample takes the value of its knot `left` [H]."""
+def hold_knot(left: Tensor) -> Interpolation:
+    """Every sample takes the value of its knot `left` [H], without interpolation."""
     return Interpolation(left, torch.tensor([[1.0, 0.0]] * len(left)))

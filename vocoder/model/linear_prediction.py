@@ -21,10 +21,10 @@ from torch import Tensor, nn
 from vocoder.device import without_autocast
 from vocoder.errors import UserError
 from vocoder.features.mel import MelSpec, hann_window, mel_filterbank
-from vocoder.model.interpolation import LinearUpsample, PiecewiseLinear
+from vocoder.model.interpolation import LinearUpsample, interpolate
 
 WHITE_NOISE = 1e-7  # of the power, added to it: no valley is deeper than 70 dB below the mean
-LARGEST_REFLECTION = 1 - 1e-5  # further from 1 than a rounding in float32 can carry a filter
+LARGEST_REFLECTION = 1 - 1e-5  # a margin larger than float32 rounding, so that filters stay stable
 LAG_WINDOW_HZ = 20.0  # Gaussian smoothing of the spectrum, against resonances narrower than any formant
 SQUARED_MEAN_OF_MAGNITUDE = math.pi / 4  # over the mean of the square, in a spectrum of noise (Rayleigh)
 GAIN_FLOOR = 1e-5  # a third of a 16-bit step, so that the excitation of digital silence stays finite
@@ -45,10 +45,10 @@ class Prediction:
         return (x - self.mean) * (-self.log_gain).exp()
 
     def clip_compensated(self, x: Tensor) -> Tensor:
-        """Generated samples x [B, T]; where full scale clipped the prediction, the unclipped prediction.
+        """Generated samples x [B, T], with the unclipped prediction where full scale clipped it.
 
-        A sample at full scale says that the sound was there or beyond. A filter that is fed clipped samples can sustain
-        itself for ever, stable as it is: this overflow oscillation is a howl at full scale.
+        A clipped sample only says that the signal reached full scale. Feeding clipped samples back can cause overflow
+        oscillation, a sustained howl, even in a stable filter.
         """
         return torch.where(x == self.mean.clamp(-1, 1), self.mean, x)
 
@@ -59,11 +59,6 @@ class Predictor:
 
     weights: Tensor  # [B, T, K], oldest sample first: a_K … a_1, in the order in which the past lies
     log_gain: Tensor  # log g [B, T]
-
-    @property
-    def order(self) -> int:
-        """K."""
-        return self.weights.shape[-1]
 
     @property
     def coefficients(self) -> Tensor:
@@ -129,8 +124,9 @@ class LinearPrediction(nn.Module):
         reflection, log_gain = self.analyse(mel)
         with without_autocast(mel.device):
             reflection = reflection.clamp(-LARGEST_REFLECTION, LARGEST_REFLECTION)
-            knots = self.interpolate(torch.cat((reflection, log_gain[..., None]), 2))
-            filters = PiecewiseLinear(knots, self.interpolate.interpolation).samples()  # [B, F U, K + 1]
+            upsample = self.interpolate
+            knots = upsample(torch.cat((reflection, log_gain[..., None]), 2))
+            filters = interpolate(knots, upsample.interpolation)  # [B, F U, K + 1]
         weights = step_up(filters[..., :-1]).flip(-1)  # in float64: at order 100 float32 made filters unstable
         return torch.cat((weights, filters[..., -1:]), 2).float().unflatten(1, (-1, self.updates))
 

@@ -1,6 +1,7 @@
 """The vocoder model: mel conditioning, linear prediction, WaveNet and output distribution.
 
-B batch, T samples, F frames, H hop length, P distribution parameters, R receptive field in samples.
+B batch, T samples, F frames, H hop length, J knots of a frame, C conditioning channels, P distribution parameters,
+K order of the linear prediction, U updates of its filter in a frame, I inputs of the WaveNet for each sample.
 
 Sample x[t] is predicted from x[<t] and the conditioning at t. Before an utterance lies silence: zero samples, and its
 first mel frame repeated. Training segments and generation both begin that way.
@@ -26,9 +27,9 @@ from vocoder.model.wavenet import WaveNet
 
 @dataclass
 class Conditioning:
-    """What is known of F frames before any of their samples is drawn."""
+    """What the mel and the speaker give the network for F frames, before any of their samples is drawn."""
 
-    channels: PiecewiseLinear  # of F H samples, the speaker's among them
+    signal: PiecewiseLinear  # conditioning channels of F H samples, the speaker's included
     filters: Tensor | None = None  # of the linear prediction [B, F, U, K + 1]
 
 
@@ -61,7 +62,7 @@ class VocoderModel(nn.Module):
 
     @property
     def receptive_field(self) -> int:
-        """R: the number of past samples that a prediction depends on."""
+        """The number of past samples that a prediction depends on."""
         order = self.linear_prediction.order if self.linear_prediction else 0
         return self.wavenet.receptive_field + order
 
@@ -87,8 +88,8 @@ class VocoderModel(nn.Module):
             params [B, P, F H].
         """
         conditioning = self.condition(mel, speaker)
-        inputs, prediction = self.inputs(waves, conditioning)
-        params = self.wavenet(inputs, conditioning.channels).transpose(1, 2)
+        inputs, prediction = self.inputs_and_prediction(waves, conditioning)
+        params = self.wavenet(inputs, conditioning.signal).transpose(1, 2)  # [B, P, F H]
         return params if prediction is None else self.shift_and_scale(params, prediction)
 
     def condition(self, mel: Tensor, speaker: Tensor | None = None) -> Conditioning:
@@ -97,10 +98,10 @@ class VocoderModel(nn.Module):
         filters = self._filters(mel) if self.linear_prediction else None
         return Conditioning(PiecewiseLinear(knots, self.conditioning.interpolation), filters)
 
-    def inputs(self, waves: Tensor, conditioning: Conditioning) -> tuple[Tensor, Prediction | None]:
-        """The network's inputs [B, R - 1 + F H, I], and the linear prediction of the last F H samples if there is one.
+    def inputs_and_prediction(self, waves: Tensor, conditioning: Conditioning) -> tuple[Tensor, Prediction | None]:
+        """The WaveNet's inputs [B, receptive_field - 1 + F H, I], and the linear prediction of the last F H samples.
 
-        Arguments as `forward`; R is the receptive field of the WaveNet alone.
+        Waves as in `forward`; the receptive field is the WaveNet's own. Without linear prediction the second is None.
         """
         before = self.history_frames * self.spec.hop_length
         first = before - self.wavenet.receptive_field  # the oldest sample that reaches the network
@@ -162,7 +163,7 @@ class VocoderModel(nn.Module):
     def initialise_output(self, excitation: Tensor) -> None:
         """Let an untrained network predict the histogram of `excitation` [N], the best it can do without its inputs."""
         output = self.wavenet.output
-        output.weight.mul_(0.1)
+        output.weight.mul_(0.1)  # so that the bias decides, and gradients still pass
         output.bias.copy_(self._marginal_params(excitation))
 
     def _marginal_params(self, excitation: Tensor) -> Tensor:
@@ -221,7 +222,7 @@ class VocoderModel(nn.Module):
 def network_inputs(previous: Tensor, prediction: Tensor | None = None, excitation: Tensor | None = None) -> Tensor:
     """The WaveNet's inputs, of about unit size: x[t - 1] and, with linear prediction, p[t] and e[t - 1].
 
-    Each [...] -> [..., 1] or [..., 3]. Where the mel says silence and there is none, the excitation is huge;
+    Each [...] -> [..., 1] or [..., 3]. If the mel says silence but the waveform is not silent, the excitation is huge;
     tanh bounds it.
     """
     if prediction is None or excitation is None:

@@ -16,7 +16,7 @@ class WaveNet(nn.Module):
     """Stacks of dilated causal convolutions with a two-layer output (van den Oord et al. 2016).
 
     Dilations double from 1 within a stack. The output at t depends on the input at t and on the `receptive_field - 1`
-    inputs before. Nothing is padded: the caller brings that history.
+    inputs before. Nothing is padded: the caller supplies that history.
     """
 
     def __init__(

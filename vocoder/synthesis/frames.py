@@ -91,7 +91,7 @@ class BlockwiseConditioning:
         block[0, :, : mel.shape[1]] = mel
         with one_torch_thread():
             frames = self.model.condition(torch.from_numpy(block).to(self.model.device), self.speaker)
-        knots = frames.channels.knots[0].cpu().numpy()
+        knots = frames.signal.knots[0].cpu().numpy()
         if frames.filters is None:
             return [(frame, None) for frame in knots]
         return list(zip(knots, frames.filters[0].cpu().numpy(), strict=True))
