@@ -229,5 +229,5 @@ def test_a_checkpoint_of_another_model_is_refused(
 def test_a_shipped_model_without_train_state_cannot_be_resumed(make_trainer: MakeTrainer, tmp_path: Path) -> None:
     train(make_trainer(), tmp_path)
     (checkpoints_in(tmp_path)[-1] / "train_state.pt").unlink()
-    with pytest.raises(UserError, match="training cannot go on"):
+    with pytest.raises(UserError, match="training cannot resume"):
         make_trainer().restore(open_checkpoint(checkpoints_in(tmp_path)[-1]))
