@@ -27,7 +27,7 @@ def from_mapping(cls: type[T], mapping: Any, prefix: str = "") -> T:
     fields = {field.name: field for field in dataclasses.fields(cls) if field.init}  # type: ignore[arg-type]
     for key in mapping:
         if key not in fields:
-            raise UserError(f"unknown setting {_join(prefix, key)}{suggestion(str(key), fields)}")
+            raise unknown_setting(_join(prefix, key), str(key), fields)
     for name, field in fields.items():
         if name not in mapping and field.default is field.default_factory is dataclasses.MISSING:
             raise UserError(f"missing setting {_join(prefix, name)}")
@@ -53,6 +53,11 @@ def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
     for field in dataclasses.fields(value):
         flat |= flatten(getattr(value, field.name), _join(prefix, field.name))
     return flat
+
+
+def unknown_setting(name: str, key: str, candidates: Iterable[str]) -> UserError:
+    """The error about setting `name`, which suggests the candidate closest to its misspelt part `key`."""
+    return UserError(f"unknown setting {name}{suggestion(key, candidates)}")
 
 
 def suggestion(name: str, candidates: Iterable[str]) -> str:

@@ -38,7 +38,7 @@ def damaged(torture: Torture) -> Figures:
                 content[at] ^= torture.random.randrange(1, 256)
             file.write_bytes(content)
             messages: list[str] = []
-            found = broken.newest(messages.append)
+            found = broken.recover_newest(messages.append)
             undetected += found is None or found.directory != before
             unnamed += not messages or newest.name not in messages[0] or before.name not in messages[0]
         yield f"{damage}, and not detected, or the checkpoint before it not used", count, undetected
@@ -81,7 +81,7 @@ def poison(torture: Torture, count: int) -> list[int]:
 
 def tensors_of(trainer: Any) -> list[torch.Tensor]:
     optimizer = [torch.as_tensor(v) for s in trainer.optimizer.state_dict()["state"].values() for v in s.values()]
-    return [*trainer.model.state_dict().values(), *trainer.averaged_model().state_dict().values(), *optimizer]
+    return [*trainer.model.state_dict().values(), *trainer.ema_model().state_dict().values(), *optimizer]
 
 
 EXECUTED = Path(tempfile.gettempdir()) / f"executed-{os.getpid()}"

@@ -107,7 +107,7 @@ class Torture:
 def newest_step(run: Run) -> int | None:
     """The step of the newest undamaged checkpoint, if there is one."""
     try:
-        checkpoint = run.newest(lambda message: None)
+        checkpoint = run.recover_newest(lambda message: None)
     except UserError:
         return None
     return checkpoint.step if checkpoint else None

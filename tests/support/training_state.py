@@ -16,7 +16,7 @@ from vocoder.training.interrupts import Interrupts
 def all_tensors(trainer: Trainer) -> dict[str, Tensor]:
     """Copies of the weights, their average, and the optimiser's state."""
     tensors = {f"model.{name}": tensor for name, tensor in trainer.model.state_dict().items()}
-    tensors |= {f"ema.{name}": tensor for name, tensor in trainer.averaged.state_dict().items()}
+    tensors |= {f"ema.{name}": tensor for name, tensor in trainer.ema.state_dict().items()}
     for index, state in trainer.optimizer.state_dict()["state"].items():
         tensors |= {f"adamax.{index}.{name}": torch.as_tensor(value) for name, value in state.items()}
     return {name: tensor.clone() for name, tensor in tensors.items()}
@@ -51,7 +51,7 @@ def train(trainer: Trainer, directory: Path, show: Callable[[Interrupts, Trainer
 
 def resumed(trainer: Trainer, directory: Path) -> Trainer:
     """The trainer, restored from the newest checkpoint."""
-    checkpoint = Run(directory).newest(ignore)
+    checkpoint = Run(directory).recover_newest(ignore)
     assert checkpoint is not None
     trainer.restore(checkpoint)
     return trainer

@@ -1,4 +1,4 @@
-"""Auditions: synthesis of dev utterances during training, logged beside the originals."""
+"""Auditions: free-running synthesis of dev utterances during training, logged beside the originals."""
 
 from collections.abc import Callable
 from pathlib import Path

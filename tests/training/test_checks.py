@@ -27,6 +27,6 @@ def test_segments_too_short_for_the_spectral_loss_are_refused(make_trainer: Make
 
 def test_a_batch_is_divisible_by_the_number_of_processes(make_trainer: MakeTrainer) -> None:
     trainer = make_trainer()
-    check_compatible(trainer.model_config, trainer.store, trainer.config, World(0, 2))
+    check_compatible(trainer.vocoder_config, trainer.store, trainer.config, World(0, 2))
     with pytest.raises(UserError, match=r"batch\.size=4: .* all 3 processes together; take a multiple of 3"):
-        check_compatible(trainer.model_config, trainer.store, trainer.config, World(0, 3))
+        check_compatible(trainer.vocoder_config, trainer.store, trainer.config, World(0, 3))

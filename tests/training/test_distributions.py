@@ -41,18 +41,18 @@ def test_every_distribution_learns_real_speech_and_synthesises(
     kind: Any,
 ) -> None:
     parts = replace(config.model, linear_prediction=LinearPredictionConfig(kind))
-    model_config = replace(config, distribution=DISTRIBUTIONS[name], model=parts)
+    vocoder_config = replace(config, distribution=DISTRIBUTIONS[name], model=parts)
     evaluations = CheckpointConfig(every=30, dev_seconds=1.0)
-    trainer = make_trainer(model=model_config, length=LengthConfig(steps=60), checkpoint=evaluations)
+    trainer = make_trainer(model=vocoder_config, length=LengthConfig(steps=60), checkpoint=evaluations)
     entries = speech_store.split("dev")
-    before = likelihood(trainer.averaged_model().eval(), speech_store, entries).per_sample
+    before = likelihood(trainer.ema_model().eval(), speech_store, entries).per_sample
     monitor = Monitor(tmp_path, 0)
     with Interrupts() as interrupts:
         Loop(trainer, Run(tmp_path), monitor, interrupts, lambda *_: None).train()
     monitor.close()
 
     checkpoint = find_checkpoint(tmp_path)
-    assert checkpoint.config == model_config
+    assert checkpoint.config == vocoder_config
     model = load_model(checkpoint)
     after = likelihood(model, speech_store, entries).per_sample
     assert after < before - 0.01

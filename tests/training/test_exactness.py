@@ -131,7 +131,7 @@ def test_folding_weight_norm_leaves_the_output_of_the_network_unchanged(
     loaded = load_model(open_checkpoint(checkpoints_in(tmp_path)[-1]))
     assert not any("original" in name for name in loaded.state_dict())
     batch = trainer.data[0]
-    expected = trainer.averaged_model().eval()(batch.waves, batch.mel)
+    expected = trainer.ema_model().eval()(batch.waves, batch.mel)
     torch.testing.assert_close(loaded(batch.waves, batch.mel), expected, rtol=0, atol=1e-5)
     plain = make_trainer()
     assert torch.equal(plain.model.wavenet.hidden.weight, make_trainer().model.wavenet.hidden.weight)

@@ -132,7 +132,7 @@ def test_a_rolled_back_run_continues_with_later_batches(make_trainer: MakeTraine
     train(trainer, tmp_path)
     assert seen == [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14]  # from step 7 back to 4, then batch 7
     assert trainer.step == 12
-    assert (trainer.state.skipped_batches, trainer.state.guard.rolled_back) == (3, 1)
+    assert (trainer.state.dropped_batches, trainer.state.guard.rolled_back) == (3, 1)
     assert any("back to step 4" in line for line in messages)
     assert [step for step, _ in losses(tmp_path)] == list(range(1, 13))
     again = resumed(make_trainer(length=LengthConfig(steps=14)), tmp_path)

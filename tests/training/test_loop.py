@@ -39,7 +39,7 @@ def test_a_run_stopped_by_a_signal_and_resumed_equals_an_uninterrupted_one(
     assert stopped.step == 3
     resumed = make_trainer()
     torch.rand(7)  # the global generator's state must not matter
-    checkpoint = Run(tmp_path / "stopped").newest(ignore)
+    checkpoint = Run(tmp_path / "stopped").recover_newest(ignore)
     assert checkpoint is not None
     resumed.restore(checkpoint)
     train(resumed, tmp_path / "stopped")

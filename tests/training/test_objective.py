@@ -1,4 +1,4 @@
-"""The objective: the exact likelihood, plus the weighted spectral distance of a relaxed draw."""
+"""The objective: the exact likelihood, plus the weighted spectral distance of a straight-through draw."""
 
 from collections.abc import Callable
 from typing import Any

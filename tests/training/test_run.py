@@ -42,11 +42,11 @@ def test_a_new_run_has_no_checkpoint(tmp_path: Path) -> None:
     run = Run(tmp_path / "new")
     run.remove_partial()
     run.prune(3)
-    assert run.newest(pytest.fail) is None
+    assert run.recover_newest(pytest.fail) is None
 
 
 def test_the_newest_checkpoint_is_found(run: Run) -> None:
-    checkpoint = run.newest(pytest.fail)
+    checkpoint = run.recover_newest(pytest.fail)
     assert checkpoint is not None
     assert checkpoint.step == checkpoint.train_state()["step"] == 5
 
@@ -60,7 +60,7 @@ def test_a_damaged_checkpoint_is_removed_and_the_one_before_is_used_and_both_are
     else:
         file.write_bytes(content[:-1] + (bytes([content[-1] ^ 1]) if damage == "bit" else b""))
     messages: list[str] = []
-    checkpoint = run.newest(messages.append)
+    checkpoint = run.recover_newest(messages.append)
     assert checkpoint is not None
     assert checkpoint.step == 4
     (message,) = messages
@@ -74,7 +74,7 @@ def test_a_run_with_only_damaged_checkpoints_is_not_started_over(run: Run) -> No
     for directory in checkpoints_in(run.directory):
         (directory / "train_state.pt").write_bytes(b"")
     with pytest.raises(UserError, match=r"train_state\.pt: damaged.*start under another name"):
-        run.newest(pytest.fail)
+        run.recover_newest(pytest.fail)
 
 
 def test_a_run_is_trained_by_one_process_at_a_time(run: Run) -> None:
@@ -158,7 +158,7 @@ def test_files_of_a_checkpoint_have_the_permissions_of_its_folder(run: Run) -> N
 def test_weights_are_restored_bit_for_bit(run: Run, tiny_config: VocoderConfig) -> None:
     weights = build_model(tiny_config).state_dict()
     save_checkpoint(run.checkpoint_directory(6), tiny_config, {"model": weights}, {"step": 6, "dev_bits": 1.5})
-    checkpoint = run.newest(pytest.fail)
+    checkpoint = run.recover_newest(pytest.fail)
     assert checkpoint is not None
     assert checkpoint.config == tiny_config
     assert checkpoint.dev_bits == 1.5

@@ -1,4 +1,4 @@
-"""The learning rate and the averaged weights over a run, against values computed by hand."""
+"""The learning rate and the EMA weights over a run, against values computed by hand."""
 
 import pytest
 import torch

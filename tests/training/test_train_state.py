@@ -14,7 +14,7 @@ def test_a_saved_state_is_restored_whole_except_dev_bits() -> None:
         guard=Guard(GuardConfig(), skipped=3, seen=7, mean=1.5),
         parts=4,
         step=9,
-        skipped_batches=5,
+        dropped_batches=5,
         minutes=2.5,
         unlogged_losses=[6.0, 7.0],
         dev_bits=8.0,

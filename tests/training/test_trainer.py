@@ -40,8 +40,8 @@ def take_steps(trainer: Trainer, count: int) -> list[float]:
 
 
 def log_prob_of_whole_utterances(trainer: Trainer, split: str) -> Tensor:
-    """Oracle for evaluation: log-probabilities of the averaged weights, each utterance in one piece after silence."""
-    model, store = trainer.averaged_model().eval(), trainer.store
+    """Oracle for evaluation: log-probabilities of the EMA weights, each utterance in one piece after silence."""
+    model, store = trainer.ema_model().eval(), trainer.store
     found = []
     for entry in store.split(split):
         utterance = store.read(entry)
@@ -100,7 +100,7 @@ def test_gradients_accumulated_over_parts_equal_those_of_the_whole_batch(make_tr
         torch.testing.assert_close(weights(accumulated)[name], tensor, rtol=0, atol=2e-5)
 
 
-def test_the_averaged_weights_follow_their_recursion(make_trainer: MakeTrainer) -> None:
+def test_the_ema_weights_follow_their_recursion(make_trainer: MakeTrainer) -> None:
     trainer = make_trainer(optimizer=OptimizerConfig(ema_decay=0.3))  # reached within these steps
     expected: dict[str, np.ndarray] = {}
     for n in range(6):
@@ -108,7 +108,7 @@ def test_the_averaged_weights_follow_their_recursion(make_trainer: MakeTrainer) 
         for name, tensor in weights(trainer).items():
             decay = min(0.3, (1 + n) / (10 + n)) if n else 0.0
             expected[name] = decay * expected.get(name, 0.0) + (1 - decay) * tensor.double().numpy()
-    for name, tensor in trainer.averaged_model().state_dict().items():
+    for name, tensor in trainer.ema_model().state_dict().items():
         np.testing.assert_allclose(tensor.numpy(), expected[name], rtol=0, atol=1e-6)
 
 
@@ -186,13 +186,13 @@ def test_training_starts_near_the_entropy_of_the_data(make_trainer: MakeTrainer,
     assert entropy - 0.1 < trainer.evaluate() < entropy + 0.7
 
 
-def test_the_averaged_weights_are_evaluated(make_trainer: MakeTrainer) -> None:
+def test_the_ema_weights_are_evaluated(make_trainer: MakeTrainer) -> None:
     trainer = make_trainer()
     take_steps(trainer, 2)
     bits = trainer.evaluate()
     torch.nn.init.zeros_(trainer.model.wavenet.output.bias)
     assert trainer.evaluate() == bits
-    torch.nn.init.zeros_(trainer.averaged_model().wavenet.output.bias)
+    torch.nn.init.zeros_(trainer.ema_model().wavenet.output.bias)
     assert trainer.evaluate() > bits + 0.5
 
 
@@ -229,5 +229,5 @@ def test_a_checkpoint_of_another_model_is_refused(
 def test_a_shipped_model_without_train_state_cannot_be_resumed(make_trainer: MakeTrainer, tmp_path: Path) -> None:
     train(make_trainer(), tmp_path)
     (checkpoints_in(tmp_path)[-1] / "train_state.pt").unlink()
-    with pytest.raises(UserError, match="training cannot go on"):
+    with pytest.raises(UserError, match="training cannot resume"):
         make_trainer().restore(open_checkpoint(checkpoints_in(tmp_path)[-1]))

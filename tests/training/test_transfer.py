@@ -76,6 +76,6 @@ def test_the_average_of_a_fine_tuned_run_starts_with_the_loaded_weights(
 ) -> None:
     trainer = make_trainer(length=LengthConfig(steps=1))
     load_matching_weights(trainer.model, open_checkpoint(saved(config, tmp_path / "other")))
-    trainer.averaged_model().load_state_dict(trainer.model.state_dict())
+    trainer.ema_model().load_state_dict(trainer.model.state_dict())
     train(trainer, tmp_path / "run")
     assert open_checkpoint(tmp_path / "run/checkpoints/step-00000000").dev_bits > 0

@@ -19,7 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 from vocoder.commands import CONFIG_PACKAGES
 from vocoder.commands.streams import write_line
 from vocoder.errors import UserError
-from vocoder.settings import suggestion
+from vocoder.settings import suggestion, unknown_setting
 
 # The settings of each command that are paths, in which any character may occur.
 PATHS = {"preprocess": ("input", "output"), "train": ("data", "runs"), "synthesize": ("model", "input", "output")}
@@ -119,7 +119,7 @@ def _compose(command: str, overrides: list[str]) -> DictConfig:
                 raise UserError(str(error).splitlines()[0]) from None
             key = unknown[1]
             choices = [o for o in overrides if "/" in o.split("=")[0] or "." not in o.split("=")[0]]
-            raise UserError(f"unknown setting {key}{suggestion(key, _known_keys(command, choices))}") from None
+            raise unknown_setting(key, key, _known_keys(command, choices)) from None
 
 
 def report_errors(program: str, work: Callable[[], int | None]) -> int:

@@ -85,9 +85,9 @@ def trainer_for(config: Config, world: World = World()) -> Trainer:  # noqa: B00
     store = Store(Path(config.data))
     distribution = distribution_from_mapping(config.distribution)
     speakers = store.speakers if config.model.speaker_channels else ()
-    model_config = VocoderConfig(store.spec, config.model, distribution, speakers)
+    vocoder_config = VocoderConfig(store.spec, config.model, distribution, speakers)
     device = pick_device(local_device(config.device))
-    return Trainer(model_config, store, config.training, device, world, write_above if world.is_first else discard)
+    return Trainer(vocoder_config, store, config.training, device, world, write_above if world.is_first else discard)
 
 
 def discard(message: str) -> None: ...
@@ -121,7 +121,7 @@ def _start_or_resume(trainer: Trainer, run: Run, config: Config) -> None:
     """Restore the newest checkpoint; in a new run, load the weights of `init_from`, if given."""
     if trainer.world.is_first:
         run.remove_partial()
-    checkpoint = run.newest(trainer.log, trainer.world)
+    checkpoint = run.recover_newest(trainer.log, trainer.world)
     changed = trainer.restore(checkpoint) if checkpoint is not None else []
     if checkpoint is None and config.init_from is not None:
         _initialise_from(trainer, config.init_from)
@@ -131,15 +131,15 @@ def _start_or_resume(trainer: Trainer, run: Run, config: Config) -> None:
 
 
 def _initialise_from(trainer: Trainer, path: str) -> None:
-    """Load another model's weights, in every process; the average starts with them too."""
+    """Load another model's weights, in every process; the EMA weights start with them too."""
     if not Path(path).is_dir():
         raise UserError(f"init_from={path}: no such directory; give a run or a checkpoint")
     checkpoint = find_checkpoint(Path(path))
     trainer.log(f"starts with the weights of {checkpoint.directory}, step {checkpoint.step}")
-    differences = config_differences(trainer.model_config.to_json(), checkpoint)
+    differences = config_differences(trainer.vocoder_config.to_json(), checkpoint)
     for line in [*differences, *load_matching_weights(trainer.model, checkpoint)]:
         trainer.log(f"  {line}")
-    trainer.averaged_model().load_state_dict(trainer.model.state_dict())
+    trainer.ema_model().load_state_dict(trainer.model.state_dict())
 
 
 def _flat(config: Config) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Training: the learner and its loop, in one process or several; the run's checkpoints, logs and TensorBoard."""
+"""Training: the trainer and its loop, in one process or several; the run's checkpoints, logs and TensorBoard."""
 
 from vocoder.training.config import TrainingConfig
 from vocoder.training.distributed import World, local_device, process_group

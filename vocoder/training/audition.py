@@ -1,4 +1,4 @@
-"""Free-running synthesis of fixed dev utterances during training, logged next to the originals."""
+"""An audition: free-running synthesis of fixed dev utterances during training, logged next to the originals."""
 
 from collections.abc import Callable
 
@@ -14,7 +14,7 @@ MIN_FRAMES = 4  # shorter utterances are left out
 
 
 def audition(trainer: Trainer, monitor: Monitor, progress: Callable[[int], None] = lambda samples: None) -> None:
-    """Synthesise with the averaged weights and always the same noise; log waves and mels.
+    """Synthesise with the EMA weights and always the same noise; log waves and mels.
 
     Args:
         progress: called during synthesis; an exception from it ends the audition.
@@ -30,7 +30,7 @@ def audition(trainer: Trainer, monitor: Monitor, progress: Callable[[int], None]
     ]
     if not requests:
         return
-    waves = Vocoder(trainer.averaged_model()).synthesize_batch(requests, trainer.config.seed, progress=progress)
+    waves = Vocoder(trainer.ema_model()).synthesize_batch(requests, trainer.config.seed, progress=progress)
     for target, wave in zip(targets, waves, strict=True):
         name = target.entry.id
         mel = log_mel(torch.from_numpy(wave), spec).numpy()

@@ -10,11 +10,11 @@ from vocoder.training.config import TrainingConfig
 from vocoder.training.distributed import World
 
 
-def check_compatible(model_config: VocoderConfig, store: Store, config: TrainingConfig, world: World) -> None:
+def check_compatible(vocoder_config: VocoderConfig, store: Store, config: TrainingConfig, world: World) -> None:
     """Raise UserError if the parts of a training run do not fit together."""
-    if store.spec != model_config.mel:
+    if store.spec != vocoder_config.mel:
         raise UserError(
-            f"{store.directory}: its mels are not the model's ({store.spec.differences(model_config.mel)}); "
+            f"{store.directory}: its mels are not the model's ({store.spec.differences(vocoder_config.mel)}); "
             "preprocess the corpus with the model's mel, or train a new model"
         )
     batch = config.batch

@@ -24,8 +24,8 @@ class BatchConfig:
 class LossConfig:
     """The exact likelihood, plus an optional spectral loss."""
 
-    spectral_weight: float = 0.0  # nats per sample per unit of the relaxed draw's multi-resolution STFT distance
-    spectral_temperature: float = 0.5  # of the relaxed choice of components in that draw
+    spectral_weight: float = 0.0  # nats per sample per unit of a straight-through draw's multi-resolution STFT distance
+    spectral_temperature: float = 0.5  # of the Gumbel-softmax choice of components in that draw's gradient
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class LengthConfig:
     """The run ends when the first of these is reached; null is no limit."""
 
     steps: int | None = 500_000
-    minutes: float | None = None  # of training, evaluation and saving, over all resumptions
+    minutes: float | None = None  # with evaluation and saving, over all resumptions; not those that a rollback undoes
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class CheckpointConfig:
 
 @dataclass(frozen=True)
 class AuditionConfig:
-    """Free-running synthesis of the same dev utterances, logged to TensorBoard."""
+    """An audition: free-running synthesis of a few dev utterances, always the same, logged to TensorBoard."""
 
     every: int = 10_000  # steps; 0 never
     utterances: int = 2

@@ -109,57 +109,58 @@ def process_group(device: torch.device) -> Iterator[World]:
         torch.cuda.set_device(device)
     backend = "nccl" if device.type == "cuda" else "gloo"
     try:
-        store, rank, size = next(rendezvous("env://", timeout=TIMEOUT))
+        rendezvous_store, rank, size = next(rendezvous("env://", timeout=TIMEOUT))
     except (dist.DistNetworkError, dist.DistStoreError) as error:
         where = ":".join(os.environ.get(name, "?") for name in ("MASTER_ADDR", "MASTER_PORT"))
         reason = str(error).partition("\n")[0]
         raise UserError(f"the other processes cannot be reached at {where} ({reason})") from None
-    with _clear_peer_errors():
-        own = dist.PrefixStore(agree_on_prefix(store, rank, size), store)
-        dist.init_process_group(backend, store=own, rank=rank, world_size=size, timeout=TIMEOUT)
+    with _peer_errors_as_user_errors():
+        prefix_store = dist.PrefixStore(agree_on_prefix(rendezvous_store, rank, size), rendezvous_store)
+        dist.init_process_group(backend, store=prefix_store, rank=rank, world_size=size, timeout=TIMEOUT)
         try:
             yield World(rank, size)
         finally:
             dist.destroy_process_group()
 
 
-def agree_on_prefix(store: dist.Store, rank: int, size: int) -> str:
-    """A prefix for the store's keys that all ranks of this start share, and that no earlier start has used.
+def agree_on_prefix(rendezvous_store: dist.Store, rank: int, size: int) -> str:
+    """A prefix for the rendezvous store's keys that all ranks of this start share, and no earlier start has used.
 
-    torchrun gives restarted processes the store of the dead ones, which still holds their addresses. A fast process
-    could read a dead peer's address, connect to it and be refused (pytorch/pytorch#167288). Torch's restart count
-    cannot serve as the prefix because each machine counts its own restarts.
+    torchrun gives restarted processes the rendezvous store of the dead ones, which still holds their addresses. A fast
+    process could read a dead peer's address, connect to it and be refused (pytorch/pytorch#167288). Torch's restart
+    count cannot serve as the prefix because each machine counts its own restarts.
 
-    So every other rank asks rank 0 under a random name. Rank 0 answers each name it finds, dead processes' too, until
-    all ranks have confirmed its prefix.
+    So every other rank sends rank 0 a request with a random id. Rank 0 answers every request that it finds, those of
+    dead processes too, until all ranks have confirmed its prefix.
     """
-    return _announce_prefix(store, size) if rank == 0 else _request_prefix(store, rank)
+    return _announce_prefix(rendezvous_store, size) if rank == 0 else _request_prefix(rendezvous_store, rank)
 
 
-def _request_prefix(store: dist.Store, rank: int) -> str:
-    own = uuid4().hex
-    store.set(f"ask/{rank}", own)
-    prefix = store.get(f"answer/{own}").decode()
-    store.set(f"{prefix}/{rank}", "confirmed")
+def _request_prefix(rendezvous_store: dist.Store, rank: int) -> str:
+    request_id = uuid4().hex
+    rendezvous_store.set(f"ask/{rank}", request_id)
+    prefix = rendezvous_store.get(f"answer/{request_id}").decode()
+    rendezvous_store.set(f"{prefix}/{rank}", "confirmed")
     return prefix
 
 
-def _announce_prefix(store: dist.Store, size: int) -> str:
+def _announce_prefix(rendezvous_store: dist.Store, size: int) -> str:
     prefix, missing = uuid4().hex, set(range(1, size))
     deadline = monotonic() + TIMEOUT.total_seconds()
     while missing:
         if monotonic() > deadline:
             raise UserError(f"process {min(missing)} of {size} has not started within {TIMEOUT}; see its output")
         for rank in missing:
-            if store.check([f"ask/{rank}"]):
-                store.set(f"answer/{store.get(f'ask/{rank}').decode()}", prefix)
+            if rendezvous_store.check([f"ask/{rank}"]):
+                request_id = rendezvous_store.get(f"ask/{rank}").decode()
+                rendezvous_store.set(f"answer/{request_id}", prefix)
         sleep(POLL_SECONDS)
-        missing = {rank for rank in missing if not store.check([f"{prefix}/{rank}"])}
+        missing = {rank for rank in missing if not rendezvous_store.check([f"{prefix}/{rank}"])}
     return prefix
 
 
 @contextmanager
-def _clear_peer_errors() -> Iterator[None]:
+def _peer_errors_as_user_errors() -> Iterator[None]:
     """Turn errors about a lost peer into UserErrors."""
     try:
         yield

@@ -15,7 +15,7 @@ ADVICE = "Start again from the last checkpoint (the same command) with a lower t
 
 
 class Verdict(Enum):
-    """The outcome of a step."""
+    """How the guard classifies a step."""
 
     GOOD = auto()
     SKIPPED = auto()
@@ -27,7 +27,7 @@ class Guard:
     """Watches the losses of a run; part of a checkpoint, so that a resumed run judges like an uninterrupted one."""
 
     config: GuardConfig
-    skipped: int = 0  # steps since the run began
+    skipped: int = 0  # steps since the run began, because loss or gradient was not finite
     in_a_row: int = 0  # steps skipped since the last good one
     rolled_back: int = 0  # times since the run began
     seen: int = 0  # losses in the mean and variance

@@ -79,13 +79,13 @@ class Loop:
     def _roll_back(self) -> None:
         """Restore the last checkpoint; the batches since then are left out."""
         state = self.state
-        spiked, rolled_back = state.next_batch, state.guard.rolled_back
+        spiked_batch, rolled_back = state.next_batch, state.guard.rolled_back
         state.guard.check_rollbacks(state.step)
-        checkpoint = self.run.newest(self.trainer.log, self.world)
+        checkpoint = self.run.recover_newest(self.trainer.log, self.world)
         if checkpoint is None:
             return
         self.trainer.restore(checkpoint)
-        state.skipped_batches = spiked - state.step
+        state.dropped_batches = spiked_batch - state.step
         state.guard.rolled_back = rolled_back + 1
         self.monitor.rewind(state.step)
         self.trainer.log(f"back to step {state.step}; continuing from there with other batches")
@@ -173,25 +173,29 @@ class Clock:
         self._last = time.monotonic()
         self._step_seconds = self._waiting_seconds = 0.0
 
-    def count_break(self) -> float:
-        """Count the time since the last call as evaluation, audition or saving: in the minutes, not in the steps."""
-        now = time.monotonic()
-        seconds, self._last = now - self._last, now
-        self._state.minutes += seconds / 60
-        return seconds
+    def count_break(self) -> None:
+        """Count the time since the last count as evaluation, audition or saving: in the minutes, not in the steps."""
+        self._elapsed()
 
     def count_waiting(self) -> None:
-        """Count the time since the last call as waiting for data, which is part of a step."""
-        seconds = self.count_break()
+        """Count the time since the last count as waiting for data, which is part of a step."""
+        seconds = self._elapsed()
         self._waiting_seconds += seconds
         self._step_seconds += seconds
 
     def count_step(self) -> None:
-        """Count the time since the last call as part of a step."""
-        self._step_seconds += self.count_break()
+        """Count the time since the last count as part of a step."""
+        self._step_seconds += self._elapsed()
 
     def lap(self) -> tuple[float, float]:
         """Seconds of steps since the last lap, and the seconds of these spent waiting for data."""
         found = self._step_seconds, self._waiting_seconds
         self._step_seconds = self._waiting_seconds = 0.0
         return found
+
+    def _elapsed(self) -> float:
+        """Seconds since the last count; adds them to the run's minutes."""
+        now = time.monotonic()
+        seconds, self._last = now - self._last, now
+        self._state.minutes += seconds / 60
+        return seconds

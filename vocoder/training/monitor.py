@@ -61,7 +61,8 @@ class Monitor:
 
         matplotlib.use("agg")  # or TensorBoard's conversion could open a display
         figure = Figure(figsize=(8, 2.4 * len(mels)), layout="constrained")
-        low, high = (f(mel) for f, mel in zip((np.min, np.max), [next(iter(mels.values()))] * 2, strict=True))
+        first = next(iter(mels.values()))
+        low, high = first.min(), first.max()
         for axes, (title, mel) in zip(figure.subplots(len(mels), squeeze=False)[:, 0], mels.items(), strict=True):
             extent = (0.0, mel.shape[1] * hop_seconds, 0.0, float(mel.shape[0]))
             image = axes.imshow(mel, origin="lower", aspect="auto", extent=extent, vmin=low, vmax=high)

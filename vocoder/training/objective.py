@@ -31,9 +31,9 @@ class Objective(nn.Module):
     def forward(self, batch: Batch, number: int) -> Tensor:
         """Mean negative log-likelihood in nats per sample, each sample with its whole receptive field.
 
-        If `loss.spectral_weight` is not 0, adds this weight times the spectral distance between a relaxed,
-        teacher-forced draw and the target. Dropout and the draw's noise are functions of the seed and of the batch's
-        number and utterances.
+        If `loss.spectral_weight` is not 0, adds this weight times the spectral distance between a teacher-forced,
+        straight-through (Gumbel-softmax) draw and the target. Dropout and the draw's noise are functions of the seed
+        and of the batch's number and utterances.
         """
         with autocast(self.precision, self.model.device), self._seeded_dropout(batch, number):
             params, target = self.model.params_and_target(batch.waves, batch.mel, batch.speaker)
@@ -58,5 +58,6 @@ class Objective(nn.Module):
             return
         name = f"{self.config.seed} {number} {' '.join(batch.ids)}"
         with torch.random.fork_rng([self.model.device] if self.model.device.type == "cuda" else []):
+            # 7 bytes always fit into a signed 64-bit seed.
             torch.manual_seed(int.from_bytes(hashlib.sha256(name.encode()).digest()[:7]))
             yield

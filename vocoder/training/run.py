@@ -28,7 +28,7 @@ class Run:
     def locked(self) -> Iterator[None]:
         """Lock the run for this process; the operating system releases the lock however the process ends.
 
-        If no checkpoint was saved in the end, the lock file goes, and the folders that were made for it.
+        If there is no checkpoint at the end, the lock file is removed, and so are the folders that were made for it.
 
         Raises:
             UserError: another process is training this run, or the directory cannot be written.
@@ -74,10 +74,10 @@ class Run:
         for partial in self.checkpoints.glob(".*.partial"):
             shutil.rmtree(partial, ignore_errors=True)
 
-    def newest(self, log: Callable[[str], object], world: World = World()) -> Checkpoint | None:  # noqa: B008
-        """The newest undamaged checkpoint, or None in a new run; damaged newer ones are reported to `log` and removed.
+    def recover_newest(self, log: Callable[[str], object], world: World = World()) -> Checkpoint | None:  # noqa: B008
+        """The newest undamaged checkpoint, or None in a new run; reports damaged newer ones to `log` and deletes them.
 
-        In several processes, the first searches and all get the same.
+        In several processes, the first one searches, and all of them get its result.
 
         Raises:
             UserError: there are checkpoints, and all of them are damaged.

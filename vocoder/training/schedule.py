@@ -1,4 +1,4 @@
-"""Schedules of a run: the learning rate, and the decay of the averaged weights."""
+"""Schedules of a run: the learning rate, and the decay of the EMA weights."""
 
 import math
 from collections.abc import Callable
@@ -39,11 +39,11 @@ def ema_update(decay: float) -> Callable[[TensorList, TensorList, Tensor | int],
     """
 
     @torch.no_grad()
-    def update(averaged: TensorList, current: TensorList, count: Tensor | int) -> None:
+    def update(ema: TensorList, current: TensorList, count: Tensor | int) -> None:
         # 1 - (1 + n) / (10 + n), as a tensor on the weights' device, which avoids a synchronisation
         weight = (9 / (10 + torch.as_tensor(count))).clamp(min=1 - decay)
-        change = torch._foreach_sub(current, averaged)
+        change = torch._foreach_sub(current, ema)
         torch._foreach_mul_(change, weight)
-        torch._foreach_add_(averaged, change)
+        torch._foreach_add_(ema, change)
 
     return update

@@ -12,10 +12,10 @@ class TrainState:
     """How far a run is, and what it must remember to resume exactly."""
 
     guard: Guard
-    parts: int  # that each batch is split into; doubled when memory runs out
-    step: int = 0  # steps taken, counting skipped ones
-    skipped_batches: int = 0  # batches left out of the sequence by rollbacks after spikes
-    minutes: float = 0.0  # of training, evaluation and saving, over all resumptions
+    parts: int  # that each batch is split into: `batch.accumulate` at the start, doubled when memory runs out
+    step: int = 0  # steps taken, including those that the guard has skipped
+    dropped_batches: int = 0  # left out of the sequence by rollbacks after spikes
+    minutes: float = 0.0  # of training, evaluation and saving, over all resumptions; a rollback loads the checkpoint's
     unlogged_losses: list[float] = field(default_factory=list)  # since the last line of the log, nats per sample
     dev_bits: float | None = None  # measured at this very step
     last_dev_bits: float | None = None  # the most recent measurement
@@ -23,13 +23,13 @@ class TrainState:
     @property
     def next_batch(self) -> int:
         """The number of the batch for the next step."""
-        return self.step + self.skipped_batches
+        return self.step + self.dropped_batches
 
     def state_dict(self) -> dict[str, Any]:
         """Everything but `dev_bits`, which are in the checkpoint's metrics. The keys are the file format's."""
         return {
             "step": self.step,
-            "passed_over": self.skipped_batches,
+            "passed_over": self.dropped_batches,
             "parts": self.parts,
             "minutes": self.minutes,
             "pending": list(self.unlogged_losses),
@@ -40,7 +40,7 @@ class TrainState:
     def load_state_dict(self, saved: Mapping[str, Any], dev_bits: float | None) -> None:
         """Take over a saved state in place; keys that older checkpoints lack get their defaults."""
         self.step, self.minutes = saved["step"], saved["minutes"]
-        self.skipped_batches = saved.get("passed_over", 0)
+        self.dropped_batches = saved.get("passed_over", 0)
         self.parts = saved.get("parts", self.parts)
         self.unlogged_losses = list(saved.get("pending", []))
         self.guard.load_state_dict(saved.get("guard", {}))

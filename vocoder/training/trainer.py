@@ -1,4 +1,4 @@
-"""The learner: minimises the exact negative log-likelihood; can be saved, and restored to resume exactly."""
+"""Trains a model on `Objective`; saves the state of training, and restores it to resume exactly."""
 
 import hashlib
 import math
@@ -27,7 +27,7 @@ from vocoder.training.guard import ADVICE, Guard
 from vocoder.training.interrupts import Interrupted
 from vocoder.training.memory import is_out_of_memory, out_of_memory_advice
 from vocoder.training.objective import Objective
-from vocoder.training.outputs import output_statistics
+from vocoder.training.output_statistics import output_statistics
 from vocoder.training.schedule import ema_update, learning_rate_factor, progress_of
 from vocoder.training.train_state import TrainState
 
@@ -36,7 +36,7 @@ MARGINAL_SAMPLES = 2**18  # at most
 
 
 class StepResult(NamedTuple):
-    """The outcome of one training step."""
+    """What a training step computed, and whether it changed the weights."""
 
     loss: Tensor  # nats per sample, mean over all processes
     gradient_norm: Tensor  # before clipping
@@ -55,19 +55,20 @@ class Trainer:
 
     def __init__(
         self,
-        model_config: VocoderConfig,
+        vocoder_config: VocoderConfig,
         store: Store,
         config: TrainingConfig,
         device: torch.device,
         world: World = World(),  # noqa: B008
         log: Callable[[str], object] = print,
     ) -> None:
-        check_compatible(model_config, store, config, world)
+        check_compatible(vocoder_config, store, config, world)
         reuse_freed_memory()
         torch.manual_seed(config.seed)
-        self.model_config, self.store, self.config, self.device = model_config, store, config, device
+        self.vocoder_config, self.store, self.config, self.device = vocoder_config, store, config, device
         self.world, self.log = world, log
-        self.model = build_model(model_config)
+        self.model = build_model(vocoder_config)
+        # Set here rather than in the constructor: it is an option of training, and not part of the model's config.
         self.model.wavenet.recompute = config.batch.recompute
         self.margins = Margins(self.model.history_frames, self.model.context_frames)
         self.data = SegmentBatches(
@@ -82,7 +83,7 @@ class Trainer:
         )
         self._initialise_from_data()
         self.model.to(device)
-        self.averaged = AveragedModel(self.model, multi_avg_fn=ema_update(config.optimizer.ema_decay))
+        self.ema = AveragedModel(self.model, multi_avg_fn=ema_update(config.optimizer.ema_decay))
         self.optimizer = torch.optim.Adamax(
             self.model.parameters(),
             config.optimizer.learning_rate,
@@ -107,10 +108,10 @@ class Trainer:
     @property
     def unit(self) -> str:
         """The unit of likelihoods in logs and tables: "bits", or "density_bits" for a continuous density."""
-        return "density_bits" if self.model_config.distribution.is_density else "bits"
+        return "density_bits" if self.vocoder_config.distribution.is_density else "bits"
 
     def train_step(self, batch: Batch) -> StepResult:
-        """Update the weights and their average from this process's share of a batch.
+        """Update the weights and their EMA from this process's share of a batch.
 
         If loss or gradient is not finite, weights and optimiser stay as they are; the step counts all the same.
 
@@ -125,7 +126,7 @@ class Trainer:
         if applied:
             self.scaler.step(self.optimizer)
             self.scaler.update()
-            self.averaged.update_parameters(self.model)
+            self.ema.update_parameters(self.model)
         elif self.scaler.is_enabled():
             self.scaler.update()  # a gradient beyond float16's range halves the next scale
             if not _is_finite(loss):  # but the scale cannot have caused this
@@ -135,7 +136,7 @@ class Trainer:
         return StepResult(loss, norm, applied)
 
     def evaluate(self, wrap: Callable[[Iterable[Entry]], Iterable[Entry]] = iter) -> float:
-        """Bits per sample of the averaged weights on dev utterances: float32, teacher-forced, shared by all processes.
+        """Bits per sample of the EMA weights on dev utterances: float32, teacher-forced, shared by all processes.
 
         Args:
             wrap: wraps the utterances of this process; may end them early.
@@ -144,16 +145,16 @@ class Trainer:
             Interrupted: `wrap` ended the utterances early, in this process or another.
         """
         entries = self.dev_entries()[self.world.rank :: self.world.size]
-        found = likelihood(self.averaged_model().eval(), self.store, wrap(entries))
+        found = likelihood(self.ema_model().eval(), self.store, wrap(entries))
         sums = (float(found.bits.sum()), float(found.samples.sum()), float(len(found.bits) < len(entries)))
         bits, samples, interrupted = self.world.all_reduce_sum(sums, self.device)
         if interrupted:
             raise Interrupted
         return bits / samples
 
-    def averaged_model(self) -> VocoderModel:
-        """The model with averaged weights (before the first step: its initial weights)."""
-        return cast(VocoderModel, self.averaged.module)
+    def ema_model(self) -> VocoderModel:
+        """The model with EMA weights, the exponential moving average (before the first step: its initial weights)."""
+        return cast(VocoderModel, self.ema.module)
 
     def dev_entries(self) -> list[Entry]:
         """Dev utterances up to `checkpoint.dev_seconds`, always the same, ordered by a hash of their names.
@@ -175,10 +176,10 @@ class Trainer:
 
     @torch.no_grad()
     def output_statistics(self) -> dict[str, float]:
-        """Statistics of the averaged weights' output on the first two seconds of dev speech, teacher-forced."""
+        """Statistics of the EMA weights' output on the first two seconds of dev speech, teacher-forced."""
         entry = self.dev_entries()[0]
         frames = min(entry.frames, 2 * self.store.spec.sample_rate // self.store.spec.hop_length)
-        model = self.averaged_model().eval()
+        model = self.ema_model().eval()
         wave, mel = (
             torch.from_numpy(a)[None].to(self.device) for a in read_segment(self.store, entry, 0, frames, self.margins)
         )
@@ -194,16 +195,16 @@ class Trainer:
         broken = [name for name, weights in self.model.named_parameters() if not weights.isfinite().all()]
         if broken:
             raise UserError(f"step {self.step}: {broken[0]} holds NaN or infinite weights; not saved. {ADVICE}")
-        weights = {"model": self.model.state_dict(), "ema": self.averaged_model().state_dict()}
+        weights = {"model": self.model.state_dict(), "ema": self.ema_model().state_dict()}
         metrics = {"step": self.step, "minutes": self.state.minutes, "dev_bits": self.state.dev_bits}
-        save_checkpoint(directory, self.model_config, weights, metrics, self.state_dict())
+        save_checkpoint(directory, self.vocoder_config, weights, metrics, self.state_dict())
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint needs besides the weights to resume exactly."""
         return {
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
-            "averaged_steps": self.averaged.n_averaged,
+            "averaged_steps": self.ema.n_averaged,
             **self.state.state_dict(),
             "settings": asdict(self.config),
         }
@@ -217,10 +218,10 @@ class Trainer:
         self._check_same_model(checkpoint)
         saved = checkpoint.train_state()
         self.model.load_state_dict(checkpoint.weights("model"))
-        self.averaged_model().load_state_dict(checkpoint.weights("ema"))
-        self.averaged.n_averaged.copy_(saved["averaged_steps"])
+        self.ema_model().load_state_dict(checkpoint.weights("ema"))
+        self.ema.n_averaged.copy_(saved["averaged_steps"])
         self.optimizer.load_state_dict(saved["optimizer"])
-        for group in self.optimizer.param_groups:
+        for group in self.optimizer.param_groups:  # loading has set the saved betas; the current settings prevail
             group["betas"] = self.config.optimizer.betas
         if saved["scaler"]:  # empty if the run was not in float16
             self.scaler.load_state_dict(saved["scaler"])
@@ -231,7 +232,7 @@ class Trainer:
         return changed
 
     def _check_same_model(self, checkpoint: Checkpoint) -> None:
-        theirs, ours = checkpoint.config.to_json(), self.model_config.to_json()
+        theirs, ours = checkpoint.config.to_json(), self.vocoder_config.to_json()
         if theirs != ours:
             changed = ", ".join(differences(theirs, ours))
             raise UserError(
@@ -290,4 +291,5 @@ class Trainer:
 
 
 def _is_finite(value: Tensor) -> bool:
+    # Tensors on the device "meta" have no values; tests train there to check that all tensors are on one device.
     return value.device.type == "meta" or math.isfinite(float(value))

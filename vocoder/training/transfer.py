@@ -10,7 +10,7 @@ SPEAKERS = "speaker_embedding.weight"
 
 
 def load_matching_weights(model: VocoderModel, checkpoint: Checkpoint) -> list[str]:
-    """Copy another model's averaged weights wherever name and shape agree; returns a line for each that does not.
+    """Copy another model's EMA weights wherever name and shape agree; returns a line for each that does not.
 
     Speaker embeddings are matched by the speakers' names. The statistics that normalise the mel are copied too,
     because the weights were trained with them.
@@ -32,9 +32,9 @@ def load_matching_weights(model: VocoderModel, checkpoint: Checkpoint) -> list[s
     return new + left_out
 
 
-def config_differences(model_config: dict[str, object], checkpoint: Checkpoint) -> list[str]:
+def config_differences(vocoder_config: dict[str, object], checkpoint: Checkpoint) -> list[str]:
     """The differences between another model's configuration and ours, one line each."""
-    return sorted(differences(checkpoint.config.to_json(), model_config))
+    return sorted(differences(checkpoint.config.to_json(), vocoder_config))
 
 
 def _speakers_by_name(

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from vocoder.distributions import Categorical, Gaussian, MixtureOfLogistics
-from vocoder.training.outputs import output_statistics
+from vocoder.training.output_statistics import output_statistics
 
 LSB = 2 / 65535
 
