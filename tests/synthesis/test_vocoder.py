@@ -64,7 +64,7 @@ def test_the_wave_depends_on_the_mel_and_the_temperature(vocoder: Vocoder) -> No
 def test_each_wave_of_a_batch_has_its_own_length(vocoder: Vocoder) -> None:
     frames, added = [4, 9, 1], []
     requests = [Request(str(n), noise_mel(vocoder, n)) for n in frames]
-    waves = vocoder.synthesize_batch(requests, progress=added.append)
+    waves = vocoder.synthesize_batch(requests, on_samples=added.append)
     assert [wave.shape for wave in waves] == [(n * 20,) for n in frames]
     assert {wave.dtype for wave in waves} == {np.dtype(np.float32)}
     assert sum(added) == sum(frames) * 20

@@ -38,14 +38,14 @@ def synthesize_into(
     vocoder: Vocoder,
     sources: list[Source],
     options: SynthesisOptions,
-    progress: Callable[[int], None] = lambda samples: None,
+    on_samples: Callable[[int], None] = lambda samples: None,
     *,
     overwrite: bool = False,
 ) -> Iterator[tuple[str, int | UserError]]:
     """Write OUTPUT/<id>.wav for each source; yield (id, number of samples) once it is written, or (id, error).
 
-    Each wav's comment identifies what it was made from. A wav that an earlier run or another shard made from the same
-    source, model and options is skipped. Other wavs are replaced only with `overwrite`, and inputs never.
+    Each wav's comment holds a hash of the input, model and options. A wav that an earlier run or another shard made
+    from the same source, model and options is skipped. Other wavs are replaced only with `overwrite`, and inputs never.
 
     Raises:
         UserError: the folder holds wavs made with another model or other options, or cannot be written to.
@@ -63,7 +63,7 @@ def synthesize_into(
             yield source.id, error
     to_do.sort(key=lambda source: -source.frames)  # longest first, so that all lanes finish at about the same time
     synthesize = _synthesize_folded if options.folded else _synthesize_batched
-    with closing(synthesize(vocoder, to_do, options, progress)) as waves:
+    with closing(synthesize(vocoder, to_do, options, on_samples)) as waves:
         for source, wave in waves:
             yield source.id, _write(folder, source, wave, vocoder.sample_rate)
 
@@ -128,7 +128,7 @@ class OutputFolder:
         return path
 
     def comment(self, source: Source) -> str:
-        """The comment of a wav: a digest of its source, the model and the options."""
+        """The comment of a wav: a hash of its source, the model and the options."""
         settings = json.dumps(self.provenance, sort_keys=True)
         digest = hashlib.sha256(f"{source.id}\0{source.stamp}\0{settings}".encode())
         return f"synthesised, {digest.hexdigest()}"
@@ -178,7 +178,7 @@ Waves = Generator[tuple[Source, np.ndarray | UserError], None, None]
 
 
 def _synthesize_batched(
-    vocoder: Vocoder, sources: list[Source], options: SynthesisOptions, progress: Callable[[int], None]
+    vocoder: Vocoder, sources: list[Source], options: SynthesisOptions, on_samples: Callable[[int], None]
 ) -> Waves:
     """Many sources at the same time, by continuous batching."""
 
@@ -186,17 +186,17 @@ def _synthesize_batched(
         yield from vocoder.frames(source.read(), options.seed)
 
     tasks = [Task(source, partial(frames, source)) for source in sources]
-    return generate(vocoder.engine, tasks, options.temperature, progress)
+    return generate(vocoder.engine, tasks, options.temperature, on_samples)
 
 
 def _synthesize_folded(
-    vocoder: Vocoder, sources: list[Source], options: SynthesisOptions, progress: Callable[[int], None]
+    vocoder: Vocoder, sources: list[Source], options: SynthesisOptions, on_samples: Callable[[int], None]
 ) -> Waves:
     """One source after another, the pieces of each at the same time."""
     for source in sources:
         try:
             wave = vocoder.synthesize_folded(
-                source.read(), options.seed, temperature=options.temperature, progress=progress
+                source.read(), options.seed, temperature=options.temperature, on_samples=on_samples
             )
             yield source, wave
         except UserError as error:
@@ -204,7 +204,7 @@ def _synthesize_folded(
 
 
 def provenance_of(vocoder: Vocoder, options: SynthesisOptions) -> dict[str, object]:
-    """The content of synthesis.json: a digest of the model's structure and weights, the engine, and the options."""
+    """The content of synthesis.json: a hash of the model's structure and weights, the engine, and the options."""
     digest = hashlib.sha256(vocoder.model.describe().encode() + repr(vocoder.model).encode())
     digest.update(repr((vocoder.spec, vocoder.model.distribution)).encode())
     for name, tensor in sorted(vocoder.model.state_dict().items()):

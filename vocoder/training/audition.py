@@ -30,7 +30,7 @@ def audition(trainer: Trainer, monitor: Monitor, progress: Callable[[int], None]
     ]
     if not requests:
         return
-    waves = Vocoder(trainer.averaged_model()).synthesize_batch(requests, trainer.config.seed, progress=progress)
+    waves = Vocoder(trainer.averaged_model()).synthesize_batch(requests, trainer.config.seed, on_samples=progress)
     for target, wave in zip(targets, waves, strict=True):
         name = target.entry.id
         mel = log_mel(torch.from_numpy(wave), spec).numpy()
