@@ -160,7 +160,7 @@ def report(home: Path, run: Path, output: Path, stages: Stages, is_allison: bool
     print()
     for name, value in rows:
         print(f"  {name:34} {value:>9}")
-    print(f"\n  wavs         {output}/ ({len(files)}, each with its recording as .target)")
+    print(f"\n  wavs         {output}/ ({len(files)}, each NAME.wav beside its recording, NAME.target.*)")
     print(f"  checkpoint   {newest}")
     print(f"  TensorBoard  {BIN / 'tensorboard'} --logdir {run / 'tensorboard'}")
     if is_allison:

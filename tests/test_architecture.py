@@ -1,4 +1,4 @@
-"""The rooms of the house: imports point down only, and nothing that is loaded can run code."""
+"""The order of the packages: imports point down only, and nothing that is loaded can run code."""
 
 import ast
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-ROWS = (  # from the bottom; rooms on one row do not import each other
+ROWS = (  # from the bottom; packages on one row do not import each other
     ("errors",),
     ("files", "settings", "device", "jobs"),
     ("features", "distributions", "kernels"),
@@ -18,14 +18,14 @@ ROWS = (  # from the bottom; rooms on one row do not import each other
     ("training",),
     ("commands",),
 )
-HEIGHT = {room: height for height, row in enumerate(ROWS) for room in row}
+LEVEL = {package: level for level, row in enumerate(ROWS) for package in row}
 ONLY_IN = {"hydra": "commands", "omegaconf": "commands", "numba": "kernels", "llvmlite": "kernels"}
 MODULES = sorted((ROOT / "vocoder").rglob("*.py"))
 SOURCES = MODULES + sorted((ROOT / "scripts").rglob("*.py"))
 
 
 def dotted(path: Path) -> tuple[str, ...]:
-    """vocoder.model.wavenet.py as (vocoder, model, layers); a package is its __init__."""
+    """The parts of a module's dotted name: (vocoder, model, wavenet) for vocoder/model/wavenet.py."""
     return path.relative_to(ROOT).with_suffix("").parts
 
 
@@ -41,18 +41,18 @@ def imported(module: tuple[str, ...], text: str) -> Iterator[tuple[str, ...]]:
 
 
 def wrong_imports(module: tuple[str, ...], text: str) -> list[str]:
-    room = module[1]
-    if room != "__init__" and room not in HEIGHT:
-        return [f"{room} has no row: give it one in {Path(__file__).name}"]
+    package = module[1]
+    if package != "__init__" and package not in LEVEL:
+        return [f"{package} has no row: give it one in {Path(__file__).name}"]
     wrong = []
     for target in imported(module, text):
-        if ONLY_IN.get(target[0], room) != room:
+        if ONLY_IN.get(target[0], package) != package:
             wrong.append(f"{'.'.join(module)} imports {target[0]}, which only {ONLY_IN[target[0]]} may")
         if target[0] != "vocoder":
             continue
-        other = target[1] if len(target) > 1 and target[1] in HEIGHT else "__init__"  # a name from the package itself
-        down = other == room or (other in HEIGHT and HEIGHT[other] < HEIGHT.get(room, -1))
-        if not (down or (room == "__init__" and other == "synthesis")):
+        other = target[1] if len(target) > 1 and target[1] in LEVEL else "__init__"  # a name from the package itself
+        down = other == package or (other in LEVEL and LEVEL[other] < LEVEL.get(package, -1))
+        if not (down or (package == "__init__" and other == "synthesis")):
             wrong.append(f"{'.'.join(module)} imports {'.'.join(target)}, which is not below it")
     return wrong
 
@@ -91,9 +91,9 @@ def test_contributing_shows_these_rows() -> None:
     assert any(shown[i : i + len(rows)] == rows for i in range(len(shown))), rows
 
 
-def test_every_room_has_its_row_and_every_row_its_room() -> None:
-    rooms = {path.relative_to(ROOT / "vocoder").parts[0].removesuffix(".py") for path in MODULES}
-    assert rooms - {"__init__"} == set(HEIGHT)
+def test_every_package_has_a_row_and_every_row_names_packages() -> None:
+    packages = {path.relative_to(ROOT / "vocoder").parts[0].removesuffix(".py") for path in MODULES}
+    assert packages - {"__init__"} == set(LEVEL)
 
 
 KINDS_OF_DISTRIBUTION = {"MixtureOfLogistics", "MixtureOfGaussians", "Gaussian", "Categorical"}

@@ -1,11 +1,11 @@
-"""Time and memory of the exact likelihood, compared with the loss of r9y9's wavenet_vocoder.
+"""Time and memory of the exact likelihood, compared with the loss of r9y9's wavenet-vocoder.
 
     pip install --no-deps wavenet-vocoder==0.1.1
     python -m scripts.benchmarks.benchmark_likelihood [--rounds 30]
 
 Forward and backward pass of 10 mixture components on 2 x 10 240 samples at 65 536 levels. The two losses take turns in
 one process. Memory is the growth of the peak resident memory in one pass, each loss in a process of its own. The other
-loss is discretized_mix_logistic_loss of r9y9's wavenet_vocoder (PyPI wavenet-vocoder 0.1.1).
+loss is discretized_mix_logistic_loss of r9y9's wavenet-vocoder (0.1.1 from PyPI).
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Speed of synthesis: the engines, r9y9's wavenet_vocoder, and the limit of the machine, in one run.
+"""Speed of synthesis: the engines, r9y9's wavenet-vocoder, and the limit of the machine, in one run.
 
     pip install --no-deps wavenet-vocoder==0.1.1
     python -m scripts.benchmarks.benchmark_synthesis [--quick] [--rounds 3] [--only WORDS] [--json FILE]
@@ -8,7 +8,7 @@ of r9y9's mixture-of-logistics recipe (24 layers, 128/256/128 channels, 10 logis
 mel (hop 256) and end with 16-bit samples, warm-ups included, with linear prediction unless the row says otherwise.
 "× real time" is at 22 050 Hz unless the row names another rate.
 
-The comparison is with r9y9's wavenet_vocoder (PyPI wavenet-vocoder 0.1.1): for many utterances with the faster of its
+The comparison is with r9y9's wavenet-vocoder (0.1.1 from PyPI): for many utterances with the faster of its
 one stream and its batches, for one utterance with its one stream. The limit is limit.cpp: the products of the same
 network in float32 on all cores, compiled with g++. Rows whose package, compiler or bfloat16 instructions are missing
 are left out.
@@ -165,7 +165,7 @@ def streamed_row(first_audio: list[float]) -> Row:
     return Row(name, 80 * vocoder.spec.hop_length, work, single=True, rate=vocoder.sample_rate)
 
 
-# Rows of r9y9's wavenet_vocoder
+# Rows of r9y9's wavenet-vocoder
 
 
 def r9y9_rows(quick: bool) -> list[Row]:

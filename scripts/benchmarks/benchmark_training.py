@@ -1,11 +1,11 @@
-"""Speed and memory of training, compared with r9y9's wavenet_vocoder, in one run.
+"""Speed and memory of training, compared with r9y9's wavenet-vocoder, in one run.
 
     pip install --no-deps wavenet-vocoder==0.1.1
     python -m scripts.benchmarks.benchmark_training [--quick] [--rounds 5] [--only WORDS] [--json FILE]
 
 A step is forward pass, loss, backward pass, Adamax and the moving average of the weights. Unless a row says otherwise,
 the network has the size of r9y9's mixture-of-logistics recipe (24 layers, 128/256/128 channels, 10 logistics), and a
-step has 2 x 10 240 samples at hop 256. r9y9's wavenet_vocoder (PyPI wavenet-vocoder 0.1.1) is trained with its own
+step has 2 x 10 240 samples at hop 256. r9y9's wavenet-vocoder (0.1.1 from PyPI) is trained with its own
 network and loss, and with the optimiser and averaging of this project.
 
 Every row has a process of its own. The processes take turns in every round: one untimed step, to fill the caches, and
@@ -198,7 +198,7 @@ def evaluate(measurements: dict[str, Measurement], limits: dict[str, float]) -> 
 
 
 def print_table(results: list[Result]) -> None:
-    print("\n| | samples/s | × wavenet-vocoder | peak MiB | × wavenet-vocoder | of the limit |")
+    print("\n| | samples/s | × wavenet-vocoder | peak MiB | memory / wavenet-vocoder | of the limit |")
     print("| --- | --- | --- | --- | --- | --- |")
     for r in results:
         speed, memory = (f"{ratio:.2f}" if ratio is not None else "" for ratio in (r.ratio_r9y9, r.memory_r9y9))

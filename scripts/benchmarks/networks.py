@@ -1,4 +1,4 @@
-"""Untrained networks for benchmarks: of this project, and of r9y9's wavenet_vocoder in the same size."""
+"""Untrained networks for benchmarks: of this project, and of r9y9's wavenet-vocoder in the same size."""
 
 from typing import Any
 

@@ -57,7 +57,12 @@ def repeated(work, times, lanes, net, state):  # type: ignore[no-untyped-def]
         work(lanes, net, state)
 
 
-PARTS = {"products of the layers": layers_products, "gates": gates, "ring buffers": rings, "head": head}
+PARTS = {
+    "matrix products of the layers": layers_products,
+    "gates (tanh and sigmoid)": gates,
+    "writing to the ring buffers": rings,
+    "output layers (head)": head,
+}
 
 
 def main() -> None:
@@ -68,9 +73,9 @@ def main() -> None:
     for precision in ("float32", "bfloat16") if matmul.HAS_BF16 else ("float32",):
         print(f"{precision}, {lanes} lanes")
         for name, seconds in profile(CpuEngine(model, precision, threads=1), lanes).items():
-            print(f"  {name:24} {1e6 * seconds:6.2f} µs a sample")
+            print(f"  {name:30} {1e6 * seconds:6.2f} µs a sample")
         outside = share_outside_of_the_loop(model, precision)
-        print(f"  of a bulk run outside of the loop: {100 * outside:.1f} % of the cores' time")
+        print(f"  outside of the loop, in a bulk run: {100 * outside:.1f} % of the cores' time")
 
 
 def profile(engine: CpuEngine, lanes: int) -> dict[str, float]:
@@ -86,7 +91,7 @@ def profile(engine: CpuEngine, lanes: int) -> dict[str, float]:
 
     whole = seconds_per_repetition(frames, 4) / engine.model.spec.hop_length
     seconds = {name: seconds_per_repetition(repetitions(part), 200) for name, part in PARTS.items()}
-    seconds |= {"the rest": whole - sum(seconds.values()), "together": whole}
+    seconds |= {"the rest": whole - sum(seconds.values()), "total": whole}
     return {name: value / lanes for name, value in seconds.items()}
 
 

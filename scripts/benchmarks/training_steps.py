@@ -1,4 +1,4 @@
-"""The training steps that benchmark_training compares: of this project, of r9y9's wavenet_vocoder, of convolutions."""
+"""The training steps that benchmark_training compares: of this project, of r9y9's wavenet-vocoder, of convolutions."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

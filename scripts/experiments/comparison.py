@@ -70,7 +70,7 @@ def cached(path: Path, measure: Callable[[], Row]) -> Row:
 
 
 def raise_errors(results: Iterable[tuple[Any, Any]]) -> None:
-    """Consume the results of `jobs.run` and raise the first UserError among them."""
+    """Consume the results of `jobs.parallel_map` and raise the first UserError among them."""
     for _, result in results:
         if isinstance(result, UserError):
             raise result

@@ -2,7 +2,7 @@
 
     python -m scripts.experiments.measure_joins RUN STORE [--utterances 20] [--split test] [--output DIR]
 
-Counts the joins whose spectral flux, or whose jump of level, exceeds the 95th percentile of the same utterance
+Counts the joins whose spectral flux or level jump exceeds the 95th percentile of the same utterance
 synthesised in one piece. Of random positions 5 % exceed it. Joins are not at random positions, so the share of the same
 positions in the unfolded speech, printed beside it, is what to compare with.
 """
@@ -43,9 +43,11 @@ def main() -> None:
         if arguments.output:
             write_wav(arguments.output / f"{request.id}.folded.wav", waveform_to_int16(folded), rate)
             write_wav(arguments.output / f"{request.id}.whole.wav", waveform_to_int16(unfolded), rate)
-    for name in ("flux", "jump"):
+    for name in ("spectral flux", "level jump"):
+        attribute = name.replace(" ", "_")
         at_joins, at_same = (
-            np.concatenate([getattr(change, f"{name}{suffix}") for change in changes]) for suffix in ("", "_unfolded")
+            np.concatenate([getattr(change, f"{attribute}{suffix}") for change in changes])
+            for suffix in ("", "_unfolded")
         )
         share, share_unfolded = (100 * (values > 1).mean() for values in (at_joins, at_same))
         print(

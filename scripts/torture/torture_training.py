@@ -1,6 +1,6 @@
 """Torture tests of training: kills, signals, damaged files, full disks. The figures of docs/reliability.md.
 
-    python -m scripts.torture.torture_training [--quick] [--only WORDS] [--seed 0]
+    python -m scripts.torture.torture_training [--quick] [--only NAME] [--seed 0]
 
 Hundreds of runs of a tiny network on noise, each in a forked process. Each line of output has the number of failures,
 the number of trials, and what counts as a failure; the exit code is 1 if there was one. --quick runs a tenth of the
@@ -27,16 +27,16 @@ from vocoder.settings import from_mapping
 def ordered(torture: Torture) -> Figures:
     """The same segments for any number of loading or training processes."""
 
-    def drawn(workers: int, rank: int = 0, size: int = 1) -> list[tuple[str, bytes]]:
+    def segments(workers: int, rank: int = 0, size: int = 1) -> list[tuple[str, bytes]]:
         data = SegmentBatches(Store(torture.store), 4, 2, Margins(1, 2), 3, rank=rank, world_size=size)
         batches = data.batches(7, workers, pin_memory=False)
         taken = [next(batches) for _ in range(torture.times(100))]
         return [(i, w.numpy().tobytes()) for b in taken for i, w in zip(b.ids, b.waves, strict=True)]
 
-    expected = drawn(0)
-    shares = [drawn(0, rank, 2) for rank in (0, 1)]
+    expected = segments(0)
+    shares = [segments(0, rank, 2) for rank in (0, 1)]
     together = [item for n in range(0, len(shares[0]), 2) for share in shares for item in share[n : n + 2]]
-    wrong = sum(found != expected for found in (drawn(1), drawn(4), together))
+    wrong = sum(found != expected for found in (segments(1), segments(4), together))
     yield (
         f"{len(expected)} segments, in another order with 1 or 4 loading or 2 training processes than with one",
         3,
@@ -68,22 +68,24 @@ def grows(torture: Torture) -> Figures:
 
 
 PROMISES: dict[str, Callable[[Torture], Figures]] = {
-    "1 killed": killed,
-    "2 exact": exact,
-    "3 ordered": ordered,
-    "4 damaged": damaged,
-    "5 starved": starved,
-    "6 signalled": signalled,
-    "7 poisoned": poisoned,
-    "10 planted": planted,
-    "11 grows": grows,
+    "kill": killed,
+    "resume": exact,
+    "order": ordered,
+    "damage": damaged,
+    "disk-full": starved,
+    "signals": signalled,
+    "nan": poisoned,
+    "pickle": planted,
+    "memory": grows,
 }
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="a tenth of the trials")
-    parser.add_argument("--only", default="", metavar="WORDS", help="only tests whose name contains this")
+    parser.add_argument(
+        "--only", default="", metavar="NAME", help=f"only tests whose name contains this: {', '.join(PROMISES)}"
+    )
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     failures = 0

@@ -105,19 +105,19 @@ def test_bad_inputs_are_listed_and_the_others_are_synthesised(workspace: Path, s
 
 
 def test_python_and_the_command_line_synthesise_the_same(workspace: Path) -> None:
-    voice = vocoder.load(workspace / "runs/voice", "cpu")
+    model = vocoder.load(workspace / "runs/voice", "cpu")
     store = Store(workspace / "store")
     entry = min(store.split("train")[:2], key=lambda entry: entry.frames)
     wave, _ = soundfile.read(workspace / "wavs" / f"{entry.id}.wav", dtype="float32")
-    spoken = voice.synthesize(store.read(entry).mel.T[:, :12].copy(), seed=0, id=entry.id)
+    spoken = model.synthesize(store.read(entry).mel.T[:, :12].copy(), seed=0, id=entry.id)
     # The last two frames have another context, and a batch may round a level differently.
     assert np.abs(spoken[: 10 * 200] - wave[: 10 * 200]).max() < 0.02
     assert wave.std() > 0.001
 
 
 def test_copy_synthesis_takes_four_lines(workspace: Path, tmp_path: Path) -> None:
-    voice = vocoder.load(workspace / "runs/voice")
+    model = vocoder.load(workspace / "runs/voice")
     wave, rate = soundfile.read(next(SPEECH.glob("*.flac")))
-    copy = voice.synthesize(voice.mel(wave[: rate // 5], rate), seed=0)
-    soundfile.write(tmp_path / "copy.wav", copy, voice.sample_rate)
+    copy = model.synthesize(model.mel(wave[: rate // 5], rate), seed=0)
+    soundfile.write(tmp_path / "copy.wav", copy, model.sample_rate)
     assert len(copy) == rate // 5 // 200 * 200

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from vocoder.commands import progress
-from vocoder.commands.progress import SynthesisBar, TrainingBar, open_progress, track
+from vocoder.commands.progress import SynthesisProgress, TrainingProgress, open_progress, track
 from vocoder.commands.streams import write_line
 
 Read = Callable[[], str]
@@ -135,7 +135,7 @@ def test_work_without_items_says_nothing(log: Read) -> None:
 
 
 def test_a_single_utterance_is_counted_in_seconds_of_speech(clock: SimpleNamespace, log: Read) -> None:
-    with SynthesisBar(1, 2.0, 16000) as bar:
+    with SynthesisProgress(1, 2.0, 16000) as bar:
         clock.now = 11
         bar.add_samples(16000)
         clock.now = 20
@@ -148,7 +148,7 @@ def test_a_single_utterance_is_counted_in_seconds_of_speech(clock: SimpleNamespa
 
 
 def test_several_utterances_are_counted(clock: SimpleNamespace, log: Read) -> None:
-    with SynthesisBar(4, None, 16000) as bar:
+    with SynthesisProgress(4, None, 16000) as bar:
         bar.add_samples(16000)
         clock.now = 12
         bar.add_utterances(1)
@@ -168,7 +168,7 @@ def test_several_utterances_are_counted(clock: SimpleNamespace, log: Read) -> No
 def test_training_counts_towards_the_limit_that_is_nearer(
     log: Read, steps: int | None, minutes: float | None, step: int, after: float, shown: str
 ) -> None:
-    with TrainingBar(trainer(steps, minutes, step, after)) as bar:
+    with TrainingProgress(trainer(steps, minutes, step, after)) as bar:
         bar.show(1.0, 2000.0)
     (line,) = log().splitlines()
     assert line.startswith(shown)
@@ -177,14 +177,16 @@ def test_training_counts_towards_the_limit_that_is_nearer(
 
 
 def test_training_shows_what_it_measures(log: Read) -> None:
-    with TrainingBar(trainer(10, None, 5, last_dev_bits=7.5, objective=SimpleNamespace(is_likelihood=False))) as bar:
+    with TrainingProgress(
+        trainer(10, None, 5, last_dev_bits=7.5, objective=SimpleNamespace(is_likelihood=False))
+    ) as bar:
         bar.show(1.0, 2000.0)
     assert log().endswith("loss=1.000, dev=7.500, samples=2.0k/s\n")
 
 
 def test_a_minutes_bar_on_a_terminal_starts_in_minutes(terminal: Terminal) -> None:
     run = trainer(500_000, 60.0)
-    with redirect_stderr(terminal), TrainingBar(run) as bar:
+    with redirect_stderr(terminal), TrainingProgress(run) as bar:
         run.step, run.state.minutes, run.progress = 20, 30.0, 0.5
         bar.show(1.0, 2000.0)
     first, *_, last = terminal.getvalue().split("\r")[1:]
@@ -197,7 +199,7 @@ def test_a_minutes_bar_on_a_terminal_starts_in_minutes(terminal: Terminal) -> No
 
 def test_the_last_line_of_training_has_its_last_step(log: Read) -> None:
     run = trainer(30, None, 20)
-    with TrainingBar(run) as bar:
+    with TrainingProgress(run) as bar:
         bar.show(1.0, 2000.0)
         run.step, run.progress = 30, 1.0
     (line,) = log().splitlines()
@@ -205,6 +207,6 @@ def test_the_last_line_of_training_has_its_last_step(log: Read) -> None:
 
 
 def test_only_the_first_process_of_a_run_shows_its_progress(log: Read) -> None:
-    with TrainingBar(trainer(10, None, 5, world=SimpleNamespace(is_first=False))) as bar:
+    with TrainingProgress(trainer(10, None, 5, world=SimpleNamespace(is_first=False))) as bar:
         bar.show(1.0, 2000.0)
     assert log() == ""

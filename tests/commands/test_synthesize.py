@@ -72,7 +72,7 @@ def test_the_engine_and_the_reason_for_it_are_printed(
 ) -> None:
     given = [f"model={trained}", f"input={mels}", "limit=1", "device=cpu"]
     chosen = command("synthesize", *given, f"output={tmp_path}/a", "threads=1")
-    assert "engine: cpu, float32, 1 thread (the fastest on cpu)" in chosen.out
+    assert "engine: cpu, float32, 1 thread (default on cpu)" in chosen.out
     given_engine = command("synthesize", *given, f"output={tmp_path}/b", "engine=cpu", "threads=2")
     assert "engine: cpu, float32, 2 threads\n" in given_engine.out
     assert written(tmp_path / "a") == written(tmp_path / "b")

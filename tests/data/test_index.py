@@ -42,8 +42,8 @@ def test_slices_splits_and_selections_equal_those_of_the_list(index: UtteranceIn
     assert list(index.split("train")[1:]) == [ENTRIES[2]]
     assert list(index.select(index.frame_counts < 5).split("test")) == [ENTRIES[3]]
     assert index.frame_counts.tolist() == [entry.frames for entry in ENTRIES]
-    assert index.split("train").speaker_ids.tolist() == [0, 1]
-    assert index.speaker_ids.tolist() == [0, -1, 1, 0]
+    assert index.split("train").speaker_indices.tolist() == [0, 1]
+    assert index.speaker_indices.tolist() == [0, -1, 1, 0]
     assert len(index.select(np.zeros(4, bool))) == 0
 
 

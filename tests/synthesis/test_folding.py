@@ -95,13 +95,13 @@ def test_folded_speech_has_the_length_and_the_level_of_the_unfolded(
 ) -> None:
     vocoder, mel = make_vocoder(), make_mel(400)
     request = Request("a", mel)
-    drawn: list[int] = []
-    folded = vocoder.synthesize_folded(request, 3, temperature=0.9, progress=drawn.append)
+    generated: list[int] = []
+    folded = vocoder.synthesize_folded(request, 3, temperature=0.9, progress=generated.append)
     whole = vocoder.synthesize_batch([request], 3, temperature=0.9)[0] * 32768
     assert len(pieces_of(mel, vocoder.model)) > 5
     assert folded.shape == whole.shape
     assert folded.std() == pytest.approx(whole.std(), rel=0.1)
-    assert sum(drawn) >= len(whole)
+    assert sum(generated) >= len(whole)
     assert np.array_equal(vocoder.synthesize_folded(replace(request), 3, temperature=0.9), folded)
     assert np.array_equal(vocoder.synthesize(mel, 3, temperature=0.9, id="a", fold=True) * 32768, folded)
 

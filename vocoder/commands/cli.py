@@ -16,14 +16,14 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from vocoder.commands import CONFIG_PACKAGES
+from vocoder.commands import CONFIG_PACKAGES, INTERRUPTED
 from vocoder.commands.streams import write_line
 from vocoder.errors import UserError
 from vocoder.settings import suggestion, unknown_setting
 
 # The settings of each command that are paths, in which any character may occur.
 PATHS = {"preprocess": ("input", "output"), "train": ("data", "runs"), "synthesize": ("model", "input", "output")}
-USER_ERROR, INTERRUPTED = 2, 130
+USER_ERROR = 2  # exit code
 BAD_PATHS = (errno.ENAMETOOLONG, errno.ELOOP, errno.EACCES, errno.ENOTDIR)  # errors that only another path can avoid
 
 

@@ -10,10 +10,8 @@ from contextlib import suppress
 from importlib import import_module
 from types import FrameType
 
-from vocoder.commands import CONFIG_PACKAGES
+from vocoder.commands import CONFIG_PACKAGES, INTERRUPTED
 from vocoder.commands.streams import write_line
-
-INTERRUPTED = 128 + signal.SIGINT  # the shells' exit code for a program that Ctrl-C ended
 
 
 def preprocess() -> int:

@@ -158,7 +158,7 @@ class Meter(Closable):
         self._progress.abandon()
 
 
-class SynthesisBar(Meter):
+class SynthesisProgress(Meter):
     """Progress of synthesis: in utterances, or in seconds of speech where a single utterance's length is known."""
 
     def __init__(self, utterances: int, seconds: float | None, sample_rate: int) -> None:
@@ -191,7 +191,7 @@ class SynthesisBar(Meter):
         return f"{self._samples / self._sample_rate:.1f}/{self._seconds:.1f} s"
 
 
-class TrainingBar(Meter):
+class TrainingProgress(Meter):
     """Progress of a training run: in steps or in minutes, whichever limit is the nearer one."""
 
     def __init__(self, trainer: "Trainer") -> None:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from vocoder import jobs
 from vocoder.commands import cli
-from vocoder.commands.progress import SynthesisBar, track
+from vocoder.commands.progress import SynthesisProgress, track
 from vocoder.commands.streams import write_line
 from vocoder.errors import UserError
 from vocoder.settings import from_mapping
@@ -114,22 +114,22 @@ def synthesize_locally(config: Config) -> Summary:
     """Synthesise in this process, with a progress bar."""
     vocoder, sources = load_shard(config, config.shard)
     folded = config.fold == "on"
-    why = f" (the fastest on {vocoder.model.device.type})" if config.engine == "auto" else ""
+    why = f" (default on {vocoder.model.device.type})" if config.engine == "auto" else ""
     print(f"engine: {vocoder.engine.describe()}{', folded' if folded else ''}{why}")
-    seconds = seconds_of_only(vocoder, sources, folded)
+    seconds = seconds_if_single(vocoder, sources, folded)
     started = time.monotonic()
-    with SynthesisBar(len(sources), seconds, vocoder.sample_rate) as bar:
+    with SynthesisProgress(len(sources), seconds, vocoder.sample_rate) as bar:
         summary = synthesize_sources(vocoder, sources, config, bar.add_samples, bar.add_utterances)
     summary.elapsed = time.monotonic() - started
     return summary
 
 
-def seconds_of_only(vocoder: Vocoder, sources: list[Source], folded: bool) -> float | None:
-    """Seconds to generate for a single source; None for several, or where it cannot be read."""
+def seconds_if_single(vocoder: Vocoder, sources: list[Source], folded: bool) -> float | None:
+    """Seconds of audio to generate if there is one source; None if there are several, or it cannot be read."""
     if len(sources) != 1:
         return None
     try:
-        frames = vocoder.frames_to_draw(sources[0].read(), folded=folded)
+        frames = vocoder.frames_to_generate(sources[0].read(), folded=folded)
     except UserError:  # synthesis will report it
         return None
     return frames * vocoder.spec.hop_length / vocoder.sample_rate
@@ -186,13 +186,13 @@ def synthesize_sources(
     vocoder: Vocoder,
     sources: list[Source],
     config: Config,
-    on_samples: Callable[[int], None],
+    progress: Callable[[int], None],
     on_utterances: Callable[[int], None],
 ) -> Summary:
     """Write the wavs; call back with the number of samples just generated, and of utterances just finished."""
     summary = Summary()
     options = SynthesisOptions(config.seed, config.temperature, folded=config.fold == "on", speaker=config.speaker)
-    written = synthesize_into(Path(config.output), vocoder, sources, options, on_samples, overwrite=config.overwrite)
+    written = synthesize_into(Path(config.output), vocoder, sources, options, progress, overwrite=config.overwrite)
     for _, result in written:
         on_utterances(1)
         if isinstance(result, UserError):

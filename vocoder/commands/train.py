@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from vocoder.commands import cli
-from vocoder.commands.progress import TrainingBar, write_above
+from vocoder.commands.progress import TrainingProgress, write_above
 from vocoder.data.store import Store
 from vocoder.device import pick_device
 from vocoder.errors import UserError
@@ -103,7 +103,7 @@ def _train(trainer: Trainer, run: Run, config: Config) -> int:
         return 0
     monitor = Monitor(run.directory, trainer.step) if world.is_first else NullMonitor()
     try:
-        with Interrupts(ignore_afterwards=True) as interrupts, TrainingBar(trainer) as bar:
+        with Interrupts(ignore_afterwards=True) as interrupts, TrainingProgress(trainer) as bar:
             loop = Loop(trainer, run, monitor, interrupts, bar.show)
             loop.train()
             if not loop.stopping and trainer.state.dev_bits is not None:

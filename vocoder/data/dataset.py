@@ -127,11 +127,12 @@ class SegmentBatches(Dataset[Batch]):
         self.too_short = len(entries) - len(self.entries)
         if not len(self.entries):
             raise UserError(
-                f"{store.directory}: no training utterance has {segment_frames} frames; lower batch.segment_frames"
+                f"{store.directory}: no training utterance has {segment_frames} frames; "
+                "lower training.batch.segment_frames"
             )
         self._starts = self.entries.frame_counts - segment_frames + 1  # possible first frames in each utterance
         self._cumulative_weights = np.cumsum(self._weights())
-        self._speaker_index = {name: index for index, name in enumerate(store.speakers)}
+        self._speaker_indices = {name: index for index, name in enumerate(store.speakers)}
 
     def full_batches(self) -> "SegmentBatches":
         """The same batches, undivided: in every process, item n is the whole batch n."""
@@ -149,7 +150,7 @@ class SegmentBatches(Dataset[Batch]):
         return Batch(
             waves=torch.from_numpy(np.stack(waves)),
             mel=torch.from_numpy(np.stack(mels)),
-            speaker=torch.tensor([self._speaker_index.get(entry.speaker or "", 0) for entry in entries]),
+            speaker=torch.tensor([self._speaker_indices.get(entry.speaker or "", 0) for entry in entries]),
             ids=[entry.id for entry in entries],
         )
 
@@ -159,7 +160,7 @@ class SegmentBatches(Dataset[Batch]):
             return self._starts
         if self.sampling == "utterances":
             return np.ones_like(self._starts)
-        speakers = self.entries.speaker_ids + 1  # 0 is "no speaker", which counts as one
+        speakers = self.entries.speaker_indices + 1  # 0 is "no speaker", which counts as one
         return self._starts / np.bincount(speakers, self._starts)[speakers]
 
     def _draw(self, number: int) -> list[tuple[Entry, int]]:

@@ -30,7 +30,8 @@ from vocoder.features.audio import (
 from vocoder.features.mel import MelSpec, frame_count, log_mel
 from vocoder.files import atomic_directory
 
-Progress = Callable[[Iterable[Any], str, int], Iterable[Any]]  # (items, label, total) -> the same items, shown
+# (items, label, total) -> the same items, while the share of them that is done is shown
+Track = Callable[[Iterable[Any], str, int], Iterable[Any]]
 
 
 @dataclass(frozen=True)
@@ -104,14 +105,12 @@ def find_recordings(root: Path) -> list[Recording]:
     return recordings
 
 
-def preprocess(
-    root: Path, output: Path, settings: PreprocessConfig, workers: int, progress: Progress
-) -> dict[str, Any]:
+def preprocess(root: Path, output: Path, settings: PreprocessConfig, workers: int, track: Track) -> dict[str, Any]:
     """Make a store in `output` from all recordings below `root`; return its description (store.json).
 
     Args:
         workers: number of worker processes; 0 does everything in this one.
-        progress: wraps the items of each pass, to show a progress bar.
+        track: called with the items of each pass; shows progress as they are taken.
 
     Raises:
         UserError: there are no recordings, the output exists, or fewer than two recordings are usable.
@@ -119,11 +118,11 @@ def preprocess(
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise UserError(f"output={output}: exists already; give another name or delete it")
     recordings = find_recordings(root)
-    peaks = progress(jobs.parallel_map(measure_peak, recordings, workers), "measuring levels", len(recordings))
+    peaks = track(jobs.parallel_map(measure_peak, recordings, workers), "measuring levels", len(recordings))
     gain = corpus_gain([peak for _, peak in peaks if not isinstance(peak, UserError)], settings)
     with atomic_directory(output) as partial_store, closing(StoreWriter(partial_store, settings.mel)) as writer:
         work = jobs.parallel_map(partial(process_recording, settings=settings, gain=gain), recordings, workers)
-        records = _write(writer, progress(work, "preprocessing", len(recordings)), settings)
+        records = _write(writer, track(work, "preprocessing", len(recordings)), settings)
         writer.close()
         _fill_empty_splits(records, settings)
         description = _description(partial_store, records, settings, gain)

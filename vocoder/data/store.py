@@ -2,7 +2,7 @@
 
     store.json       format, MelSpec and its hash, gain, speakers, totals, mel statistics of the training split
     manifest.jsonl   one line per input file: kept (with its position) or skipped (with the reason)
-    index.npy        the kept utterances as a table for training, their names in names.bin (see index.py)
+    index.npy        the kept utterances as a table for training, their ids in names.bin (see index.py)
     wave-00000.npy   int16 [N], whole utterances concatenated
     mel-00000.npy    float32 [N / hop_length, n_mels]; row f belongs to samples f·hop … (f + 1)·hop
 
@@ -68,7 +68,8 @@ class Store:
     def entries(self) -> UtteranceIndex:
         """All kept utterances in the order of the manifest.
 
-        A store from before there was an index gets one in memory, built from the manifest.
+        Stores made by earlier versions have no index; it is built in memory from their manifest, so that such a corpus
+        need not be preprocessed again.
 
         Raises:
             UserError: the index or the manifest is missing or damaged.
@@ -173,8 +174,8 @@ class StoreWriter:
             manifest.writelines(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
         kept = [_entry(record) for record in records if record["status"] == "kept"]
         UtteranceIndex.from_entries(kept, _all_speakers(description)).save(self.directory)
-        contract = {"format": FORMAT, "mel": asdict(self.spec), "mel_hash": self.spec.hash()}
-        text = json.dumps(contract | description, indent=2, ensure_ascii=False) + "\n"
+        header = {"format": FORMAT, "mel": asdict(self.spec), "mel_hash": self.spec.hash()}
+        text = json.dumps(header | description, indent=2, ensure_ascii=False) + "\n"
         (self.directory / "store.json").write_text(text, encoding="utf-8")
 
 

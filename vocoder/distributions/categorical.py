@@ -9,8 +9,13 @@ from torch.nn import functional as F
 
 from vocoder.device import without_autocast
 from vocoder.distributions.base import SamplerSpec
-from vocoder.distributions.mixture import at_least_float32
-from vocoder.distributions.sampling import gumbel_argmax, gumbel_softmax, standard_gumbel, straight_through
+from vocoder.distributions.sampling import (
+    at_least_float32,
+    gumbel_argmax,
+    gumbel_softmax,
+    standard_gumbel,
+    straight_through,
+)
 from vocoder.errors import UserError
 
 

@@ -10,7 +10,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from vocoder.distributions.mixture import Mixture, at_least_float32
+from vocoder.distributions.mixture import Mixture
+from vocoder.distributions.sampling import at_least_float32
 from vocoder.distributions.standard import StandardDistribution, StandardNormal
 
 

@@ -23,7 +23,13 @@ from torch import Tensor
 from vocoder.device import without_autocast
 from vocoder.distributions.base import SamplerSpec
 from vocoder.distributions.grid import UniformGrid
-from vocoder.distributions.sampling import gumbel_argmax, gumbel_softmax, standard_gumbel, straight_through
+from vocoder.distributions.sampling import (
+    at_least_float32,
+    gumbel_argmax,
+    gumbel_softmax,
+    standard_gumbel,
+    straight_through,
+)
 from vocoder.distributions.standard import StandardDistribution
 from vocoder.errors import UserError
 
@@ -193,8 +199,3 @@ class Mixture:
         between = self.standard.log_mass(upper, lower, 2 * half_bin * inverse_scale)
         at_edge = self.standard.log_cdf(torch.where(lowest, upper, -lower))
         return torch.where(lowest | highest, at_edge, between)
-
-
-def at_least_float32(params: Tensor) -> Tensor:
-    """Convert float16 and bfloat16 to float32; leave float32 and float64 as they are."""
-    return params.float() if params.dtype in (torch.float16, torch.bfloat16) else params

@@ -10,6 +10,11 @@ from torch import Tensor
 SMALLEST_UNIFORM = 2.0**-24
 
 
+def at_least_float32(params: Tensor) -> Tensor:
+    """Convert float16 and bfloat16 to float32; leave float32 and float64 as they are."""
+    return params.float() if params.dtype in (torch.float16, torch.bfloat16) else params
+
+
 def standard_gumbel(u: Tensor, bound: float = SMALLEST_UNIFORM) -> Tensor:
     """Standard Gumbel noise -log(-log u) by inversion, elementwise."""
     return -(-u.clamp(bound, 1 - bound).log()).log()

@@ -1,4 +1,4 @@
-"""Audibility of the joins in a folded utterance: is the signal's change at a join larger than is usual in speech?"""
+"""Signal changes at the joins of a folded utterance, relative to those that are usual in speech."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,10 +17,10 @@ class JoinChanges:
     Each is divided by the 95th percentile of that change over the whole unfolded utterance: above 1 is unusual.
     """
 
-    flux: np.ndarray  # spectral flux
-    flux_unfolded: np.ndarray
-    jump: np.ndarray  # change of level
-    jump_unfolded: np.ndarray
+    spectral_flux: np.ndarray
+    spectral_flux_unfolded: np.ndarray
+    level_jump: np.ndarray
+    level_jump_unfolded: np.ndarray
 
 
 def changes_at_joins(folded: np.ndarray, unfolded: np.ndarray, joins: Sequence[int], sample_rate: int) -> JoinChanges:
@@ -35,7 +35,12 @@ def changes_at_joins(folded: np.ndarray, unfolded: np.ndarray, joins: Sequence[i
     frames = [round(join / round(HOP_SECONDS * sample_rate)) for join in joins]  # the hop is a whole number of samples
     flux, flux_unfolded = _relative_changes(spectral_flux, folded, unfolded, frames, sample_rate)
     jump, jump_unfolded = _relative_changes(level_jumps, folded, unfolded, frames, sample_rate)
-    return JoinChanges(flux=flux, flux_unfolded=flux_unfolded, jump=jump, jump_unfolded=jump_unfolded)
+    return JoinChanges(
+        spectral_flux=flux,
+        spectral_flux_unfolded=flux_unfolded,
+        level_jump=jump,
+        level_jump_unfolded=jump_unfolded,
+    )
 
 
 def _relative_changes(

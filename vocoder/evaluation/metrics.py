@@ -10,8 +10,10 @@ from vocoder.features.mel import MelSpec, log_mel
 
 DECIBELS_PER_NEPER = 20 / math.log(10)
 PAUSE_FRAME_SECONDS = 0.01
-PAUSE_FRAMES = 5  # shortest pause; the closures of stops such as t and k are mostly shorter and count as speech
-PAUSE_DECIBELS = 40.0  # below the loudest frame: quieter than any phone, louder than the noise floor of a studio
+PAUSE_FRAMES = 5  # the shortest pause; plosives (t, k) begin with silences that are mostly shorter and count as speech
+PAUSE_DECIBELS = (
+    40.0  # below the loudest frame: frames under it are pauses. All speech sounds are louder, a studio's noise is not
+)
 LEVEL_FLOOR = (1 / 32768) ** 2 / 12  # power of 16-bit quantisation noise, -101 dB; lower levels are reported as this
 
 

@@ -1,4 +1,4 @@
-"""Perceptual measures, from optional packages: pip install 'wavenet-mol-vocoder[metrics]'."""
+"""Perceptual measures, from optional packages: pip install -e '.[metrics]'."""
 
 import importlib
 from types import ModuleType

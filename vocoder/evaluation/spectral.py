@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 RESOLUTIONS = ((512, 50, 240), (1024, 120, 600), (2048, 240, 1200))  # n_fft, hop, window in samples
-# Samples; torch.stft reflects half of the longest transform at either end, which needs one sample more than that.
-SHORTEST = 1025
+# torch.stft reflects half of the longest transform at either end, which needs one sample more than that.
+MIN_SAMPLES = 1025
 # Magnitude of noise at about -60 dB. The spectral convergence divides by no quieter a target than this; otherwise
 # silent targets would dominate the loss.
 MIN_TARGET_MAGNITUDE = 0.01

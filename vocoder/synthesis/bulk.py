@@ -44,8 +44,8 @@ def synthesize_into(
 ) -> Iterator[tuple[str, int | UserError]]:
     """Write OUTPUT/<id>.wav for each source; yield (id, number of samples) once it is written, or (id, error).
 
-    Each wav's comment identifies what it was made from. A wav that an earlier run or another shard made from the same
-    source, model and options is skipped. Other wavs are replaced only with `overwrite`, and inputs never.
+    Each wav's comment holds a hash of the input, model and options. A wav that an earlier run or another shard made
+    from the same source, model and options is skipped. Other wavs are replaced only with `overwrite`, and inputs never.
 
     Raises:
         UserError: the folder holds wavs made with another model or other options, or cannot be written to.
@@ -128,7 +128,7 @@ class OutputFolder:
         return path
 
     def comment(self, source: Source) -> str:
-        """The comment of a wav: a digest of its source, the model and the options."""
+        """The comment of a wav: a hash of its source, the model and the options."""
         settings = json.dumps(self.provenance, sort_keys=True)
         digest = hashlib.sha256(f"{source.id}\0{source.stamp}\0{settings}".encode())
         return f"synthesised, {digest.hexdigest()}"
@@ -204,7 +204,7 @@ def _synthesize_folded(
 
 
 def provenance_of(vocoder: Vocoder, options: SynthesisOptions) -> dict[str, object]:
-    """The content of synthesis.json: a digest of the model's structure and weights, the engine, and the options."""
+    """The content of synthesis.json: a hash of the model's structure and weights, the engine, and the options."""
     digest = hashlib.sha256(vocoder.model.describe().encode() + repr(vocoder.model).encode())
     digest.update(repr((vocoder.spec, vocoder.model.distribution)).encode())
     for name, tensor in sorted(vocoder.model.state_dict().items()):

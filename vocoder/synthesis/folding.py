@@ -1,8 +1,8 @@
 """Folded synthesis: one long utterance generated in pieces at the same time.
 
-    mel           |=========|~~~~~~~~~~|=======|~~~~~~~~|        cut at quiet frames, near equal lengths
+    mel           |=========|~~~~~~~~~~|=======|~~~~~~~~|        cut at quiet frames
     piece 1       |---------|x
-    piece 2            s s w|x---------|x                        s: silence, forced; w: warm-up, drawn and dropped
+    piece 2            s s w|x---------|x                        s: silence, forced; w: warm-up, generated and dropped
     piece 3                       s s w|x------|x                x: crossfade
 
 Each piece starts from silence, and warms up for a receptive field before its first kept frame. Its noise is that of the
@@ -31,13 +31,16 @@ MAX_PIECES = 64  # a constant, so that the cuts depend on the mel and the model 
 class Piece:
     """Part of an utterance, in frames."""
 
-    first: int  # first frame that is drawn: the start of the warm-up
+    first: int  # first frame that is generated: the start of the warm-up
     start: int  # first frame that is kept
     stop: int  # end, with the crossfade into the next piece
 
 
 def pieces_of(mel: np.ndarray, model: VocoderModel) -> list[Piece]:
-    """Cut a log-mel [n_mels, F] into pieces of near equal length, each cut at the quietest frame near its place."""
+    """Cut a log-mel [n_mels, F] into pieces of 0.5 to 1.5 times their mean length.
+
+    Each cut is at the quietest frame within a quarter of the mean length of the place that would make all pieces equal.
+    """
     frames, warm_up = mel.shape[1], model.history_frames
     count = max(1, min(MAX_PIECES, frames // (MIN_LENGTH_RATIO * (warm_up + FADE_FRAMES))))
     length = frames / count

@@ -1,8 +1,8 @@
 """The library's interface: mel in, waveform out.
 
-vocoder = load("runs/my_voice")
-mel = vocoder.mel(waveform, sample_rate)
-waveform = vocoder.synthesize(mel, seed=0)
+model = load("runs/my_voice")
+mel = model.mel(waveform, sample_rate)
+waveform = model.synthesize(mel, seed=0)
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -44,7 +44,7 @@ class Vocoder:
 
     @property
     def spec(self) -> MelSpec:
-        """The mel that the model was trained on."""
+        """The parameters of the mels that the model was trained on."""
         return self.model.spec
 
     @property
@@ -79,8 +79,8 @@ class Vocoder:
     ) -> np.ndarray:
         """A float32 waveform [F * hop_length] in [-1, 1] from a log-mel [n_mels, F] or [1, n_mels, F].
 
-        The same mel, seed and id give the same waveform. With `fold` the utterance is generated in pieces at the same
-        time, which is several times faster. That is another draw from the model, with its joins at quiet frames.
+        The same mel, seed and id give the same waveform. With `fold`, one long utterance is generated in pieces at the
+        same time, several times as fast; the result is another draw from the model, joined at quiet frames.
 
         Raises:
             UserError: the mel cannot be of this spec, the speaker is unknown, or the temperature is not above 0.
@@ -102,7 +102,7 @@ class Vocoder:
     ) -> list[np.ndarray]:
         """Float32 waveforms [F * hop_length] of several utterances, generated at the same time.
 
-        `progress` is called with the number of samples drawn since its last call.
+        `progress` is called with the number of samples generated since its last call.
 
         Raises:
             UserError: as `synthesize`, for the first request that fails. `synthesize_each` still yields the others.
@@ -152,8 +152,8 @@ class Vocoder:
         waves = dict(generate(self.engine, tasks, temperature, progress))
         return join_pieces([cast(np.ndarray, waves[i]) for i in range(len(pieces))], pieces, self.spec.hop_length)
 
-    def frames_to_draw(self, request: Request, *, folded: bool = False) -> int:
-        """Number of frames that `synthesize` will draw, including warm-ups of pieces; raises UserError as it does."""
+    def frames_to_generate(self, request: Request, *, folded: bool = False) -> int:
+        """Number of frames that `synthesize` will generate, with warm-ups of pieces. Raises UserError as it does."""
         mel = self._checked_mel(request.mel)
         return sum(piece.stop - piece.first for piece in pieces_of(mel, self.model)) if folded else mel.shape[1]
 
@@ -211,10 +211,10 @@ def load(
     precision: str = "float32",
     threads: int | None = None,
 ) -> Vocoder:
-    """Load a vocoder from a training run (its best checkpoint), a checkpoint, or a shipped model.
+    """Load a vocoder from a training run (its best checkpoint), or a checkpoint.
 
     Args:
-        engine: reference, cpu or cuda; auto picks the fastest for the device.
+        engine: reference, cpu or cuda; auto is cpu on a CPU and cuda on a GPU.
         precision: of the cpu engine's matrix products, float32 or bfloat16.
         threads: of the cpu engine; None uses all cores.
 

@@ -4,7 +4,7 @@ import math
 
 from vocoder.data.store import Store
 from vocoder.errors import UserError
-from vocoder.evaluation.spectral import SHORTEST
+from vocoder.evaluation.spectral import MIN_SAMPLES
 from vocoder.model import VocoderConfig
 from vocoder.training.config import TrainingConfig
 from vocoder.training.distributed import World
@@ -19,10 +19,10 @@ def check_compatible(vocoder_config: VocoderConfig, store: Store, config: Traini
         )
     batch = config.batch
     samples = batch.segment_frames * store.spec.hop_length
-    if config.loss.spectral_weight and samples < SHORTEST:
+    if config.loss.spectral_weight and samples < MIN_SAMPLES:
         raise UserError(
             f"training.batch.segment_frames={batch.segment_frames}: {samples} samples are too few for a spectral "
-            f"loss; take {math.ceil(SHORTEST / store.spec.hop_length)} or more, or training.loss.spectral_weight=0"
+            f"loss; take {math.ceil(MIN_SAMPLES / store.spec.hop_length)} or more, or training.loss.spectral_weight=0"
         )
     if batch.size % world.size:
         raise UserError(
