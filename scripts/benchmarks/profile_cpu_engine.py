@@ -31,19 +31,19 @@ def layers_products(lanes, net, state):  # type: ignore[no-untyped-def]
     for layer in range(net.dilations.shape[0]):
         for tap in range(3):
             step.add_product(lanes, state.z, net.gate, 3 * layer + tap, state.ring, tap)
-        step.add_product(lanes, state.h, net.out, layer, state.g, 0)
+        step.add_product(lanes, state.h_and_skips, net.out, layer, state.gated, 0)
 
 
 @compiled
 def gates(lanes, net, state):  # type: ignore[no-untyped-def]
     for _ in range(net.dilations.shape[0]):
-        step.write_gated(lanes, state.g, state.z)
+        step.write_gated(lanes, state.gated, state.z)
 
 
 @compiled
 def rings(lanes, net, state):  # type: ignore[no-untyped-def]
     for layer in range(net.dilations.shape[0]):
-        step.write_channels(lanes, state.ring, layer, state.h)
+        step.write_channels(lanes, state.ring, layer, state.h_and_skips)
 
 
 @compiled
@@ -126,7 +126,7 @@ def generate_frames(engine: CpuEngine, cpu_lanes: Any, lanes: int, times: int) -
     samples, recorded = np.zeros((lanes, hop), np.float32), np.zeros((0, lanes, 1), np.float32)
     known = (0, knots, filters, noise, np.zeros(lanes, bool), samples, recorded)
     for _ in range(times):
-        step.generate_frame(engine.network, cpu_lanes.state, engine.timing, cpu_lanes.sampler, *known)
+        step.generate_frame(engine.network, cpu_lanes.state, engine.frame_layout, cpu_lanes.sampler, *known)
 
 
 def seconds_per_repetition(work: Callable[[int], None], times: int) -> float:

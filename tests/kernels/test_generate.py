@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from vocoder.kernels import matmul
+from vocoder.kernels import micro_kernels
 
 
 @pytest.mark.slow
-@pytest.mark.skipif("avx512f" not in matmul.cpu_features(), reason="this processor has no AVX-512 to disable")
+@pytest.mark.skipif("avx512f" not in micro_kernels.cpu_features(), reason="this processor has no AVX-512 to disable")
 @pytest.mark.parametrize(
     ("cpu", "features", "width"),
     [
@@ -39,7 +39,7 @@ ENGINE_PROGRAM = """
 import torch
 from support.models import FRAMES, HOP, random_mel, random_model, forward_params, engine_params
 from vocoder.engines import pick_engine
-from vocoder.kernels.matmul import WIDTH
+from vocoder.kernels.micro_kernels import WIDTH
 from vocoder.errors import UserError
 from vocoder.model import LinearPredictionConfig
 

@@ -33,7 +33,7 @@ def test_tanh_agrees_with_float64() -> None:
 
 
 def test_the_gate_agrees_with_float64() -> None:
-    gated = vectorize(["float32(float32, float32)"])(lambda a, b: math.gated(a, b))
+    gated = vectorize(["float32(float32, float32)"])(lambda a, b: math.gated_activation(a, b))
     a, b = (RNG.standard_normal(2_000_000) * scale for scale in (3, 6))
     a, b = a.astype(np.float32), b.astype(np.float32)
     exact = np.tanh(a.astype(float)) / (1 + np.exp(-b.astype(float)))

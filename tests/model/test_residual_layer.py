@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from vocoder.device import autocast
-from vocoder.kernels import matmul, threads
+from vocoder.kernels import matmul, micro_kernels, parallel
 from vocoder.model import residual_layer_cpu
 from vocoder.model.conditioning import NoConditioning
 from vocoder.model.interpolation import Interpolation, LinearUpsample, PiecewiseLinear, StagedUpsample, interpolate
@@ -28,7 +28,7 @@ INTERPOLATIONS = {
     "a knot at every sample": (StagedUpsample((2, 4)).interpolation, 8),
     "constant": (NoConditioning(8).interpolation, 1),
 }
-NAMES = ["next_h", "sums", "dh", "dconv_input", "dskips", "dknots", "dtaps", "dout", "dbias"]
+NAMES = ["next_h", "sums", "dh", "dconv_input", "dskips", "dknots", "dconv_weight", "dout_weight", "dout_bias"]
 CPU = torch.device("cpu")
 Layer = Callable[..., tuple[Tensor, Tensor]]
 in_both = pytest.mark.parametrize(
@@ -44,16 +44,16 @@ in_both = pytest.mark.parametrize(
 
 
 def layer_inputs(
-    residual: int = 12, skip: int = 10, gates: int = 14, taps: int = 3, dilation: int = 2, samples: int = 37,
+    residual: int = 12, skip: int = 10, gates: int = 14, kernel_size: int = 3, dilation: int = 2, samples: int = 37,
     kept: int | None = None, dtype: torch.dtype = torch.float32, knots: int = 3, dropped: bool = False,
 ) -> list[Tensor]:  # fmt: skip
-    """h, conv_input, skips, knots, and the weights: taps, the product after the gate, and its bias."""
+    """h, conv_input, skips, knots, conv_weight, out_weight and out_bias."""
     torch.manual_seed(0)
-    h = torch.randn(2, samples + (taps - 1) * dilation, residual).to(dtype)
+    h = torch.randn(2, samples + (kernel_size - 1) * dilation, residual).to(dtype)
     conv_input = torch.nn.functional.dropout(h, 0.3) if dropped else h
     skips = torch.randn(2, samples - 3 if kept is None else kept, skip)
     condition = torch.randn(2, -(-samples // 8) + 1, knots, gates)
-    weights = [torch.randn(gates, taps * residual) / (taps * residual) ** 0.5]
+    weights = [torch.randn(gates, kernel_size * residual) / (kernel_size * residual) ** 0.5]
     weights += [torch.randn(residual + skip, gates // 2) / gates**0.5, torch.randn(residual + skip)]
     return [h, conv_input, skips, condition, *weights]
 
@@ -104,10 +104,10 @@ TOLERANCE = {torch.float32: 2e-6, torch.bfloat16: 8e-3}
 SIZES = {
     "a tile of each": {"residual": 64, "skip": 64, "gates": 128},
     "less than a tile": {},
-    "odd": {"residual": 13, "skip": 9, "gates": 22, "taps": 2, "dilation": 1, "samples": 50},
-    "one tap": {"taps": 1, "dilation": 1},
-    "two taps": {"taps": 2, "dilation": 4},
-    "five taps": {"residual": 70, "skip": 30, "gates": 50, "taps": 5, "dilation": 3, "samples": 90},
+    "odd": {"residual": 13, "skip": 9, "gates": 22, "kernel_size": 2, "dilation": 1, "samples": 50},
+    "one tap": {"kernel_size": 1, "dilation": 1},
+    "two taps": {"kernel_size": 2, "dilation": 4},
+    "five taps": {"residual": 70, "skip": 30, "gates": 50, "kernel_size": 5, "dilation": 3, "samples": 90},
     "a dilation longer than the signal": {"dilation": 64},
     "several blocks of time": {"samples": 700, "dilation": 8, "residual": 16},
     "skips of all samples": {"kept": 37},
@@ -172,9 +172,9 @@ def changed(inputs: list[Tensor], at: int, tensor: Tensor) -> list[Tensor]:
         (3, lambda knots: knots[:1]),
         (3, lambda knots: knots[:, :3]),
         (3, lambda knots: knots[:, :, :1]),
-        (4, lambda taps: taps[:-2]),
-        (5, lambda out: out[:, :-1]),
-        (6, lambda bias: bias[1:]),
+        (4, lambda conv_weight: conv_weight[:-2]),
+        (5, lambda out_weight: out_weight[:, :-1]),
+        (6, lambda out_bias: out_bias[1:]),
     ],
 )
 def test_shapes_and_dtypes_that_do_not_fit_are_refused(at: int, change: Any) -> None:
@@ -207,6 +207,20 @@ def test_nan_propagates(at: int) -> None:
     )
     assert any(output.isnan().any() for output in found)
     assert all((output.isnan() >= other.isnan()).all() for output, other in zip(found, plain, strict=True))
+
+
+@pytest.mark.parametrize("at", [0, 1])
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+@in_both
+def test_gradients_that_are_not_finite_propagate(at: int, value: float, dtype: torch.dtype) -> None:
+    """To the gradients of all inputs before the gate that depend on them."""
+    leaves = [tensor.clone().requires_grad_() for tensor in layer_inputs(dtype=dtype)]
+    h, _, skips, *others = leaves
+    outputs = run(residual_layer, [h, h, skips * 1, *others])
+    broken = [torch.zeros_like(output) for output in outputs]
+    broken[at][0, -1, 0] = value
+    gradients = torch.autograd.grad(outputs, [h, *others], broken)
+    assert not any(gradient.isfinite().all() for gradient in gradients)
 
 
 def test_several_threads_and_inference() -> None:
@@ -318,7 +332,7 @@ import sys
 sys.path.insert(0, {folder!r})
 import torch
 from test_residual_layer import assert_close, in_float64, is_compiled_for, layer_inputs, outcome, residual_layer
-from vocoder.kernels.matmul import WIDTH
+from vocoder.kernels.micro_kernels import WIDTH
 inputs = layer_inputs(samples=120)
 assert_close(outcome(residual_layer, inputs), in_float64(inputs), 2e-6)
 print(WIDTH, is_compiled_for(torch.zeros(1)), is_compiled_for(torch.zeros(1).bfloat16()))
@@ -326,7 +340,7 @@ print(WIDTH, is_compiled_for(torch.zeros(1)), is_compiled_for(torch.zeros(1).bfl
 
 
 @pytest.mark.slow
-@pytest.mark.skipif("avx512f" not in matmul.cpu_features(), reason="this processor has no AVX-512 to disable")
+@pytest.mark.skipif("avx512f" not in micro_kernels.cpu_features(), reason="this processor has no AVX-512 to disable")
 def test_the_layer_runs_on_processors_without_avx512() -> None:
     """Its compiled code is cached beside the sources, as for this processor: the cache is keyed by processor."""
     environment = {
@@ -349,6 +363,6 @@ def test_a_first_compilation_is_announced_and_cached(tmp_path: Path) -> None:
         )
         announced.append(done.stderr)
         cached.append({path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.nbc")})
-    assert announced[0] == threads.COMPILING + "\n"
+    assert announced[0] == parallel.COMPILING + "\n"
     assert cached[0]
     assert cached[1] == cached[0]

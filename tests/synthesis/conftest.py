@@ -37,7 +37,7 @@ def make_vocoder(model: VocoderModel) -> Callable[..., Vocoder]:
 
     def make(threads: int = 2, width: int | None = None, precision: str = "float32") -> Vocoder:
         engine = pick_engine(model, "cpu", precision, threads)
-        engine.width = width or engine.width
+        engine.lanes_per_thread = width or engine.lanes_per_thread
         return Vocoder(model, engine)
 
     return make

@@ -22,8 +22,8 @@ class Frame:
 class Lanes(Protocol):
     """Utterances in progress. Lane i continues its utterance, whatever the other lanes do.
 
-    A new utterance begins with as many forced frames of zeros as cover the receptive field; what was in the lane before
-    then has no effect.
+    A new utterance begins with as many forced frames of zeros as cover the receptive field; so the lane's
+    previous contents have no effect.
     """
 
     def advance(self, frames: Sequence[Frame]) -> np.ndarray:
@@ -43,16 +43,16 @@ class Engine(Protocol):
     """A model prepared for generation."""
 
     model: VocoderModel
-    width: int  # lanes a thread that are fastest
+    lanes_per_thread: int  # the number that is fastest
     threads: int  # each may advance lanes of its own at the same time
-    compiled: bool  # whether it computes on these threads alone, without torch's own
+    bypasses_torch_threads: bool  # whether it computes on these threads alone, without torch's own
 
     def lanes(self, capacity: int, temperature: float = 1.0) -> Lanes:
-        """State for so many utterances at once."""
+        """State for `capacity` utterances at once."""
         ...
 
     def describe(self) -> str:
-        """Which engine it is and how it computes, for people."""
+        """The engine and how it computes, for people."""
         ...
 
     @property

@@ -12,7 +12,7 @@ import numpy as np
 from vocoder.engines.base import Frame
 from vocoder.engines.packing import pack_network, padded_sizes
 from vocoder.errors import UserError
-from vocoder.kernels.arrays import LaneState, Sampler, Timing
+from vocoder.kernels.arrays import FrameLayout, GenerationState, Sampler
 from vocoder.kernels.generate import generate_frame
 from vocoder.kernels.jit import announce_if_slow
 from vocoder.kernels.matmul import HAS_BF16, aligned_zeros
@@ -30,8 +30,8 @@ class CpuEngine:
         UserError: precision is bfloat16, and the processor has no instructions for it.
     """
 
-    width = 16
-    compiled = True
+    lanes_per_thread = 16
+    bypasses_torch_threads = True
 
     def __init__(self, model: VocoderModel, precision: str = "float32", threads: int | None = None) -> None:
         if precision == "bfloat16" and not HAS_BF16:
@@ -43,7 +43,7 @@ class CpuEngine:
         self.model = model.eval()
         self.network = pack_network(model, precision)
         interpolation = model.conditioning.interpolation
-        self.timing = Timing(
+        self.frame_layout = FrameLayout(
             left=np.ascontiguousarray(interpolation.left.cpu().numpy()),
             weights=np.ascontiguousarray(interpolation.weights.float().cpu().numpy()),
             updates=model.linear_prediction.updates if model.linear_prediction else 1,
@@ -51,13 +51,13 @@ class CpuEngine:
         self._compile()
 
     def _compile(self) -> None:
-        """Compile the loops, or load them from numba's cache, by a frame of no samples."""
+        """Compile the loops, or load them from numba's cache, by generating zero samples."""
         with announce_if_slow(COMPILING):
             lane = self.lanes(1)
             none = np.zeros((0, 1, 1), f32)
             samples, forced = np.zeros((1, 0), f32), np.zeros(1, bool)
             generate_frame(
-                self.network, lane.state, self.timing, lane.sampler, 0, none, none, none, forced, samples, none
+                self.network, lane.state, self.frame_layout, lane.sampler, 0, none, none, none, forced, samples, none
             )
 
     def lanes(self, capacity: int, temperature: float = 1.0) -> "CpuLanes":
@@ -76,7 +76,7 @@ class CpuLanes:
 
     def __init__(self, engine: CpuEngine, capacity: int, temperature: float) -> None:
         self.engine = engine
-        self.state = initial_lane_state(engine.model, capacity, engine.precision)
+        self.state = initial_generation_state(engine.model, capacity, engine.precision)
         self.sampler = make_sampler(engine.model, temperature)
         self.time = 0
 
@@ -100,7 +100,7 @@ class CpuLanes:
         silence = np.zeros(hop, f32)
         samples = stack_float32([silence if frame.forced is None else frame.forced for frame in frames], 0)
         arguments = (self.time, knots, lpc, noise, forced, samples, recorded)
-        generate_frame(self.engine.network, self.state, self.engine.timing, self.sampler, *arguments)
+        generate_frame(self.engine.network, self.state, self.engine.frame_layout, self.sampler, *arguments)
         self.time += hop
         return samples
 
@@ -125,21 +125,21 @@ def available_cores() -> int:
         return cores
 
 
-def initial_lane_state(model: VocoderModel, lanes: int, precision: str) -> LaneState:
+def initial_generation_state(model: VocoderModel, lanes: int, precision: str) -> GenerationState:
     """The state of lanes that have generated nothing yet: zeros."""
     wavenet = model.wavenet
     R, S, Z, P = padded_sizes(wavenet)
     order = model.linear_prediction.order if model.linear_prediction else 1
     slots = sum(layer.history + 1 for layer in wavenet.residual_layers)
     dtype, per_element = (np.uint32, 2) if precision == "bfloat16" else (f32, 1)  # of the products' inputs
-    return LaneState(
+    return GenerationState(
         ring=aligned_zeros((slots, lanes, R // per_element), dtype),
         past=aligned_zeros((lanes, order + model.spec.hop_length), f32),
         excitation=aligned_zeros((lanes,), f32),
         projected=aligned_zeros((2, len(wavenet.residual_layers), lanes, 2 * Z), f32),
         z=aligned_zeros((lanes, 2 * Z), f32),
-        g=aligned_zeros((1, lanes, Z // per_element), dtype),
-        h=aligned_zeros((lanes, R + S), f32),
+        gated=aligned_zeros((1, lanes, Z // per_element), dtype),
+        h_and_skips=aligned_zeros((lanes, R + S), f32),
         s=aligned_zeros((2, lanes, S), f32),
         params=aligned_zeros((lanes, P), f32),
     )
@@ -150,9 +150,9 @@ def make_sampler(model: VocoderModel, temperature: float) -> Sampler:
     spec = model.distribution.sampler_spec
     return Sampler(
         choices=spec.choices,
-        location=-1 if spec.first_location is None else spec.first_location,
-        scale=-1 if spec.first_log_scale is None else spec.first_log_scale,
-        scale_min=f32(spec.log_scale_min),
+        first_location=-1 if spec.first_location is None else spec.first_location,
+        first_log_scale=-1 if spec.first_log_scale is None else spec.first_log_scale,
+        log_scale_min=f32(spec.log_scale_min),
         levels=spec.levels,
         values=np.array(spec.values, f32),
         temperature=f32(temperature),

@@ -12,7 +12,7 @@ from vocoder.engines.reference import FrameBuffers, ReferenceEngine, ReferenceLa
 class CudaEngine(ReferenceEngine):
     """The reference engine, its step captured once and replayed; without CUDA the reference engine itself."""
 
-    width = 256
+    lanes_per_thread = 256
 
     def lanes(self, capacity: int, temperature: float = 1.0) -> "CudaLanes":
         return CudaLanes(self.model, capacity, temperature)
@@ -33,13 +33,13 @@ class CudaLanes(ReferenceLanes):
             self._buffers = buffers
             self._replay = graphed(lambda: self.step(buffers), self._written(buffers))
         else:
-            copy(buffers, self._buffers)
+            copy(self._buffers, buffers)
         for _ in range(buffers.samples.shape[1]):
             self._replay()
         return self._buffers
 
     def _written(self, buffers: FrameBuffers) -> list[torch.Tensor]:
-        """What a step writes to."""
+        """The tensors that a step writes to."""
         state = self.state
         return [
             *(*state.rings, state.past, state.excitation, state.time),
@@ -47,9 +47,9 @@ class CudaLanes(ReferenceLanes):
         ]
 
 
-def copy(source: FrameBuffers, target: FrameBuffers) -> None:
+def copy(target: FrameBuffers, source: FrameBuffers) -> None:
     for field in fields(FrameBuffers):
-        new, old = getattr(source, field.name), getattr(target, field.name)
+        old, new = getattr(target, field.name), getattr(source, field.name)
         if old is not None:
             old.copy_(new)
 
@@ -57,7 +57,7 @@ def copy(source: FrameBuffers, target: FrameBuffers) -> None:
 def graphed(step: Callable[[], None], written: Sequence[torch.Tensor]) -> Callable[[], None]:
     """The step as the replay of a CUDA graph, or the step itself where its tensors are not on a GPU.
 
-    `written` is what the step writes to; warming up and capturing leave it unwritten.
+    `written` are the tensors that the step writes to; their values are restored after warming up.
     """
     if written[0].device.type != "cuda":
         return step

@@ -6,12 +6,12 @@ import numpy as np
 from torch import Tensor, nn
 
 from vocoder.kernels.arrays import Network
+from vocoder.kernels.math import ROOT_HALF
 from vocoder.kernels.matmul import TILE, aligned_copy, pack_weights, pack_weights_bf16, round_up
 from vocoder.model import VocoderModel
 from vocoder.model.wavenet import WaveNet
 
 f32 = np.float32
-ROOT_HALF = np.sqrt(0.5)
 
 
 class PaddedSizes(NamedTuple):
@@ -38,7 +38,7 @@ def pack_network(model: VocoderModel, precision: str) -> Network:
     residual, skip, half_gate = wavenet.residual_channels, wavenet.skip_channels, wavenet.gate_channels // 2
     R, S, Z, P = padded_sizes(wavenet)
     pack = pack_weights_bf16 if precision == "bfloat16" else pack_weights
-    gates, biases, conditionings, outs, out_biases = [], [], [], [], []
+    gates, biases, conditionings, out_weights, out_biases = [], [], [], [], []
     skip_bias = np.zeros(skip)
     for layer in layers:
         weight, bias = (pad_halves(part, half_gate, Z) for part in weight_and_bias(layer.gate))
@@ -47,7 +47,7 @@ def pack_network(model: VocoderModel, precision: str) -> Network:
         conditionings.append(conditioning)
         biases.append(bias)
         weight, bias = weight_and_bias(layer.out)
-        outs.append(concatenate_padded(weight[:residual] * ROOT_HALF, weight[residual:], R, S))
+        out_weights.append(concatenate_padded(weight[:residual] * ROOT_HALF, weight[residual:], R, S))
         out_biases.append(bias[:residual] * ROOT_HALF)
         skip_bias = skip_bias + bias[residual:]
     scale = np.sqrt(1 / len(layers))
@@ -60,7 +60,7 @@ def pack_network(model: VocoderModel, precision: str) -> Network:
         gate=pack(np.concatenate(gates), 2 * Z, R),
         gate_bias=np.stack(biases).astype(f32),
         conditioning=pack_weights(np.stack(conditionings), 2 * Z, wavenet.conditioning_channels),
-        out=pack(np.stack(outs), R + S, Z),
+        out=pack(np.stack(out_weights), R + S, Z),
         out_bias=zero_padded(np.stack(out_biases), (len(layers), R)),
         skip_bias=zero_padded(skip_bias, (S,)),
         hidden=pack_weights(hidden[None] * scale, S, S),
@@ -68,7 +68,7 @@ def pack_network(model: VocoderModel, precision: str) -> Network:
         output=pack_weights(output[None], P, S),
         output_bias=zero_padded(output_bias, (P,)),
         dilations=np.array([layer.dilation for layer in layers]),
-        rings=np.cumsum([0] + [layer.history + 1 for layer in layers]),
+        ring_starts=np.cumsum([0] + [layer.history + 1 for layer in layers]),
     )
 
 
@@ -87,7 +87,7 @@ def zero_padded(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def concatenate_padded(first: np.ndarray, second: np.ndarray, rows: int, second_rows: int) -> np.ndarray:
-    """The rows of two arrays, each padded with zeros to so many rows, one array after the other."""
+    """The rows of two arrays, padded with zeros to `rows` and `second_rows`, one array after the other."""
     rest = first.shape[1:]
     return np.concatenate((zero_padded(first, (rows, *rest)), zero_padded(second, (second_rows, *rest))))
 

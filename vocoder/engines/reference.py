@@ -1,4 +1,4 @@
-"""The reference engine: plain torch, any device, any distribution; what faster engines are held against.
+"""The reference engine: plain torch, any device, any distribution; what faster engines are tested against.
 
 n lanes, H samples a frame, R residual and C conditioning channels, P parameters, K order of the linear prediction.
 
@@ -21,8 +21,8 @@ from vocoder.model.vocoder_model import network_inputs
 
 
 @dataclass
-class State:
-    """Where n lanes stand."""
+class ReferenceState:
+    """State of n lanes."""
 
     rings: list[Tensor]  # of each layer [n, history, R]
     past: Tensor  # the last samples [n, K], or [n, 1] without linear prediction
@@ -57,9 +57,9 @@ class ReferenceEngine:
     level two waveforms diverge: only an equal number of lanes gives equal bits.
     """
 
-    width = 64
+    lanes_per_thread = 64
     threads = 1
-    compiled = False
+    bypasses_torch_threads = False
 
     def __init__(self, model: VocoderModel) -> None:
         self.model = model.eval()
@@ -150,7 +150,8 @@ class ReferenceLanes:
         for layer, ring in zip(wavenet.residual_layers, state.rings, strict=True):
             taps = [h]
             if layer.history:
-                slots = torch.cat([state.time + tap for tap in range(0, layer.history, layer.dilation)]) % layer.history
+                offsets = range(0, layer.history, layer.dilation)
+                slots = torch.cat([state.time + offset for offset in offsets]) % layer.history
                 taps = [*ring.index_select(1, slots).unbind(1), h]
                 ring.index_copy_(1, slots[:1], h[:, None])  # over the oldest tap, read above for the last time
             h, skip = layer.step(h, taps, channels)
@@ -158,11 +159,11 @@ class ReferenceLanes:
         return wavenet.head(skips)[:, :, None]
 
 
-def initial_state(model: VocoderModel, lanes: int) -> State:
-    """Of lanes that generated nothing yet."""
+def initial_state(model: VocoderModel, lanes: int) -> ReferenceState:
+    """The state of lanes that have generated nothing yet: zeros."""
     like, wavenet = model.wavenet.output.weight, model.wavenet
     order = model.linear_prediction.order if model.linear_prediction else 1
-    return State(
+    return ReferenceState(
         rings=[like.new_zeros(lanes, layer.history, wavenet.residual_channels) for layer in wavenet.residual_layers],
         past=like.new_zeros(lanes, order),
         excitation=like.new_zeros(lanes, 1),

@@ -3,10 +3,10 @@
 jit              decorators, cache on disk, notices
 bfloat16, math   conversions, elementary functions
 micro_kernels    the innermost loop of a product, as LLVM vector code
-matmul           the matrix product, and which micro-kernels compute it
+matmul           the matrix product, by micro-kernels; packing of its weights
 rows             operations on the channels of one sample
 winograd         convolutions in fewer products: the plan
-dilated          the dilated convolution by that plan
-residual_layer   the residual layer in training, forwards and backwards; `threads` runs it in parallel
+dilated          the dilated convolution by that plan, its transforms
+residual_layer   the residual layer in training, forwards and backwards; `parallel` compiles and runs it
 generate         a frame of generation; `arrays` are its arguments
 """

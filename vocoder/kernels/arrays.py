@@ -1,7 +1,8 @@
 """The arguments of the generation loops, as named tuples of arrays and numbers.
 
-n lanes, H samples a frame, L layers, K taps, I inputs, R residual, S skip, C conditioning channels, G gate channels,
-Z = G / 2, P parameters, O order of the linear prediction. All channels but C are padded to whole tiles.
+n lanes, H samples a frame, L layers, I inputs, R residual, S skip, C conditioning channels, G gate channels, Z = G / 2
+(`half` in the loops), P parameters, K order of the linear prediction (1 without it), kernel_size taps of the dilated
+convolution. All channels but C are padded to whole tiles.
 """
 
 from typing import NamedTuple
@@ -14,7 +15,7 @@ class Network(NamedTuple):
 
     embed: np.ndarray  # [I, R] of the inputs
     embed_bias: np.ndarray  # [R]
-    gate: np.ndarray  # [L * K, tiles, R, TILE], the dilated convolution, oldest tap first
+    gate: np.ndarray  # [L * kernel_size, tiles, R, TILE], the dilated convolution, oldest tap first
     gate_bias: np.ndarray  # [L, G]
     conditioning: np.ndarray  # [L, tiles, C, TILE]
     out: np.ndarray  # [L, tiles, Z, TILE]: rows of the residual, over sqrt 2, and of the skip
@@ -25,24 +26,24 @@ class Network(NamedTuple):
     output: np.ndarray  # [1, tiles, S, TILE]
     output_bias: np.ndarray  # [P]
     dilations: np.ndarray  # [L]
-    rings: np.ndarray  # [L + 1], the first slot of each layer's ring, and the end of the last
+    ring_starts: np.ndarray  # [L + 1], the first slot of each layer's ring, and the end of the last
 
 
-class LaneState(NamedTuple):
+class GenerationState(NamedTuple):
     """The state of n lanes, or more, and the loops' working memory."""
 
     ring: np.ndarray  # [slots, n, R], past h in the precision of the products; a layer's ring has history + 1 slots
-    past: np.ndarray  # [n, O + H], the last O samples before the frame, and the frame's
+    past: np.ndarray  # [n, K + H], the last K samples before the frame, and those of the frame
     excitation: np.ndarray  # [n], of the last sample
     projected: np.ndarray  # [2, L, n, G], V c and the bias at the knots on either side of the sample, knot j at j % 2
-    z: np.ndarray  # [n, G]
-    g: np.ndarray  # [1, n, Z], in the precision of the products
-    h: np.ndarray  # [n, R + S], residual stream and sum of skips
+    z: np.ndarray  # [n, G], signal and gate before their activations, with conditioning
+    gated: np.ndarray  # [1, n, Z], tanh(signal) sigmoid(gate), in the precision of the products
+    h_and_skips: np.ndarray  # [n, R + S], residual stream and sum of skips
     s: np.ndarray  # [2, n, S], inputs and outputs of the head's hidden layer
     params: np.ndarray  # [n, P]
 
 
-class Timing(NamedTuple):
+class FrameLayout(NamedTuple):
     """Interpolation and updates within a frame, the same in all frames."""
 
     left: np.ndarray  # [H], the knot before each sample
@@ -54,9 +55,9 @@ class Sampler(NamedTuple):
     """How a sample is drawn from parameters: a choice, then location and scale, then the nearest level."""
 
     choices: int
-    location: int  # index of the first location among the parameters; -1: a choice is a value
-    scale: int  # index of the first logarithm of a scale
-    scale_min: np.float32  # of these logarithms
+    first_location: int  # index of the first location among the parameters; -1: a choice is a value
+    first_log_scale: int  # index of the first logarithm of a scale; -1: there are none
+    log_scale_min: np.float32
     levels: int
-    values: np.ndarray  # [choices], where location is -1
+    values: np.ndarray  # [choices], where first_location is -1
     temperature: np.float32

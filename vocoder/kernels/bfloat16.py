@@ -3,6 +3,9 @@
 Neither numpy nor numba has the type. Here a bfloat16 is a uint16, the upper half of a float32's bits. Products read two
 values at once: a pair is a uint32, the first value in its lower half. Arithmetic is in float32. Conversions round to
 nearest, ties to even.
+
+Functions for either precision use numba's `overload`: the public function, which has no body, only declares the name;
+for each combination of argument types numba calls `_name` with these types and compiles the function that it returns.
 """
 
 from typing import Any
@@ -72,7 +75,7 @@ def pack_bf16_pair(low, high):
 
 @intrinsic
 def _round_upper_half(typing_context: Any, x: Any) -> Any:
-    """32 bits, of which the upper half is x rounded to bfloat16, and the lower half is undefined."""
+    """32 bits: x rounded to bfloat16 in the upper half; the lower half is undefined."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         bits = builder.bitcast(arguments[0], INT32)
@@ -93,7 +96,7 @@ def _join_upper_halves(typing_context: Any, low: Any, high: Any) -> Any:
     return types.uint32(types.uint32, types.uint32), generate
 
 
-# Conversions in loops for either precision: declarations, and for each what numba compiles for the dtype.
+# Conversions in loops for either precision
 
 
 def to_float32(x):

@@ -5,13 +5,14 @@ first outputs: group q begins at sample (q // dilation) * group_size * dilation 
 signal count as zeros, and outputs outside of it are the caller's to ignore.
 """
 
+import numpy as np
 from numba import types
 
 from vocoder.kernels.bfloat16 import unpaired
 from vocoder.kernels.jit import compiled, implements, inlined
 from vocoder.kernels.math import f32
-from vocoder.kernels.matmul import add_product
-from vocoder.kernels.rows import weighted_sum, weighted_sum_pairs
+from vocoder.kernels.matmul import TILE, add_product
+from vocoder.kernels.rows import axpy, set_to_zero, weighted_sum, weighted_sum_pairs
 
 GRADIENT_BLOCK = 128  # groups over which one product of a weight gradient sums; even
 
@@ -43,10 +44,12 @@ def dilated_conv(sums, combined, x, b, q, n, shift, weights, dilation, plan):
         x: [B, T, channels].
         weights: transformed and packed, [P, tiles, k, TILE].
     """
-    sums[:, :n] = f32(0)
+    for j in range(len(sums)):
+        for i in range(n):
+            set_to_zero(sums[j, i])
     for p in range(len(weights)):
         if p == plan.shared:
-            _add_shared(sums, n, p)
+            _add_shared(sums, n, plan.shared)
         _transform_inputs(
             unpaired(combined[0]), x, b, q, n, shift, plan.group_size, dilation, plan.inputs[p], plan.signs[p]
         )
@@ -55,8 +58,10 @@ def dilated_conv(sums, combined, x, b, q, n, shift, weights, dilation, plan):
 
 @compiled
 def _add_shared(sums, n, shared):
-    """From shared products m0 and m1, kept apart until now, to their part in both outputs: m0 + m1 and m0 - m1."""
-    for i in range(n if shared else 0):
+    """Replace (m0, m1) in sums [2, n, rows] by (m0 + m1, m0 - m1), where the plan has shared products."""
+    if not shared:
+        return
+    for i in range(n):
         for k in range(sums.shape[2]):
             m0, m1 = sums[0, i, k], sums[1, i, k]
             sums[0, i, k] = m0 + m1
@@ -73,7 +78,7 @@ def _transform_inputs(target, x, b, q, n, shift, group_size, dilation, inputs, s
         weighted_sum(target[i], sign0, x[b, t0], sign1, x[b, t1])
 
 
-def gather(target, x, b, q, shift, group_size, dilation, inputs, signs, begin, end):
+def transform_for_gradient(target, x, b, q, shift, group_size, dilation, inputs, signs, begin, end):
     """`_transform_inputs` of channels begin ... end for GRADIENT_BLOCK groups, laid out for a sum over groups.
 
     target [tiles, GRADIENT_BLOCK, channels of a tile] in float32; in bfloat16 [tiles, GRADIENT_BLOCK / 2, channels of a
@@ -81,8 +86,8 @@ def gather(target, x, b, q, shift, group_size, dilation, inputs, signs, begin, e
     """
 
 
-@implements(gather)
-def _gather(target, x, b, q, shift, group_size, dilation, inputs, signs, begin, end):
+@implements(transform_for_gradient)
+def _transform_for_gradient(target, x, b, q, shift, group_size, dilation, inputs, signs, begin, end):
     def float32(target, x, b, q, shift, group_size, dilation, inputs, signs, begin, end):
         for i in range(GRADIENT_BLOCK):
             t = group_start(q + i, group_size, dilation) + shift
@@ -107,5 +112,30 @@ def _gather(target, x, b, q, shift, group_size, dilation, inputs, signs, begin, 
                 xt0, xt1 = x[b, t0, start:stop], x[b, t1, start:stop]
                 xu0, xu1 = x[b, u0, start:stop], x[b, u1, start:stop]
                 weighted_sum_pairs(target[tile, i], t_sign0, xt0, t_sign1, xt1, u_sign0, xu0, u_sign1, xu1)
+
+    return pairs if target.dtype == types.uint32 else float32
+
+
+def transform_tile(target, weights, coefficients):
+    """target [k, TILE] = coefficients [K] @ weights [K, k, TILE], in float32 or in pairs of neighbouring k."""
+
+
+@implements(transform_tile)
+def _transform_tile(target, weights, coefficients):
+    def float32(target, weights, coefficients):
+        for k in range(weights.shape[1]):
+            set_to_zero(target[k])
+            for c in range(len(coefficients)):
+                axpy(coefficients[c], weights[c, k], target[k])
+
+    def pairs(target, weights, coefficients):
+        pair = np.zeros((2, TILE), f32)
+        for k in range(0, weights.shape[1], 2):
+            set_to_zero(pair[0])
+            set_to_zero(pair[1])
+            for c in range(len(coefficients)):
+                for i in range(min(2, weights.shape[1] - k)):
+                    axpy(coefficients[c], weights[c, k + i], pair[i])
+            weighted_sum_pairs(target[k // 2], f32(1), pair[0], f32(0), pair[0], f32(1), pair[1], f32(0), pair[1])
 
     return pairs if target.dtype == types.uint32 else float32

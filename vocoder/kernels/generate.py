@@ -5,8 +5,9 @@ shapes, which are those of `arrays.py`, with J knots of a frame and U updates of
 
     project    knots of conditioning [J, n, C] into every layer, V c + b
     embed      x[t - 1], and with linear prediction p[t] and e[t - 1]  -> h
-    each layer z = W [h[t - 2 d] | h[t - d] | h[t]] + V c[t] + b,   g = tanh(z_signal) sigmoid(z_gate)
-               h <- (h + W' g) / sqrt 2,   skip <- skip + W'' g
+    each layer z = W [h[t - history] | ... | h[t - d] | h[t]] + V c[t] + b,   history = (kernel_size - 1) d
+               gated = tanh(z_signal) sigmoid(z_gate)
+               h <- (h + W' gated) / sqrt 2,   skip <- skip + W'' gated
     head       two products of the skips             -> P parameters
     draw       Gumbel-max, location and scale, the nearest level
 
@@ -18,21 +19,21 @@ from numba import types
 
 from vocoder.kernels.bfloat16 import pack_bf16_pair
 from vocoder.kernels.jit import cached_jit, compiled, implements, jitable
-from vocoder.kernels.math import exp, f32, fma, gated, rint, tanh
+from vocoder.kernels.math import ROOT_HALF_F32, exp, f32, fma, gated_activation, rint, tanh
 from vocoder.kernels.matmul import add_product
 
-ROOT_HALF, LARGEST = f32(np.sqrt(0.5)), f32(1e30)
+LARGEST = f32(1e30)
 
 
 @jitable
-def _generate_frame(network, state, timing, sampler, time, knots, lpc, noise, forced, samples, recorded):
+def _generate_frame(network, state, frame_layout, sampler, time, knots, lpc, noise, forced, samples, recorded):
     """Generate the H samples of a frame in every lane.
 
     Args:
-        network, state, timing, sampler: see `arrays.py`.
+        network, state, frame_layout, sampler: see `arrays.py`.
         time: samples that these lanes generated before; it gives the position in the rings.
         knots: conditioning channels [J, n, C].
-        lpc: [U, n, O + 1], coefficients of the linear prediction, oldest sample first, and the logarithm of the gain;
+        lpc: [U, n, K + 1], coefficients of the linear prediction, oldest sample first, and the logarithm of the gain;
             [0, n, 1] without linear prediction.
         noise: [H, n, choices + 1], for each choice, and for the value.
         forced: [n], lanes whose samples are given, not drawn.
@@ -43,24 +44,25 @@ def _generate_frame(network, state, timing, sampler, time, knots, lpc, noise, fo
     order = state.past.shape[1] - frame
     last_knot = -1
     for t in range(frame):
-        last_knot = _project_knots(lanes, network, state, timing, knots, last_knot, t)
-        predicted = lpc.shape[0] > 0
-        update = t * timing.updates // frame
-        _embed(lanes, network, state, lpc, update, predicted, order, t)
-        _layers(lanes, network, state, timing, time + t, t)
+        last_knot = _project_knots(lanes, network, state, frame_layout, knots, last_knot, t)
+        has_lpc = lpc.shape[0] > 0
+        update = t * frame_layout.updates // frame
+        _embed(lanes, network, state, lpc, update, has_lpc, order, t)
+        _layers(lanes, network, state, frame_layout, time + t, t)
         _head(lanes, network, state)
         for lane in range(lanes):
             prediction, log_gain = f32(0), f32(0)
-            if predicted:
+            if has_lpc:
                 prediction = _lpc_prediction(state.past, lpc, update, lane, order, t)
                 log_gain = lpc[update, lane, order]
                 _shift_and_scale(state.params, sampler, lane, prediction, log_gain)
             if recorded.shape[0]:
-                recorded[t, lane, :] = state.params[lane, : recorded.shape[2]]
+                for k in range(recorded.shape[2]):
+                    recorded[t, lane, k] = state.params[lane, k]
             if not forced[lane]:
                 samples[lane, t] = _draw_sample(state.params, sampler, noise, t, lane)
             x = samples[lane, t]
-            if predicted:
+            if has_lpc:
                 # Where full scale clips the prediction, the unclipped prediction is remembered.
                 x = prediction if x == min(max(prediction, f32(-1)), f32(1)) else x
                 state.excitation[lane] = (x - prediction) * exp(-log_gain)
@@ -73,8 +75,8 @@ def _generate_frame(network, state, timing, sampler, time, knots, lpc, noise, fo
 generate_frame = cached_jit(_generate_frame)
 
 
-# The inputs of products, in float32 or in pairs of bfloat16. A pair is channels j and j + half of all channels, as in
-# `pack_weights_bf16`, so that loops over j vectorise.
+# The inputs of products, in float32 or in pairs of bfloat16. With `count` pairs, pair j holds channels j and
+# j + count, as in `pack_weights_bf16`, so that loops over j vectorise.
 
 
 def write_channels(lanes, target, slot, source):
@@ -93,10 +95,10 @@ def _write_channels(lanes, target, slot, source):
                 target[slot, lane, j] = source[lane, j]
 
     def pairs(lanes, target, slot, source):
-        half = target.shape[2]
+        count = target.shape[2]
         for lane in range(lanes):
-            for j in range(half):
-                target[slot, lane, j] = pack_bf16_pair(source[lane, j], source[lane, half + j])
+            for j in range(count):
+                target[slot, lane, j] = pack_bf16_pair(source[lane, j], source[lane, count + j])
 
     return pairs if target.dtype == types.uint32 else float32
 
@@ -104,26 +106,27 @@ def _write_channels(lanes, target, slot, source):
 @implements(write_gated)
 def _write_gated(lanes, target, z):
     def float32(lanes, target, z):
-        gates = target.shape[2]
-        for lane in range(lanes):
-            for j in range(gates):
-                target[0, lane, j] = gated(z[lane, j], z[lane, gates + j])
-
-    def pairs(lanes, target, z):
         half = target.shape[2]
         for lane in range(lanes):
             for j in range(half):
-                low, high = gated(z[lane, j], z[lane, 2 * half + j]), gated(z[lane, half + j], z[lane, 3 * half + j])
+                target[0, lane, j] = gated_activation(z[lane, j], z[lane, half + j])
+
+    def pairs(lanes, target, z):
+        count = target.shape[2]
+        for lane in range(lanes):
+            for j in range(count):
+                low = gated_activation(z[lane, j], z[lane, 2 * count + j])
+                high = gated_activation(z[lane, count + j], z[lane, 3 * count + j])
                 target[0, lane, j] = pack_bf16_pair(low, high)
 
     return pairs if target.dtype == types.uint32 else float32
 
 
 @compiled
-def _project_knots(lanes, network, state, timing, knots, last_knot, t):
+def _project_knots(lanes, network, state, frame_layout, knots, last_knot, t):
     """Project the knots on either side of t, those after `last_knot`, into every layer; returns the last one."""
-    left = timing.left[t]
-    for knot in range(max(left, last_knot + 1), left + 1 + (timing.weights[t, 1] != 0)):
+    left = frame_layout.left[t]
+    for knot in range(max(left, last_knot + 1), left + 1 + (frame_layout.weights[t, 1] != 0)):
         _project_knot(lanes, network, state, knots, knot)
         last_knot = knot
     return last_knot
@@ -142,15 +145,15 @@ def _project_knot(lanes, network, state, knots, knot):
 
 
 @compiled
-def _embed(lanes, network, state, lpc, update, predicted, order, t):
+def _embed(lanes, network, state, lpc, update, has_lpc, order, t):
     """The network's inputs, scaled as in `network_inputs`, into the residual stream; the skips start at their bias."""
-    h = state.h
+    h = state.h_and_skips
     residual_channels = network.embed.shape[1]
     for lane in range(lanes):
         x = f32(4) * state.past[lane, order + t - 1]
         for j in range(residual_channels):
             h[lane, j] = fma(network.embed[0, j], x, network.embed_bias[j])
-        if predicted:
+        if has_lpc:
             p = f32(4) * _lpc_prediction(state.past, lpc, update, lane, order, t)
             e = f32(2) * tanh(f32(0.25) * state.excitation[lane])
             for j in range(residual_channels):
@@ -169,16 +172,16 @@ def _lpc_prediction(past, lpc, update, lane, order, t):
 
 
 @compiled
-def _layers(lanes, network, state, timing, time, t):
+def _layers(lanes, network, state, frame_layout, time, t):
     """All residual layers at one sample: h and the skips are updated, h is appended to the rings."""
-    z, g, h = state.z, state.g, state.h
+    z, gated, h = state.z, state.gated, state.h_and_skips
     layers, residual_channels = network.dilations.shape[0], network.embed.shape[1]
-    knot = timing.left[t]
-    taps = network.gate.shape[0] // layers
-    left_weight, right_weight = timing.weights[t, 0], timing.weights[t, 1]
+    knot = frame_layout.left[t]
+    kernel_size = network.gate.shape[0] // layers
+    left_weight, right_weight = frame_layout.weights[t, 0], frame_layout.weights[t, 1]
     for layer in range(layers):
-        dilation, first = network.dilations[layer], network.rings[layer]
-        slots = network.rings[layer + 1] - first
+        dilation, first = network.dilations[layer], network.ring_starts[layer]
+        slots = network.ring_starts[layer + 1] - first
         now = first + time % slots
         write_channels(lanes, state.ring, now, h)
         at_left, at_right = state.projected[knot % 2, layer], state.projected[(knot + 1) % 2, layer]
@@ -189,24 +192,24 @@ def _layers(lanes, network, state, timing, time, t):
             else:
                 for j in range(z.shape[1]):
                     z[lane, j] = fma(right_weight, at_right[lane, j], left_weight * at_left[lane, j])
-        for tap in range(taps):
-            slot = first + (time + slots - (taps - 1 - tap) * dilation) % slots
-            add_product(lanes, z, network.gate, layer * taps + tap, state.ring, slot)
-        write_gated(lanes, g, z)
+        for tap in range(kernel_size):
+            slot = first + (time + slots - (kernel_size - 1 - tap) * dilation) % slots
+            add_product(lanes, z, network.gate, layer * kernel_size + tap, state.ring, slot)
+        write_gated(lanes, gated, z)
         for lane in range(lanes):
             for j in range(residual_channels):
-                h[lane, j] = fma(h[lane, j], ROOT_HALF, network.out_bias[layer, j])
-        add_product(lanes, h, network.out, layer, g, 0)
+                h[lane, j] = fma(h[lane, j], ROOT_HALF_F32, network.out_bias[layer, j])
+        add_product(lanes, h, network.out, layer, gated, 0)
 
 
 @compiled
 def _head(lanes, network, state):
     """Skips -> parameters."""
-    skips, s, params = state.h, state.s, state.params
+    h_and_skips, s, params = state.h_and_skips, state.s, state.params
     residual_channels = network.embed.shape[1]
     for lane in range(lanes):
         for j in range(s.shape[2]):
-            s[0, lane, j] = max(skips[lane, residual_channels + j], f32(0))
+            s[0, lane, j] = max(h_and_skips[lane, residual_channels + j], f32(0))
             s[1, lane, j] = network.hidden_bias[j]
         for j in range(params.shape[1]):
             params[lane, j] = network.output_bias[j]
@@ -222,8 +225,8 @@ def _shift_and_scale(params, sampler, lane, prediction, log_gain):
     """Parameters of the sample from those of the excitation: x = p + g e."""
     gain = exp(log_gain)
     for k in range(sampler.choices):
-        params[lane, sampler.location + k] = fma(gain, params[lane, sampler.location + k], prediction)
-        params[lane, sampler.scale + k] += log_gain
+        params[lane, sampler.first_location + k] = fma(gain, params[lane, sampler.first_location + k], prediction)
+        params[lane, sampler.first_log_scale + k] += log_gain
 
 
 @compiled
@@ -236,11 +239,11 @@ def _draw_sample(params, sampler, noise, t, lane):
             score = params[lane, k] / sampler.temperature + noise[t, lane, k]
             if score > highest:
                 highest, best = score, k
-    if sampler.location < 0:
+    if sampler.first_location < 0:
         return sampler.values[best]
-    scale = sampler.temperature * exp(max(params[lane, sampler.scale + best], sampler.scale_min))
+    scale = sampler.temperature * exp(max(params[lane, sampler.first_log_scale + best], sampler.log_scale_min))
     return _nearest_level(
-        params[lane, sampler.location + best], scale * noise[t, lane, sampler.choices], sampler.levels
+        params[lane, sampler.first_location + best], scale * noise[t, lane, sampler.choices], sampler.levels
     )
 
 
@@ -248,12 +251,12 @@ def _draw_sample(params, sampler, noise, t, lane):
 def _nearest_level(location, offset, levels):
     """The level nearest to location + offset, as `Grid.round`.
 
-    What is rounded is the distance from the level next to the location: from 0.5 on, the sum itself has too few float32
-    values for 16 bits.
+    The distance from the level next to the location is rounded, not the sum: from 0.5 on float32 has too few values for
+    the sum in 16 bits.
     """
-    half = f32(levels - 1) * f32(0.5)
+    highest = f32(levels - 1) * f32(0.5)
     between = f32(0) if levels % 2 else f32(0.5)
-    y = min(max(location * half, -LARGEST), LARGEST)
+    y = min(max(location * highest, -LARGEST), LARGEST)
     level = rint(y - between) + between
-    level += rint(fma(offset, half, y - level))
-    return min(max(level, -half), half) / half
+    level += rint(fma(offset, highest, y - level))
+    return min(max(level, -highest), highest) / highest

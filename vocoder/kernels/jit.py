@@ -26,7 +26,7 @@ def cached_jit(loop: Callable[..., None]) -> Any:
     crc = SOURCES_CRC
 
     def call(*args):
-        if crc is not None:
+        if crc is not None:  # never None: reading it makes the CRC a closure value, which numba puts in its cache key
             loop(*args)
 
     return _cached(call, loop.__name__)
@@ -40,7 +40,7 @@ def cached_parallel_jit(loop: Callable[..., None]) -> Any:
     crc = SOURCES_CRC
 
     def call(workers, *args):
-        count = workers if crc is not None else 0
+        count = workers if crc is not None else 0  # never None, as in `cached_jit`
         for worker in prange(count):
             loop(worker, workers, *args)
 
@@ -50,9 +50,8 @@ def cached_parallel_jit(loop: Callable[..., None]) -> Any:
 def _cached(call: Callable[..., None], name: str, parallel: bool = False) -> Any:
     """`call`, compiled; where no folder can be written, for this process alone.
 
-    numba finds an entry of its cache by the name, by the file's time of change, and by the values that the function
-    closes over. These are the loop, by its module and name, and the CRC of all sources here, which therefore
-    invalidates the cache when another file changes.
+    numba finds an entry of its cache by the name, by the file's time of change, and by the closure's values: the loop,
+    by its module and name, and the CRC of all sources here, so that a change to any of them invalidates the cache.
     """
     call.__name__ = call.__qualname__ = name
     try:

@@ -15,6 +15,8 @@ from numba.extending import intrinsic
 from vocoder.kernels.jit import compiled, inlined
 
 f32 = np.float32
+ROOT_HALF = math.sqrt(0.5)
+ROOT_HALF_F32 = f32(ROOT_HALF)
 
 
 @intrinsic
@@ -72,7 +74,7 @@ def exp(x):
 
 @compiled
 def exp2(x):
-    """2^x for |x| <= 126, with a relative error below 2e-7 beside that of rounding x."""
+    """2^x for |x| <= 126, with a relative error below 2e-7 not counting the rounding of x."""
     n = rint(x)
     return _exp2_of_fraction(x - n) * power_of_two(n)
 
@@ -102,7 +104,7 @@ def _gate_powers(signal, gate):
 
 
 @compiled
-def gated(signal, gate):
+def gated_activation(signal, gate):
     """tanh(signal) sigmoid(gate) with an absolute error below 3e-7, by a single division."""
     a, b = _gate_powers(signal, gate)
     return (f32(1) - a) / ((f32(1) + a) * (f32(1) + b))
@@ -110,7 +112,10 @@ def gated(signal, gate):
 
 @inlined
 def tanh_and_sigmoid(signal, gate):
-    """(tanh(signal), sigmoid(gate)), by a single division; their product may differ from `gated` by a rounding."""
+    """(tanh(signal), sigmoid(gate)), by a single division.
+
+    Their product may differ from `gated_activation` by a rounding.
+    """
     a, b = _gate_powers(signal, gate)
     quotient = f32(1) / ((f32(1) + a) * (f32(1) + b))
     return (f32(1) - a) * (f32(1) + b) * quotient, (f32(1) + a) * quotient

@@ -2,8 +2,8 @@
 
     y[lane, row] += sum over k of weights[row, k] x[lane, k]
 
-In generation lanes are utterances, in training they are the samples of one utterance; in the gradient of weights k is
-time, and lanes and rows are output and input channels.
+A lane is one vector x[lane] and its product y[lane]: in generation an utterance, in training a sample. In the gradient
+of weights a lane is an output channel, a row is an input channel, and k is time.
 
 Layout. Weights are packed in tiles of TILE rows, [tile, k, row of the tile], in the order in which they are read. y and
 x have channels last. All may be views with strides of their own.
@@ -28,8 +28,6 @@ from vocoder.kernels.jit import implements, jitable
 from vocoder.kernels.micro_kernels import (
     HAS_BF16,
     TILE,
-    WIDTH,
-    cpu_features,
     dot_bf16_pairs,
     micro_kernel,
     multiply_add,
@@ -38,11 +36,10 @@ from vocoder.kernels.micro_kernels import (
 __all__ = [
     "HAS_BF16",
     "TILE",
-    "WIDTH",
     "add_product",
     "aligned_copy",
     "aligned_zeros",
-    "cpu_features",
+    "input_buffer",
     "pack_weights",
     "pack_weights_bf16",
     "round_up",
@@ -62,9 +59,9 @@ def _dispatch(lanes, y, weights, w_index, x, x_index):
     return _product_bf16 if weights.dtype == types.uint32 else _product_float32
 
 
-def _blocked_product(term):
+def _blocked_product(accumulate):
     """`add_product` by micro-kernels for 6, 4, 2 and 1 lanes."""
-    kernel_6, kernel_4, kernel_2, kernel_1 = (micro_kernel(lanes, term) for lanes in (6, 4, 2, 1))
+    kernel_6, kernel_4, kernel_2, kernel_1 = (micro_kernel(lanes, accumulate) for lanes in (6, 4, 2, 1))
 
     def product(lanes, y, weights, w_index, x, x_index):
         for tile in range(weights.shape[1]):
@@ -85,6 +82,16 @@ def _blocked_product(term):
 
 
 _product_float32, _product_bf16 = _blocked_product(multiply_add), _blocked_product(dot_bf16_pairs)
+
+
+def input_buffer(weights, lanes):
+    """Zeros [1, lanes, k] for the input of products with weights [products, tiles, k, TILE], in their precision."""
+
+
+@implements(input_buffer)
+def _input_buffer(weights, lanes):
+    dtype = np.uint32 if weights.dtype == types.uint32 else np.float32
+    return lambda weights, lanes: np.zeros((1, lanes, weights.shape[2]), dtype)
 
 
 @jitable

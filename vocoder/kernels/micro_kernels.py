@@ -65,7 +65,7 @@ def dot_bf16_pairs(builder: Any, rows: Any, value: Any, total: Any) -> Any:
     return builder.call(dot, [total, builder.bitcast(rows, BF16_PAIRS), builder.bitcast(value, BF16_PAIRS)])
 
 
-def micro_kernel(lanes: int, term: Callable[..., Any]) -> Callable[..., None]:
+def micro_kernel(lanes: int, accumulate: Callable[..., Any]) -> Callable[..., None]:
     """The product of one tile of rows with `lanes` neighbouring lanes, callable from compiled code.
 
     It is called as kernel(y, y_at, weights, w_at, x, x_at); the tuples `..._at` index each array's first element of the
@@ -73,7 +73,7 @@ def micro_kernel(lanes: int, term: Callable[..., Any]) -> Callable[..., None]:
     uint32 for pairs of bfloat16. Strides between lanes and between k are arbitrary. There is at least one k.
 
     Args:
-        term: `multiply_add` or `dot_bf16_pairs`.
+        accumulate: `multiply_add` or `dot_bf16_pairs`.
     """
 
     @intrinsic
@@ -90,15 +90,15 @@ def micro_kernel(lanes: int, term: Callable[..., Any]) -> Callable[..., None]:
                 shape = cgutils.unpack_tuple(builder, struct.shape)
                 pointer = cgutils.get_item_pointer(context, builder, array_type, struct, indices)
                 places.append((pointer, strides, shape))
-            (out, out_strides, _), (w, w_strides, w_shape), (data, x_strides, _) = places
+            (y_start, y_strides, _), (w_start, w_strides, w_shape), (x_start, x_strides, _) = places
             contiguous = signature.args[2].layout == "C", signature.args[4].layout == "C"
             steps = (  # from k to k + 1, in bytes
                 ir.Constant(INT64, 4 * TILE) if contiguous[0] else w_strides[-2],
                 ir.Constant(INT64, 4) if contiguous[1] else x_strides[-1],
             )
-            outs = [_lane_pointer(builder, out, lane, out_strides[-2]) for lane in range(lanes)]
-            inputs = [_lane_pointer(builder, data, lane, x_strides[-2]) for lane in range(lanes)]
-            _emit_loop(builder, outs, w, inputs, steps, w_shape[-2], term)
+            y_pointers = [_lane_pointer(builder, y_start, lane, y_strides[-2]) for lane in range(lanes)]
+            x_pointers = [_lane_pointer(builder, x_start, lane, x_strides[-2]) for lane in range(lanes)]
+            _emit_loop(builder, y_pointers, w_start, x_pointers, steps, w_shape[-2], accumulate)
             return context.get_dummy_value()
 
         return signature, generate
@@ -107,14 +107,20 @@ def micro_kernel(lanes: int, term: Callable[..., Any]) -> Callable[..., None]:
 
 
 def _emit_loop(
-    builder: Any, outs: list[Any], w: Any, inputs: list[Any], steps: Any, count: Any, term: Callable[..., Any]
+    builder: Any,
+    y_pointers: list[Any],
+    w: Any,
+    x_pointers: list[Any],
+    steps: Any,
+    count: Any,
+    accumulate: Callable[..., Any],
 ) -> None:
     """The loop over k, with all accumulators in registers."""
-    w, x = builder.bitcast(w, BYTES), builder.bitcast(inputs[0], BYTES)
-    offsets = [builder.sub(builder.ptrtoint(other, INT64), builder.ptrtoint(x, INT64)) for other in inputs]
+    w, x = builder.bitcast(w, BYTES), builder.bitcast(x_pointers[0], BYTES)
+    offsets = [builder.sub(builder.ptrtoint(other, INT64), builder.ptrtoint(x, INT64)) for other in x_pointers]
     targets = [
-        builder.gep(builder.bitcast(out, VECTOR.as_pointer()), [ir.Constant(INT64, v)])
-        for out in outs
+        builder.gep(builder.bitcast(y_pointer, VECTOR.as_pointer()), [ir.Constant(INT64, v)])
+        for y_pointer in y_pointers
         for v in range(VECTORS)
     ]
     initial = [_load(builder, target) for target in targets]
@@ -135,7 +141,7 @@ def _emit_loop(
     for lane, offset in enumerate(offsets):
         pointer = builder.bitcast(builder.gep(values, [offset]), INT32.as_pointer())
         value = _broadcast(builder, builder.load(pointer))
-        updated += [term(builder, row, value, sums[lane * VECTORS + v]) for v, row in enumerate(rows)]
+        updated += [accumulate(builder, row, value, sums[lane * VECTORS + v]) for v, row in enumerate(rows)]
     next_k = builder.add(k, ir.Constant(INT64, 1))
     k.add_incoming(next_k, loop)
     for total, value in zip(sums, updated, strict=True):

@@ -28,7 +28,8 @@ class WinogradPlan:
     """How a convolution of K taps computes a group, `group_size` outputs a dilation apart, by P products.
 
     Product p multiplies weights, `weight_transform[p]` @ w, with the signed sum of two inputs. The first `shared`
-    products are part of both outputs, the second of these with opposite signs; each of the others of one output.
+    products belong to both outputs: they are added to both, but the second shared product is added to output 0 and
+    subtracted from output 1. Every other product belongs to one output.
     """
 
     group_size: int
@@ -36,7 +37,7 @@ class WinogradPlan:
     inputs: np.ndarray  # [P, 2], which inputs h
     signs: np.ndarray  # [P, 2], and their factors
     shared: int
-    target: np.ndarray  # [P], output 0 or 1; for shared products, the accumulator in which they are kept apart
+    target: np.ndarray  # [P], output 0 or 1; for shared products, the accumulator of the product alone
 
     @property
     def outputs(self) -> np.ndarray:

@@ -109,7 +109,7 @@ def residual_layer(
     Returns:
         The next layer's h [B, T, R], in the precision of h, and the sum of skips [B, N, S].
     """
-    if is_compiled_for(h) and weights.taps.dtype == torch.float32:
+    if is_compiled_for(h) and weights.conv_weight.dtype == torch.float32:
         return residual_layer_cpu(h, conv_input, skips, projected, weights, recompute)
     if recompute:
         outputs: tuple[Tensor, Tensor] = checkpoint(
@@ -123,11 +123,11 @@ def residual_layer_ref(
     h: Tensor, conv_input: Tensor, skips: Tensor, projected: PiecewiseLinear, weights: LayerWeights
 ) -> tuple[Tensor, Tensor]:
     """`residual_layer` in plain torch."""
-    kernel = weights.taps.unflatten(1, (-1, h.shape[2])).transpose(1, 2)[:, :, None]  # [G, R, 1, K]
+    kernel = weights.conv_weight.unflatten(1, (-1, h.shape[2])).transpose(1, 2)[:, :, None]  # [G, R, 1, K]
     image = conv_input.transpose(1, 2)[:, :, None]  # [B, R, 1, T], channels last in memory, so nothing is copied
     z = F.conv2d(image, kernel, dilation=(1, weights.dilation))[:, :, 0].transpose(1, 2)  # [B, T, G]
     signal, gate = (z + _last(projected.samples(), z.shape[1]).to(z.dtype)).chunk(2, 2)
-    out = F.linear(signal.tanh() * gate.sigmoid(), weights.out, weights.bias)
+    out = F.linear(signal.tanh() * gate.sigmoid(), weights.out_weight, weights.out_bias)
     residual, skip = out.split((h.shape[2], skips.shape[2]), 2)
     return (_last(h, z.shape[1]) + residual) * math.sqrt(0.5), skips + _last(skip, skips.shape[1])
 

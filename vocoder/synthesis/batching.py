@@ -28,7 +28,7 @@ class Task(Generic[Key]):
 
 
 @dataclass
-class LaneState(Generic[Key]):
+class RunningTask(Generic[Key]):
     """The task that a lane is generating."""
 
     key: Key
@@ -72,7 +72,7 @@ def generate(
     here.
     """
     threads = max(1, min(engine.threads, len(tasks)))
-    capacity = min(engine.width, -(-len(tasks) // threads))
+    capacity = min(engine.lanes_per_thread, -(-len(tasks) // threads))
     pool = WorkerPool(tasks, threads)
     torch_threads = torch.get_num_threads()
     workers = [
@@ -119,7 +119,7 @@ class WorkerPool(Generic[Key]):
     def run_worker(self, engine: Engine, capacity: int, temperature: float) -> None:
         """Generate tasks in `capacity` lanes until none is waiting."""
         try:
-            if engine.compiled:
+            if engine.bypasses_torch_threads:
                 torch.set_num_threads(1)  # torch's own threads would spin on the cores that the workers need
             self._generate(engine.lanes(capacity, temperature), capacity)
             self._put(WorkerStopped())
@@ -127,7 +127,7 @@ class WorkerPool(Generic[Key]):
             self._put(WorkerStopped(error))
 
     def _generate(self, lanes: Lanes, capacity: int) -> None:
-        running = [state for _ in range(capacity) if (state := self._start_next()) is not None]
+        running = [task for _ in range(capacity) if (task := self._start_next()) is not None]
         while running and not self.stopping.is_set():
             drawn = _advance(lanes, running)
             for lane in reversed(range(len(running))):
@@ -135,7 +135,7 @@ class WorkerPool(Generic[Key]):
                     self._refill(lanes, running, lane)
             self._put(SamplesDrawn(drawn))
 
-    def _refill(self, lanes: Lanes, running: list[LaneState[Key]], lane: int) -> None:
+    def _refill(self, lanes: Lanes, running: list[RunningTask[Key]], lane: int) -> None:
         """Start the next task in a finished lane. If none is waiting, move the last running lane there."""
         successor = self._start_next()
         if successor is not None:
@@ -146,7 +146,7 @@ class WorkerPool(Generic[Key]):
             lanes.move(len(running), lane)
             running[lane] = last
 
-    def _start_next(self) -> LaneState[Key] | None:
+    def _start_next(self) -> RunningTask[Key] | None:
         """The next waiting task that has a frame; those without one finish here."""
         while True:
             with self._lock:
@@ -155,22 +155,22 @@ class WorkerPool(Generic[Key]):
                 return None
             frames = task.frames()
             try:
-                return LaneState(task.key, frames, next(frames))
+                return RunningTask(key=task.key, frames=frames, next_frame=next(frames))
             except StopIteration:
                 self._put(TaskFinished(task.key, np.zeros(0, np.int16)))
             except UserError as error:
                 self._put(TaskFinished(task.key, error))
 
-    def _load_next_frame(self, state: LaneState[Key]) -> bool:
+    def _load_next_frame(self, task: RunningTask[Key]) -> bool:
         """Returns whether there is another frame; if not, the task's result has been sent."""
         try:
-            state.next_frame = next(state.frames)
+            task.next_frame = next(task.frames)
             return True
         except StopIteration:
-            wave = np.concatenate(state.samples) if state.samples else np.zeros(0, np.int16)
-            self._put(TaskFinished(state.key, wave))
+            wave = np.concatenate(task.samples) if task.samples else np.zeros(0, np.int16)
+            self._put(TaskFinished(task.key, wave))
         except UserError as error:
-            self._put(TaskFinished(state.key, error))
+            self._put(TaskFinished(task.key, error))
         return False
 
     def _put(self, message: TaskFinished[Key] | SamplesDrawn | WorkerStopped) -> None:
@@ -183,12 +183,12 @@ class WorkerPool(Generic[Key]):
                 continue
 
 
-def _advance(lanes: Lanes, running: Sequence[LaneState[Key]]) -> int:
+def _advance(lanes: Lanes, running: Sequence[RunningTask[Key]]) -> int:
     """Generate the next frame of every running task; returns the number of samples drawn."""
-    waves = grid_to_int16(lanes.advance([state.next_frame for state in running]))  # [n, H]
+    waves = grid_to_int16(lanes.advance([task.next_frame for task in running]))  # [n, H]
     drawn = 0
-    for state, wave in zip(running, waves, strict=True):
-        if state.next_frame.forced is None:
-            state.samples.append(wave)
+    for task, wave in zip(running, waves, strict=True):
+        if task.next_frame.forced is None:
+            task.samples.append(wave)
             drawn += len(wave)
     return drawn

@@ -1,4 +1,4 @@
-"""The loops of `residual_layer.py`, run in parallel by numba's threads and cached on disk."""
+"""The compiled training loops: those of `residual_layer.py`, run in parallel by numba's threads and cached on disk."""
 
 from contextlib import nullcontext
 from threading import Lock
@@ -24,7 +24,7 @@ out_weight_gradient = cached_parallel_jit(loops.out_weight_gradient)
 def run_parallel(loop: Any, *arguments: Any) -> None:
     """Run the loop on as many threads as torch uses.
 
-    torch and numba share an OpenMP runtime, in which numba first sets its own number of threads; torch's is restored.
+    numba may reset the thread count of the OpenMP runtime it shares with torch, so it is restored.
     """
     threads = torch.get_num_threads()
     workers = min(threads, numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
@@ -38,5 +38,5 @@ def run_parallel(loop: Any, *arguments: Any) -> None:
     _ready.add(signature)
 
 
-_one_at_a_time = Lock()  # without OpenMP, numba's threads serve one thread of Python at a time
+_one_at_a_time = Lock()  # numba's workqueue layer, used without OpenMP, is not thread-safe
 _ready: set[tuple[Any, ...]] = set()  # signatures that are compiled, or loaded from the cache
