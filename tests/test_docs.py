@@ -19,6 +19,9 @@ LINK = re.compile(r"\[[^][]*\]\(([^()\s]+)\)")
 MODULE = re.compile(r"python -m\s+(scripts(?:\.\w+)+)")
 FILE = re.compile(r"(?<![\w/.-])((?:scripts|tests|vocoder|configs|docs)/[\w./-]*\w)(?![\w*])")
 SETTING = re.compile(r"(?<![\w.-])((?:training|model|distribution)(?:\.\w+)+)")  # of training, wherever it is named
+PYTHON = re.compile(
+    r"^```python\n.*?^```$|`\w+\.\w+\([^`]*`", re.MULTILINE | re.DOTALL
+)  # in which `model` is an object
 
 
 def pages() -> list[Path]:
@@ -81,7 +84,11 @@ def known() -> dict[str, set[str]]:
 def unknown_settings(text: str, known: dict[str, set[str]]) -> list[str]:
     """Settings in command lines, and training's dotted ones anywhere, that no config has."""
     text = re.sub(r"\\\n\s*", " ", text)
-    unknown = [name for name in SETTING.findall(text) if name not in known["train"] and not name.endswith(".md")]
+    unknown = [
+        name
+        for name in SETTING.findall(PYTHON.sub("", text))
+        if name not in known["train"] and not name.endswith(".md")
+    ]
     for command, arguments in re.findall(r"vocoder-(preprocess|train|synthesize)((?: +\S+)*)", text):
         named = re.findall(r" (\w[\w.]*)=", arguments.split("`")[0])
         unknown += [f"{name}{suggestion(name, sorted(known[command]))}" for name in named if name not in known[command]]

@@ -93,7 +93,7 @@ def test_wavs_of_bfloat16_and_float32_are_not_mixed_in_a_folder(
 def test_bfloat16_is_refused_on_a_processor_without_it(
     command: Command, tmp_path: Path, mels: Path, trained: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(matmul, "HAS_BF16", False)
+    monkeypatch.setattr("vocoder.engines.cpu.HAS_BF16", False)
     given = [f"model={trained}", f"input={mels}", f"output={tmp_path}/wavs", "device=cpu", "precision=bfloat16"]
     refused = command("synthesize", *given)
     assert refused.code == 2

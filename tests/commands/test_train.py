@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from vocoder.commands import train as train_command
+from vocoder.commands import cli
 from vocoder.data.store import Store
 from vocoder.evaluation import likelihood
 from vocoder.model.checkpoint import checkpoints_in, find_checkpoint, open_checkpoint
@@ -172,4 +172,4 @@ def test_a_refused_start_leaves_an_existing_run_as_it_was(
 
 @pytest.mark.parametrize(("number", "words"), [(0, "0 steps"), (1, "1 step"), (2, "2 steps")])
 def test_counts_of_one_are_singular(number: int, words: str) -> None:
-    assert train_command._count(number, "step") == words
+    assert cli.count(number, "step") == words

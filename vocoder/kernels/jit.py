@@ -18,16 +18,14 @@ inlined = njit(**OPTIONS, inline="always")
 jitable = register_jitable(**OPTIONS)  # a Python function that compiled code may call, too
 implements = partial(overload, jit_options=OPTIONS)  # compiles what the decorated function returns for given types
 
-SOURCES_CRC = sum(zlib.crc32(path.read_bytes()) for path in Path(__file__).parent.glob("*.py"))
+SOURCES_CRC = sum(zlib.crc32(path.read_bytes()) for path in Path(__file__).parent.glob("*.py")) & 0xFFFFFFFF
 
 
 def cached_jit(loop: Callable[..., None]) -> Any:
     """The `jitable` loop, compiled at its first call and cached on disk."""
-    crc = SOURCES_CRC
 
     def call(*args):
-        if crc is not None:  # never None: reading it makes the CRC a closure value, which numba puts in its cache key
-            loop(*args)
+        loop(*args)
 
     return _cached(call, loop.__name__)
 
@@ -37,11 +35,9 @@ def cached_parallel_jit(loop: Callable[..., None]) -> Any:
 
     `args` are arrays and numbers: numba passes no tuples to threads.
     """
-    crc = SOURCES_CRC
 
     def call(workers, *args):
-        count = workers if crc is not None else 0  # never None, as in `cached_jit`
-        for worker in prange(count):
+        for worker in prange(workers):
             loop(worker, workers, *args)
 
     return _cached(call, loop.__name__, parallel=True)
@@ -50,10 +46,10 @@ def cached_parallel_jit(loop: Callable[..., None]) -> Any:
 def _cached(call: Callable[..., None], name: str, parallel: bool = False) -> Any:
     """`call`, compiled; where no folder can be written, for this process alone.
 
-    numba finds an entry of its cache by the name, by the file's time of change, and by the closure's values: the loop,
-    by its module and name, and the CRC of all sources here, so that a change to any of them invalidates the cache.
+    numba names the files of its cache after the function, so the name has the CRC of all sources here: after a change to
+    any of them loops are compiled again, and files of other versions, whose types this one may not have, are never read.
     """
-    call.__name__ = call.__qualname__ = name
+    call.__name__ = call.__qualname__ = f"{name}_{SOURCES_CRC:x}"
     try:
         return njit(**OPTIONS, parallel=parallel, cache=True)(call)
     except RuntimeError:
