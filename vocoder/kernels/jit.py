@@ -46,8 +46,9 @@ def cached_parallel_jit(loop: Callable[..., None]) -> Any:
 def _cached(call: Callable[..., None], name: str, parallel: bool = False) -> Any:
     """`call`, compiled; where no folder can be written, for this process alone.
 
-    numba names the files of its cache after the function, so the name has the CRC of all sources here: after a change to
-    any of them loops are compiled again, and files of other versions, whose types this one may not have, are never read.
+    numba names the files of its cache after the function, so the name has the CRC of all sources here. After a change
+    to any of them the loops are compiled again, and files of other versions, which may name types that this one does
+    not have, are never read.
     """
     call.__name__ = call.__qualname__ = f"{name}_{SOURCES_CRC:x}"
     try:
