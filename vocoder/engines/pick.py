@@ -13,7 +13,7 @@ PRECISIONS = ("float32", "bfloat16")
 def pick_engine(
     model: VocoderModel, name: str = "auto", precision: str = "float32", threads: int | None = None
 ) -> Engine:
-    """The engine called `name` for a model, on the model's device; "auto" is the fastest for that device.
+    """The engine called `name` for a model, on the model's device; "auto" is cpu on a CPU and cuda on a GPU.
 
     Raises:
         UserError: no engine has that name, or it cannot run this model here.
