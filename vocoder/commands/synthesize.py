@@ -129,7 +129,7 @@ def seconds_if_single(vocoder: Vocoder, sources: list[Source], folded: bool) -> 
     if len(sources) != 1:
         return None
     try:
-        frames = vocoder.frames_to_generate(sources[0].read(), folded=folded)
+        frames = vocoder.frames_to_draw(sources[0].read(), folded=folded)
     except UserError:  # synthesis will report it
         return None
     return frames * vocoder.spec.hop_length / vocoder.sample_rate

@@ -152,7 +152,7 @@ class Vocoder:
         waves = dict(generate(self.engine, tasks, temperature, progress))
         return join_pieces([cast(np.ndarray, waves[i]) for i in range(len(pieces))], pieces, self.spec.hop_length)
 
-    def frames_to_generate(self, request: Request, *, folded: bool = False) -> int:
+    def frames_to_draw(self, request: Request, *, folded: bool = False) -> int:
         """Number of frames that `synthesize` will generate, with warm-ups of pieces. Raises UserError as it does."""
         mel = self._checked_mel(request.mel)
         return sum(piece.stop - piece.first for piece in pieces_of(mel, self.model)) if folded else mel.shape[1]

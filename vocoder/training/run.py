@@ -48,7 +48,10 @@ class Run:
         path = self.directory / ".lock"
         while True:
             self.directory.mkdir(parents=True, exist_ok=True)
-            lock = path.open("w")
+            try:
+                lock = path.open("w")
+            except FileNotFoundError:  # the other process has removed the folder meanwhile
+                continue
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -58,8 +61,9 @@ class Run:
                 ) from None
             except OSError:  # a file system without locks
                 return lock
-            if path.exists() and os.path.samestat(os.fstat(lock.fileno()), path.stat()):
-                return lock
+            with suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(lock.fileno()), path.stat()):
+                    return lock
             lock.close()
 
     def _remove_traces(self, created: list[Path]) -> None:

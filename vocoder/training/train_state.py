@@ -1,4 +1,4 @@
-"""The state of a run, besides its weights and optimiser: the loop changes it, the trainer saves and restores it."""
+"""The state of a run, besides its weights and optimiser: the loop and the steps change it, the trainer saves it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
