@@ -2,6 +2,7 @@
 
 VENV ?= .venv
 PYTHON ?= python3
+PIP := $(VENV)/.pip
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
@@ -12,7 +13,7 @@ help:  ## show this list
 
 env: $(READY)  ## make the environment (5.5 GB, some two minutes; PYTHON=python3.12 picks another Python)
 
-lock: $(READY)  ## renew constraints.txt from the ranges in pyproject.toml (downloads 3 GB, installs nothing)
+lock: $(PIP)  ## renew constraints.txt from the ranges in pyproject.toml (downloads 3 GB, installs nothing)
 	$(VENV)/bin/python scripts/lock_dependencies.py
 
 # DEMO_MINUTES and WAVS reach the script through its environment.
@@ -34,7 +35,7 @@ format-check: $(READY)  ## would `make format` change anything?
 types: $(READY)  ## check the types (mypy)
 	$(VENV)/bin/mypy
 
-format: $(READY)  ## format the code and mend what lint can mend
+format: $(READY)  ## format the code and fix what lint can fix
 	$(VENV)/bin/ruff check --fix-only
 	$(VENV)/bin/ruff format
 
@@ -42,9 +43,9 @@ clean:  ## remove caches and build output (the environment, data and runs stay)
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find configs examples scripts tests vocoder -name __pycache__ -prune -exec rm -rf {} +
 
-# Debian without python3-venv has no ensurepip: there, pip comes from PyPI. The stamp is written last, so that whatever
-# fails half-way is simply tried again.
-$(READY): pyproject.toml constraints.txt
+# Debian without python3-venv has no ensurepip: there, pip comes from PyPI. A stamp is written last, so that a step that
+# failed is run again. `make lock` needs pip alone: it must work when the locked versions cannot be installed any more.
+$(PIP):
 	@command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) not found; install Python 3.11 or newer" >&2; exit 2; }
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("error: Python 3.11 or newer is needed, $(PYTHON) is " + sys.version.split()[0] + "; try make PYTHON=python3.12")'
 	@if $(PYTHON) -c 'import ensurepip' 2>/dev/null; then \
@@ -52,5 +53,8 @@ $(READY): pyproject.toml constraints.txt
 	else \
 	    $(PYTHON) -m venv --without-pip $(VENV) && $(VENV)/bin/python scripts/bootstrap_pip.py; \
 	fi
+	@touch $@
+
+$(READY): $(PIP) pyproject.toml constraints.txt
 	$(VENV)/bin/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@

@@ -1,4 +1,4 @@
-"""Compile the loops once for all processes of a test run: at the same time each would compile them for itself."""
+"""Compile the loops once for all processes of a test run; otherwise each process would compile them."""
 
 import os
 from pathlib import Path
@@ -31,11 +31,11 @@ def synthesize(model: VocoderModel, precision: str) -> None:
 
 
 def compile_loops(config: VocoderConfig, locks: Path) -> None:
-    """Every loop, in each precision that this processor multiplies, by whichever worker of xdist comes first.
+    """Compile every loop in each precision that this processor supports, before the tests of any xdist worker run.
 
-    The first worker begins with those of training, the second with those of synthesis, and each waits for the other.
-    Never do two of them compile one loop, were it in two precisions: numba's index of what it keeps has no lock.
-    One process alone compiles what its tests need, when they need it.
+    Even-numbered workers begin with the loops of training, odd-numbered ones with those of synthesis; each then waits
+    for the other. A lock keeps two workers from compiling the same loop, in whatever precision, because the index of
+    numba's cache has none. Without xdist, loops are compiled when a test needs them.
     """
     worker = os.environ.get("PYTEST_XDIST_WORKER")
     if worker is None:

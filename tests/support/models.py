@@ -7,27 +7,25 @@ from typing import Any
 
 import numpy as np
 import torch
+from support.small_model import HOP, N_MELS, SIZES, SPEC
 from torch import Tensor
 
 from vocoder.distributions import Categorical, Distribution, Gaussian, MixtureOfGaussians, MixtureOfLogistics
 from vocoder.engines import Engine, Frame, Noise
 from vocoder.features.audio import int16_to_grid
-from vocoder.features.mel import MelSpec
 from vocoder.model import (
     ConditioningConfig,
     LinearPredictionConfig,
     ModelConfig,
     VocoderConfig,
     VocoderModel,
-    WaveNetConfig,
     build_model,
     extend_edges,
 )
 from vocoder.synthesis import Task, frames_of, generate
 
-HOP, N_MELS, FRAMES = 12, 6, 8
+FRAMES = 8
 MEL = ConditioningConfig("mel", channels=5, context_frames=3)
-SIZES = WaveNetConfig(layers=6, stacks=2, kernel_size=2, residual_channels=8, gate_channels=12, skip_channels=10)
 MODELS: dict[str, dict[str, Any]] = {
     "kernel 2": {},
     "kernel 3": {"kernel_size": 3},
@@ -67,9 +65,8 @@ def random_model(
 ) -> VocoderModel:
     """A model of about ten channels; all weights and biases are random, so that every path matters."""
     torch.manual_seed(1)
-    spec = MelSpec(16000, 64, HOP, 64, N_MELS, 0.0, 8000.0)
     parts = ModelConfig(replace(SIZES, **sizes), conditioning, 4 if speakers else 0, prediction)
-    model = build_model(VocoderConfig(spec, parts, distribution, speakers))
+    model = build_model(VocoderConfig(SPEC, parts, distribution, speakers))
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     return model.eval()

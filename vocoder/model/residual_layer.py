@@ -18,7 +18,6 @@ In generation `ResidualLayer.step` computes one sample. Layers do not pad: they 
 history.
 """
 
-import math
 from collections.abc import Sequence
 
 import torch
@@ -26,6 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from vocoder.kernels.math import ROOT_HALF
 from vocoder.kernels.matmul import HAS_BF16
 from vocoder.model.interpolation import PiecewiseLinear
 from vocoder.model.residual_layer_cpu import LayerWeights, residual_layer_cpu
@@ -84,7 +84,7 @@ class ResidualLayer(nn.Module):
         signal, gate = self.gate(torch.cat((*taps, channels), -1)).chunk(2, -1)
         out = self.out(signal.tanh() * gate.sigmoid())
         residual, skip = out.split((self.residual_channels, self.skip_channels), -1)
-        return (h + residual) * math.sqrt(0.5), skip
+        return (h + residual) * ROOT_HALF, skip
 
 
 def residual_layer(
@@ -129,7 +129,7 @@ def residual_layer_ref(
     signal, gate = (z + _last(projected.samples(), z.shape[1]).to(z.dtype)).chunk(2, 2)
     out = F.linear(signal.tanh() * gate.sigmoid(), weights.out_weight, weights.out_bias)
     residual, skip = out.split((h.shape[2], skips.shape[2]), 2)
-    return (_last(h, z.shape[1]) + residual) * math.sqrt(0.5), skips + _last(skip, skips.shape[1])
+    return (_last(h, z.shape[1]) + residual) * ROOT_HALF, skips + _last(skip, skips.shape[1])
 
 
 def _last(x: Tensor, samples: int) -> Tensor:
