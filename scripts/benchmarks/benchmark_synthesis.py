@@ -30,7 +30,7 @@ from scripts.benchmarks.machine import compile_limit, cores, describe_machine
 from scripts.benchmarks.networks import r9y9_wavenet, random_mel, untrained_model
 from scripts.benchmarks.timing import time_interleaved
 from vocoder.engines import pick_engine
-from vocoder.kernels import matmul
+from vocoder.kernels import processor
 from vocoder.model import VocoderModel
 from vocoder.synthesis import Request, Vocoder
 
@@ -93,7 +93,7 @@ def main() -> None:
 def our_rows(quick: bool, first_audio: list[float]) -> list[Row]:
     """`first_audio` receives the latency, in seconds, of each run of the streamed row."""
     model = untrained_model("mel")
-    precisions = ("float32", "bfloat16") if matmul.HAS_BF16 else ("float32",)
+    precisions = ("float32", "bfloat16") if processor.HAS_BF16 else ("float32",)
     many, frames = (32, 40) if quick else (64, 80)
     vocoders = {p: cpu_vocoder(model, p, cores()) for p in precisions}
     single_thread = {p: cpu_vocoder(model, p, 1) for p in precisions}

@@ -20,7 +20,7 @@ import numpy as np
 from scripts.benchmarks.networks import random_mel, untrained_model
 from vocoder.engines.cpu import CpuEngine
 from vocoder.kernels import generate as step
-from vocoder.kernels import matmul
+from vocoder.kernels import processor
 from vocoder.kernels.jit import compiled
 from vocoder.model import VocoderModel
 from vocoder.synthesis import SynthesisOptions, Vocoder, find_sources, synthesize_into
@@ -30,14 +30,14 @@ from vocoder.synthesis import SynthesisOptions, Vocoder, find_sources, synthesiz
 def layers_products(lanes, net, state):  # type: ignore[no-untyped-def]
     for layer in range(net.dilations.shape[0]):
         for tap in range(3):
-            step.add_product(lanes, state.z, net.gate, 3 * layer + tap, state.ring, tap)
+            step.add_product(lanes, state.z[0], net.gate, 3 * layer + tap, state.ring, tap)
         step.add_product(lanes, state.h_and_skips, net.out, layer, state.gated, 0)
 
 
 @compiled
 def gates(lanes, net, state):  # type: ignore[no-untyped-def]
     for _ in range(net.dilations.shape[0]):
-        step.write_gated(lanes, state.gated, state.z)
+        step.write_gated(lanes, state.gated, state.z[0])
 
 
 @compiled
@@ -70,7 +70,7 @@ def main() -> None:
     parser.add_argument("--lanes", type=int, default=16)
     lanes = parser.parse_args().lanes
     model = untrained_model("mel")
-    for precision in ("float32", "bfloat16") if matmul.HAS_BF16 else ("float32",):
+    for precision in ("float32", "bfloat16") if processor.HAS_BF16 else ("float32",):
         print(f"{precision}, {lanes} lanes")
         for name, seconds in profile(CpuEngine(model, precision, threads=1), lanes).items():
             print(f"  {name:30} {1e6 * seconds:6.2f} µs a sample")

@@ -23,7 +23,7 @@ from vocoder.data.store import Store
 from vocoder.engines import Engine, Noise, pick_engine
 from vocoder.evaluation.likelihood import NATS_PER_BIT
 from vocoder.features.audio import int16_to_grid, waveform_to_int16
-from vocoder.kernels import matmul
+from vocoder.kernels import processor
 from vocoder.model import VocoderModel, extend_edges
 from vocoder.synthesis import Request, Vocoder, frames_of
 
@@ -45,7 +45,7 @@ def main() -> None:
         "reference": pick_engine(model, "reference"),
         "cpu float32": pick_engine(model, "cpu"),
     }
-    if matmul.HAS_BF16:
+    if processor.HAS_BF16:
         engines["cpu bfloat16"] = pick_engine(model, "cpu", "bfloat16")
     print(f"{len(utterances)} utterances of {arguments.frames} frames")
     reference_params, reference_waves = None, None

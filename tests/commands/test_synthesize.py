@@ -15,7 +15,7 @@ import soundfile
 
 from vocoder.data.store import Store
 from vocoder.engines import cpu
-from vocoder.kernels import matmul
+from vocoder.kernels import processor
 
 Command = Callable[..., Any]
 FRAMES = 100
@@ -78,7 +78,7 @@ def test_the_engine_and_the_reason_for_it_are_printed(
     assert written(tmp_path / "a") == written(tmp_path / "b")
 
 
-@pytest.mark.skipif(not matmul.HAS_BF16, reason="this processor does not multiply bfloat16")
+@pytest.mark.skipif(not processor.HAS_BF16, reason="this processor does not multiply bfloat16")
 def test_wavs_of_bfloat16_and_float32_are_not_mixed_in_a_folder(
     command: Command, tmp_path: Path, mels: Path, trained: Path
 ) -> None:

@@ -24,7 +24,7 @@ from torch import Tensor
 from vocoder.distributions import MixtureOfLogistics
 from vocoder.engines import Engine, Noise, ReferenceEngine, pick_engine
 from vocoder.engines.cuda import CudaEngine
-from vocoder.kernels import matmul
+from vocoder.kernels import processor
 from vocoder.model import LinearPredictionConfig, VocoderModel
 from vocoder.model.linear_prediction import Prediction, Predictor
 
@@ -50,7 +50,7 @@ def test_an_engine_computes_the_parameters_of_the_forward_pass(
     torch.testing.assert_close(engine_params(engine(model), waves, mel, speaker), expected, rtol=0, atol=1e-4)
 
 
-@pytest.mark.skipif(not matmul.HAS_BF16, reason="this processor does not multiply bfloat16")
+@pytest.mark.skipif(not processor.HAS_BF16, reason="this processor does not multiply bfloat16")
 @every_model
 def test_bfloat16_computes_the_parameters_of_the_forward_pass_to_its_precision(options: Any) -> None:
     model = random_model(**options)

@@ -9,12 +9,12 @@ from support.models import HOP, MODELS, generate_waves, random_mel, random_model
 from torch import Tensor
 
 from vocoder.engines import ReferenceEngine, pick_engine
-from vocoder.kernels import matmul
+from vocoder.kernels import processor
 from vocoder.model import VocoderModel, extend_edges
 
 UTTERANCES, FRAMES = 64, 40
 NAMES = ["kernel 3", "8 bits", "gaussian", "mixture of gaussians", "categorical", "linear prediction"]
-needs_bf16 = pytest.mark.skipif(not matmul.HAS_BF16, reason="this processor does not multiply bfloat16")
+needs_bf16 = pytest.mark.skipif(not processor.HAS_BF16, reason="this processor does not multiply bfloat16")
 
 
 @pytest.mark.parametrize("options", [MODELS[name] for name in NAMES], ids=NAMES)

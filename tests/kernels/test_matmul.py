@@ -5,12 +5,12 @@ import pytest
 import torch
 from numba import njit
 
-from vocoder.kernels import matmul
+from vocoder.kernels import matmul, processor
 from vocoder.kernels.generate import write_channels as write_channels_jit
 from vocoder.kernels.matmul import add_product as add_product_jit
 
 RNG = np.random.default_rng(0)
-needs_bf16 = pytest.mark.skipif(not matmul.HAS_BF16, reason="this processor does not multiply bfloat16")
+needs_bf16 = pytest.mark.skipif(not processor.HAS_BF16, reason="this processor does not multiply bfloat16")
 
 
 @njit

@@ -37,7 +37,7 @@ in_both = pytest.mark.parametrize(
         torch.float32,
         pytest.param(
             torch.bfloat16,
-            marks=pytest.mark.skipif(not matmul.HAS_BF16, reason="this processor does not multiply bfloat16"),
+            marks=pytest.mark.skipif(not processor.HAS_BF16, reason="this processor does not multiply bfloat16"),
         ),
     ],
 )

@@ -9,7 +9,7 @@ from filelock import FileLock
 
 from vocoder.device import autocast
 from vocoder.engines import pick_engine
-from vocoder.kernels.matmul import HAS_BF16
+from vocoder.kernels.processor import HAS_BF16
 from vocoder.model import VocoderConfig, VocoderModel, build_model
 from vocoder.synthesis import Vocoder
 

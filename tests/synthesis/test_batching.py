@@ -13,7 +13,7 @@ from support.models import HOP, random_mel, random_model
 
 from vocoder.engines import Frame, pick_engine
 from vocoder.errors import UserError
-from vocoder.kernels import matmul
+from vocoder.kernels import processor
 from vocoder.model import ConditioningConfig
 from vocoder.synthesis import Request, Task, Vocoder, generate
 
@@ -45,7 +45,7 @@ def test_a_wave_does_not_depend_on_the_batch_the_lanes_or_the_threads(
     assert alone[2].std() > 0.003
 
 
-@pytest.mark.skipif(not matmul.HAS_BF16, reason="this processor does not multiply bfloat16")
+@pytest.mark.skipif(not processor.HAS_BF16, reason="this processor does not multiply bfloat16")
 def test_a_bfloat16_wave_does_not_depend_on_the_lanes_or_on_streaming(
     make_vocoder: MakeVocoder, requests: list[Request], alone: list[np.ndarray]
 ) -> None:

@@ -15,10 +15,14 @@ from vocoder.errors import UserError
 from vocoder.kernels.arrays import FrameLayout, GenerationState, Sampler
 from vocoder.kernels.generate import generate_frame
 from vocoder.kernels.jit import announce_if_slow
-from vocoder.kernels.matmul import HAS_BF16, aligned_zeros
+from vocoder.kernels.matmul import aligned_zeros
+from vocoder.kernels.processor import HAS_AMX, HAS_BF16
 from vocoder.model import VocoderModel
+from vocoder.model.interpolation import Interpolation
+from vocoder.model.wavenet import WaveNet
 
 f32 = np.float32
+ROWS_PER_BLOCK = int(os.environ.get("RPB", "16"))  # lanes x samples for which a layer computes older taps at once
 CGROUP_QUOTA = Path("/sys/fs/cgroup/cpu.max")  # "quota period", both in microseconds
 COMPILING = "compiling the engine for this processor, some ten seconds; it is kept for next time"
 
@@ -30,7 +34,7 @@ class CpuEngine:
         UserError: precision is bfloat16, and the processor has no instructions for it.
     """
 
-    lanes_per_thread = 16
+    lanes_per_thread = int(os.environ.get("LPT", "16"))
     bypasses_torch_threads = True
 
     def __init__(self, model: VocoderModel, precision: str = "float32", threads: int | None = None) -> None:
@@ -131,18 +135,46 @@ def initial_generation_state(model: VocoderModel, lanes: int, precision: str) ->
     R, S, Z, P = padded_sizes(wavenet)
     order = model.linear_prediction.order if model.linear_prediction else 1
     slots = sum(layer.history + 1 for layer in wavenet.residual_layers)
+    blocks, z_starts, z_count = block_layout(wavenet, lanes)
+    interpolation = model.conditioning.interpolation
     dtype, per_element = (np.uint32, 2) if precision == "bfloat16" else (f32, 1)  # of the products' inputs
     return GenerationState(
         ring=aligned_zeros((slots, lanes, R // per_element), dtype),
         past=aligned_zeros((lanes, order + model.spec.hop_length), f32),
         excitation=aligned_zeros((lanes,), f32),
-        projected=aligned_zeros((2, len(wavenet.residual_layers), lanes, 2 * Z), f32),
-        z=aligned_zeros((lanes, 2 * Z), f32),
+        projected=aligned_zeros((knots_in_use(interpolation, max(blocks)), len(blocks), lanes, 2 * Z), f32),
+        longest_block=max(blocks),
+        blocks=np.array(blocks),
+        z=aligned_zeros((z_count, lanes, 2 * Z), f32),
+        z_starts=np.array(z_starts),
         gated=aligned_zeros((1, lanes, Z // per_element), dtype),
         h_and_skips=aligned_zeros((lanes, R + S), f32),
         s=aligned_zeros((2, lanes, S), f32),
         params=aligned_zeros((lanes, P), f32),
     )
+
+
+def block_layout(wavenet: WaveNet, lanes: int) -> tuple[list[int], list[int], int]:
+    """For each layer the samples of a block and the first place of their z, and the number of places.
+
+    A block is a power of two of samples, at most the dilation, and as many as give ROWS_PER_BLOCK products at once.
+    """
+    blocks, starts, count = [], [], 1
+    for layer in wavenet.residual_layers:
+        samples = 1
+        while 2 * samples * lanes <= ROWS_PER_BLOCK and 2 * samples <= layer.dilation:
+            samples *= 2
+        blocks.append(samples)
+        starts.append(count if samples > 1 else 0)
+        count += samples if samples > 1 else 0
+    return blocks, starts, count
+
+
+def knots_in_use(interpolation: Interpolation, samples: int) -> int:
+    """The largest number of knots between which a block of so many samples, on a multiple of them, is interpolated."""
+    left = interpolation.left.cpu().numpy()
+    blocks = [left[begin : begin + samples] for begin in range(0, len(left), samples)]
+    return max(int(block[-1] - block[0]) + 2 for block in blocks)
 
 
 def make_sampler(model: VocoderModel, temperature: float) -> Sampler:

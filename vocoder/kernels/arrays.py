@@ -35,8 +35,11 @@ class GenerationState(NamedTuple):
     ring: np.ndarray  # [slots, n, R], past h in the precision of the products; a layer's ring has history + 1 slots
     past: np.ndarray  # [n, K + H], the last K samples before the frame, and those of the frame
     excitation: np.ndarray  # [n], of the last sample
-    projected: np.ndarray  # [2, L, n, G], V c and the bias at the knots on either side of the sample, knot j at j % 2
-    z: np.ndarray  # [n, G], signal and gate before their activations, with conditioning
+    projected: np.ndarray  # [slots, L, n, G], V c and the bias at the knots that a block needs, knot j at j % slots
+    longest_block: int  # samples, a power of two; a multiple of all blocks
+    blocks: np.ndarray  # [L], samples for which a layer computes all taps but the newest at once
+    z: np.ndarray  # [samples, n, G], signal and gate before their activations, with conditioning
+    z_starts: np.ndarray  # [L], the first z of each layer's block; layers without blocks share one
     gated: np.ndarray  # [1, n, Z], tanh(signal) sigmoid(gate), in the precision of the products
     h_and_skips: np.ndarray  # [n, R + S], residual stream and sum of skips
     s: np.ndarray  # [2, n, S], inputs and outputs of the head's hidden layer

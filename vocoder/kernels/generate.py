@@ -12,13 +12,17 @@ shapes, which are those of `arrays.py`, with J knots of a frame and U updates of
     draw       Gumbel-max, location and scale, the nearest level
 
 V c + b is computed once for each knot, and interpolated between two knots at each sample.
+
+Few lanes leave little work for each weight that is read, and reading takes most of the time. But all taps except the
+newest are known a dilation ahead. So with few lanes a layer computes them for a block of samples at once, up to its
+dilation, from one reading of their weights (`state.blocks`). Each z is still the same sum, in the same order.
 """
 
 import numpy as np
 from numba import types
 
 from vocoder.kernels.bfloat16 import pack_bf16_pair
-from vocoder.kernels.jit import cached_jit, compiled, implements, jitable
+from vocoder.kernels.jit import cached_jit, compiled, implements, inlined, jitable
 from vocoder.kernels.math import ROOT_HALF_F32, exp, f32, fma, gated_activation, rint, tanh
 from vocoder.kernels.matmul import add_product
 
@@ -124,19 +128,22 @@ def _write_gated(lanes, target, z):
 
 @compiled
 def _project_knots(lanes, network, state, frame_layout, knots, last_knot, t):
-    """Project the knots on either side of t, those after `last_knot`, into every layer; returns the last one."""
-    left = frame_layout.left[t]
-    for knot in range(max(left, last_knot + 1), left + 1 + (frame_layout.weights[t, 1] != 0)):
+    """Project the knots around the samples of the longest block that begins at t, if one does; returns the last knot."""
+    block = state.longest_block
+    if t % block:
+        return last_knot
+    last_sample = min(t + block, len(frame_layout.left)) - 1
+    needed = frame_layout.left[last_sample] + (frame_layout.weights[last_sample, 1] != 0)
+    for knot in range(max(frame_layout.left[t], last_knot + 1), needed + 1):
         _project_knot(lanes, network, state, knots, knot)
-        last_knot = knot
-    return last_knot
+    return max(last_knot, needed)
 
 
 @compiled
 def _project_knot(lanes, network, state, knots, knot):
-    """projected[knot % 2] = V c + b of every layer."""
+    """projected[knot % slots] = V c + b of every layer."""
     for layer in range(network.gate_bias.shape[0]):
-        projected = state.projected[knot % 2, layer]
+        projected = state.projected[knot % state.projected.shape[0], layer]
         for lane in range(lanes):
             for j in range(projected.shape[1]):
                 projected[lane, j] = network.gate_bias[layer, j]
@@ -174,32 +181,63 @@ def _lpc_prediction(past, lpc, update, lane, order, t):
 @compiled
 def _layers(lanes, network, state, frame_layout, time, t):
     """All residual layers at one sample: h and the skips are updated, h is appended to the rings."""
-    z, gated, h = state.z, state.gated, state.h_and_skips
+    gated, h = state.gated, state.h_and_skips
     layers, residual_channels = network.dilations.shape[0], network.embed.shape[1]
-    knot = frame_layout.left[t]
     kernel_size = network.gate.shape[0] // layers
-    left_weight, right_weight = frame_layout.weights[t, 0], frame_layout.weights[t, 1]
     for layer in range(layers):
-        dilation, first = network.dilations[layer], network.ring_starts[layer]
-        slots = network.ring_starts[layer + 1] - first
-        now = first + time % slots
+        first, block = network.ring_starts[layer], state.blocks[layer]
+        now = first + time % (network.ring_starts[layer + 1] - first)
         write_channels(lanes, state.ring, now, h)
-        at_left, at_right = state.projected[knot % 2, layer], state.projected[(knot + 1) % 2, layer]
-        for lane in range(lanes):
-            if right_weight == 0:
-                for j in range(z.shape[1]):
-                    z[lane, j] = left_weight * at_left[lane, j]
-            else:
-                for j in range(z.shape[1]):
-                    z[lane, j] = fma(right_weight, at_right[lane, j], left_weight * at_left[lane, j])
-        for tap in range(kernel_size):
-            slot = first + (time + slots - (kernel_size - 1 - tap) * dilation) % slots
-            add_product(lanes, z, network.gate, layer * kernel_size + tap, state.ring, slot)
+        if t % block == 0:
+            _begin_block(lanes, network, state, frame_layout, layer, min(block, len(frame_layout.left) - t), time, t)
+        z = state.z[state.z_starts[layer] + t % block]
+        add_product(lanes, z, network.gate, layer * kernel_size + kernel_size - 1, state.ring, now)
         write_gated(lanes, gated, z)
         for lane in range(lanes):
             for j in range(residual_channels):
                 h[lane, j] = fma(h[lane, j], ROOT_HALF_F32, network.out_bias[layer, j])
         add_product(lanes, h, network.out, layer, gated, 0)
+
+
+@compiled
+def _begin_block(lanes, network, state, frame_layout, layer, samples, time, t):
+    """z = V c + b, and all taps but the newest, for so many samples from t on."""
+    first, first_z = network.ring_starts[layer], state.z_starts[layer]
+    slots = network.ring_starts[layer + 1] - first
+    kernel_size = network.gate.shape[0] // network.dilations.shape[0]
+    for i in range(samples):
+        _interpolate_conditioning(lanes, state.z[first_z + i], state.projected, layer, frame_layout, t + i)
+    for tap in range(kernel_size - 1):
+        weights, i = layer * kernel_size + tap, 0
+        slot = (time + slots - (kernel_size - 1 - tap) * network.dilations[layer]) % slots
+        while i < samples:
+            # Neighbouring samples are one product where all lanes are in use, since their lanes follow each other.
+            together = min(samples - i, slots - slot) if lanes == state.ring.shape[1] else 1
+            inputs, sums = _rows_from(state.ring, first + slot), _rows_from(state.z, first_z + i)
+            add_product(together * lanes, sums[0], network.gate, weights, inputs, 0)
+            i, slot = i + together, (slot + together) % slots
+
+
+@inlined
+def _rows_from(array, slot):
+    """The lanes of an array [slots, lanes, channels] from a slot on, as [1, remaining lanes, channels]."""
+    remaining = (array.shape[0] - slot) * array.shape[1]
+    return array[slot:].reshape((1, remaining, array.shape[2]))
+
+
+@compiled
+def _interpolate_conditioning(lanes, z, projected, layer, frame_layout, t):
+    """z = V c + b at sample t, between the knots on either side."""
+    knot, slots = frame_layout.left[t], projected.shape[0]
+    left_weight, right_weight = frame_layout.weights[t, 0], frame_layout.weights[t, 1]
+    at_left, at_right = projected[knot % slots, layer], projected[(knot + 1) % slots, layer]
+    for lane in range(lanes):
+        if right_weight == 0:
+            for j in range(z.shape[1]):
+                z[lane, j] = left_weight * at_left[lane, j]
+        else:
+            for j in range(z.shape[1]):
+                z[lane, j] = fma(right_weight, at_right[lane, j], left_weight * at_left[lane, j])
 
 
 @compiled

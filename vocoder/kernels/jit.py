@@ -12,6 +12,8 @@ from typing import Any
 from numba import njit, prange
 from numba.extending import overload, register_jitable
 
+from vocoder.kernels.processor import HAS_AMX
+
 OPTIONS: Any = {"nogil": True, "error_model": "numpy"}  # runs beside other threads; x / 0 is infinite
 compiled = njit(**OPTIONS)
 inlined = njit(**OPTIONS, inline="always")
@@ -19,6 +21,7 @@ jitable = register_jitable(**OPTIONS)  # a Python function that compiled code ma
 implements = partial(overload, jit_options=OPTIONS)  # compiles what the decorated function returns for given types
 
 SOURCES_CRC = sum(zlib.crc32(path.read_bytes()) for path in Path(__file__).parent.glob("*.py")) & 0xFFFFFFFF
+VERSION = f"{SOURCES_CRC:x}_amx" if HAS_AMX else f"{SOURCES_CRC:x}"  # of compiled loops
 
 
 def cached_jit(loop: Callable[..., None]) -> Any:
@@ -48,9 +51,10 @@ def _cached(call: Callable[..., None], name: str, parallel: bool = False) -> Any
 
     numba names the files of its cache after the function, so the name has the CRC of all sources here. After a change
     to any of them the loops are compiled again, and files of other versions, which may name types that this one does
-    not have, are never read.
+    not have, are never read. The name also tells loops with matrix units from those without: numba's own key has the
+    features of the processor, but not whether this process may use them.
     """
-    call.__name__ = call.__qualname__ = f"{name}_{SOURCES_CRC:x}"
+    call.__name__ = call.__qualname__ = f"{name}_{VERSION}"
     try:
         return njit(**OPTIONS, parallel=parallel, cache=True)(call)
     except RuntimeError:

@@ -9,13 +9,14 @@ Layout. Weights are packed in tiles of TILE rows, [tile, k, row of the tile], in
 x have channels last. All may be views with strides of their own.
 
 Blocking. For each tile, lanes are taken in blocks of 6, 4, 2 and 1, each with a micro-kernel of its own
-(`micro_kernels.py`), whose accumulators stay in registers while k runs.
+(`micro_kernels.py`), whose accumulators stay in registers while k runs. Where the processor has matrix units, they take
+the products in bfloat16 (`amx.py`).
 
 Rounding. Every row of every lane adds its terms in the order of k, with fused multiply-add, in blocks of any size. So
 the result of a lane is the same to the bit whatever the other lanes are, and however many.
 
-Precision. In bfloat16, weights and x are uint32, pairs of k, whose products are added to float32 in one instruction;
-which two k share a pair is up to the caller, as long as weights and x agree.
+Precision. In bfloat16, weights and x are uint32, pairs of k, whose products are added to float32 in one instruction.
+Which two k share a pair is up to the caller, as long as weights and x agree.
 """
 
 import math
@@ -24,17 +25,12 @@ from typing import Any
 import numpy as np
 from numba import types
 
+from vocoder.kernels.amx import product_amx
 from vocoder.kernels.jit import implements, jitable
-from vocoder.kernels.micro_kernels import (
-    HAS_BF16,
-    TILE,
-    dot_bf16_pairs,
-    micro_kernel,
-    multiply_add,
-)
+from vocoder.kernels.micro_kernels import PREFETCHED, TILE, dot_bf16_pairs, micro_kernel, multiply_add
+from vocoder.kernels.processor import HAS_AMX
 
 __all__ = [
-    "HAS_BF16",
     "TILE",
     "add_product",
     "aligned_copy",
@@ -55,28 +51,42 @@ def add_product(lanes, y, weights, w_index, x, x_index):
 
 @implements(add_product)
 def _dispatch(lanes, y, weights, w_index, x, x_index):
-    """The dispatcher: for the precision of the weights, the product that fits. Other micro-kernels are chosen here."""
-    return _product_bf16 if weights.dtype == types.uint32 else _product_float32
+    """The dispatcher: the product for the precision of the weights, and for this processor."""
+    return _product_for(weights.dtype, x.layout == "C")
+
+
+def _product_for(dtype, contiguous):
+    """The product for weights of this dtype, and for x that is contiguous or not."""
+    if dtype != types.uint32:
+        return _product_float32
+    return product_amx if HAS_AMX and contiguous else _product_bf16
 
 
 def _blocked_product(accumulate):
-    """`add_product` by micro-kernels for 6, 4, 2 and 1 lanes."""
+    """`add_product` by micro-kernels for 6, 4, 2 and 1 lanes.
+
+    Weights often come from a distant cache. So while a tile is multiplied with the first lanes, half of the next one is
+    fetched, and the other half with the following lanes. The next product's weights come next in memory.
+    """
     kernel_6, kernel_4, kernel_2, kernel_1 = (micro_kernel(lanes, accumulate) for lanes in (6, 4, 2, 1))
 
     def product(lanes, y, weights, w_index, x, x_index):
+        next_tile = 4 * TILE * weights.shape[2]
         for tile in range(weights.shape[1]):
             row, lane = tile * TILE, 0
             while lane + 6 <= lanes:
-                kernel_6(y, (lane, row), weights, (w_index, tile, 0, 0), x, (x_index, lane, 0))
+                ahead = next_tile + lane // 6 % 2 * PREFETCHED
+                kernel_6(y, (lane, row), weights, (w_index, tile, 0, 0), x, (x_index, lane, 0), ahead)
                 lane += 6
             if lane + 4 <= lanes:
-                kernel_4(y, (lane, row), weights, (w_index, tile, 0, 0), x, (x_index, lane, 0))
+                ahead = next_tile + lane // 6 % 2 * PREFETCHED
+                kernel_4(y, (lane, row), weights, (w_index, tile, 0, 0), x, (x_index, lane, 0), ahead)
                 lane += 4
             if lane + 2 <= lanes:
-                kernel_2(y, (lane, row), weights, (w_index, tile, 0, 0), x, (x_index, lane, 0))
+                kernel_2(y, (lane, row), weights, (w_index, tile, 0, 0), x, (x_index, lane, 0), 0)
                 lane += 2
             if lane < lanes:
-                kernel_1(y, (lane, row), weights, (w_index, tile, 0, 0), x, (x_index, lane, 0))
+                kernel_1(y, (lane, row), weights, (w_index, tile, 0, 0), x, (x_index, lane, 0), 0)
 
     return product
 

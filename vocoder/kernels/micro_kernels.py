@@ -15,16 +15,10 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 
 from vocoder.kernels.bfloat16 import BFloat
-
-
-def cpu_features() -> set[str]:
-    """LLVM's names of the features of the processor that numba compiles for; NUMBA_CPU_FEATURES restricts them."""
-    features = cpu_target.target_context.codegen()._tm_features.split(",")
-    return {name[1:] for name in features if name.startswith("+")}
+from vocoder.kernels.processor import cpu_features
 
 
 def tile_shape() -> tuple[int, int]:
@@ -45,12 +39,13 @@ def tile_shape() -> tuple[int, int]:
 
 WIDTH, VECTORS = tile_shape()
 TILE = WIDTH * VECTORS  # rows
-HAS_BF16 = "avx512bf16" in cpu_features()
 
 FLOAT, INT32, INT64 = ir.FloatType(), ir.IntType(32), ir.IntType(64)
 VECTOR = ir.VectorType(FLOAT, WIDTH)
 BF16_PAIRS = ir.VectorType(BFloat(), 2 * WIDTH)
 BYTES = ir.IntType(8).as_pointer()
+LINE = 64  # bytes of a cache line
+PREFETCHED = max(LINE, 2 * TILE)  # bytes of the next weights that a kernel fetches for each k: half of a tile's
 
 
 def multiply_add(builder: Any, rows: Any, value: Any, total: Any) -> Any:
@@ -68,17 +63,19 @@ def dot_bf16_pairs(builder: Any, rows: Any, value: Any, total: Any) -> Any:
 def micro_kernel(lanes: int, accumulate: Callable[..., Any]) -> Callable[..., None]:
     """The product of one tile of rows with `lanes` neighbouring lanes, callable from compiled code.
 
-    It is called as kernel(y, y_at, weights, w_at, x, x_at); the tuples `..._at` index each array's first element of the
-    product. y [..., lane, row] is float32; weights [..., tile, k, row of the tile] and x [..., lane, k] are float32, or
-    uint32 for pairs of bfloat16. Strides between lanes and between k are arbitrary. There is at least one k.
+    It is called as kernel(y, y_at, weights, w_at, x, x_at, ahead); the tuples `..._at` index each array's first element
+    of the product. y [..., lane, row] is float32; weights [..., tile, k, row of the tile] and x [..., lane, k] are
+    float32, or uint32 for pairs of bfloat16. Strides between lanes and between k are arbitrary. There is at least one
+    k. Kernels for four lanes and more fetch PREFETCHED bytes for each k, `ahead` bytes further on in the weights, into
+    the second-level cache; those for fewer lanes wait for weights all the time anyway.
 
     Args:
         accumulate: `multiply_add` or `dot_bf16_pairs`.
     """
 
     @intrinsic
-    def kernel(typing_context: Any, y: Any, y_at: Any, weights: Any, w_at: Any, x: Any, x_at: Any) -> Any:
-        signature = types.void(y, y_at, weights, w_at, x, x_at)
+    def kernel(typing_context: Any, y: Any, y_at: Any, weights: Any, w_at: Any, x: Any, x_at: Any, ahead: Any) -> Any:
+        signature = types.void(y, y_at, weights, w_at, x, x_at, types.intp)
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             places = []
@@ -98,7 +95,7 @@ def micro_kernel(lanes: int, accumulate: Callable[..., Any]) -> Callable[..., No
             )
             y_pointers = [_lane_pointer(builder, y_start, lane, y_strides[-2]) for lane in range(lanes)]
             x_pointers = [_lane_pointer(builder, x_start, lane, x_strides[-2]) for lane in range(lanes)]
-            _emit_loop(builder, y_pointers, w_start, x_pointers, steps, w_shape[-2], accumulate)
+            _emit_loop(builder, y_pointers, w_start, x_pointers, steps, w_shape[-2], arguments[6], accumulate)
             return context.get_dummy_value()
 
         return signature, generate
@@ -113,6 +110,7 @@ def _emit_loop(
     x_pointers: list[Any],
     steps: Any,
     count: Any,
+    ahead: Any,
     accumulate: Callable[..., Any],
 ) -> None:
     """The loop over k, with all accumulators in registers."""
@@ -134,7 +132,10 @@ def _emit_loop(
         total = builder.phi(VECTOR)
         total.add_incoming(value, before)
         sums.append(total)
-    tile = builder.bitcast(builder.gep(w, [builder.mul(k, steps[0])]), VECTOR.as_pointer())
+    w_k = builder.gep(w, [builder.mul(k, steps[0])])
+    for line in range(0, PREFETCHED if len(offsets) >= 4 else 0, LINE):
+        prefetch(builder, builder.gep(w_k, [builder.add(ahead, ir.Constant(INT64, line))]))
+    tile = builder.bitcast(w_k, VECTOR.as_pointer())
     rows = [_load(builder, builder.gep(tile, [ir.Constant(INT64, v)])) for v in range(VECTORS)]
     values = builder.gep(x, [builder.mul(k, steps[1])])
     updated = []
@@ -150,6 +151,16 @@ def _emit_loop(
     builder.position_at_end(done)
     for target, value in zip(targets, updated, strict=True):
         builder.store(value, target).align = 4
+
+
+def prefetch(builder: Any, pointer: Any) -> None:
+    """Begin to fetch a cache line into the second-level cache; an address that does not exist is ignored."""
+    arguments = [BYTES, INT32, INT32, INT32]
+    function_type = ir.FunctionType(ir.VoidType(), arguments)
+    name = "llvm.prefetch.p0i8"
+    function = builder.module.globals.get(name) or ir.Function(builder.module, function_type, name)
+    read, locality, data = (ir.Constant(INT32, value) for value in (0, 2, 1))
+    builder.call(function, [pointer, read, locality, data])
 
 
 def _lane_pointer(builder: Any, base: Any, lane: int, stride: Any) -> Any:

@@ -26,7 +26,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from vocoder.kernels.math import ROOT_HALF
-from vocoder.kernels.matmul import HAS_BF16
+from vocoder.kernels.processor import HAS_BF16
 from vocoder.model.interpolation import PiecewiseLinear
 from vocoder.model.residual_layer_cpu import LayerWeights, residual_layer_cpu
 

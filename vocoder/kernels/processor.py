@@ -1,0 +1,25 @@
+"""What this processor multiplies, and whether this process may use it."""
+
+import ctypes
+import platform
+
+from numba.core.registry import cpu_target
+
+ARCH_PRCTL, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA = 158, 0x1023, 18  # <sys/syscall.h>, <asm/prctl.h>
+
+
+def cpu_features() -> set[str]:
+    """LLVM's names of the features of the processor that numba compiles for; NUMBA_CPU_FEATURES restricts them."""
+    features = cpu_target.target_context.codegen()._tm_features.split(",")
+    return {name[1:] for name in features if name.startswith("+")}
+
+
+def may_use_tiles() -> bool:
+    """Whether Linux lets this process use AMX tiles. It saves 8 KB more for each thread of a process that has asked."""
+    if platform.system() != "Linux":
+        return False
+    return ctypes.CDLL(None).syscall(ARCH_PRCTL, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0
+
+
+HAS_BF16 = "avx512bf16" in cpu_features()  # dot products of pairs of bfloat16, in vectors
+HAS_AMX = HAS_BF16 and {"amx-tile", "amx-bf16"} <= cpu_features() and may_use_tiles()  # matrix units
