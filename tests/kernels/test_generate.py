@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from vocoder.kernels import micro_kernels
+from vocoder.kernels import processor
 
 
 @pytest.mark.slow
-@pytest.mark.skipif("avx512f" not in micro_kernels.cpu_features(), reason="this processor has no AVX-512 to disable")
+@pytest.mark.skipif("avx512f" not in processor.cpu_features(), reason="this processor has no AVX-512 to disable")
 @pytest.mark.parametrize(
     ("cpu", "features", "width"),
     [

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from vocoder.device import autocast
-from vocoder.kernels import matmul, micro_kernels, parallel
+from vocoder.kernels import micro_kernels, parallel, processor
 from vocoder.model import residual_layer_cpu
 from vocoder.model.conditioning import NoConditioning
 from vocoder.model.interpolation import Interpolation, LinearUpsample, PiecewiseLinear, StagedUpsample, interpolate
@@ -340,7 +340,7 @@ print(WIDTH, is_compiled_for(torch.zeros(1)), is_compiled_for(torch.zeros(1).bfl
 
 
 @pytest.mark.slow
-@pytest.mark.skipif("avx512f" not in micro_kernels.cpu_features(), reason="this processor has no AVX-512 to disable")
+@pytest.mark.skipif("avx512f" not in processor.cpu_features(), reason="this processor has no AVX-512 to disable")
 def test_the_layer_runs_on_processors_without_avx512() -> None:
     """Its compiled code is cached beside the sources, as for this processor: the cache is keyed by processor."""
     environment = {

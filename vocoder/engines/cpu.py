@@ -138,11 +138,12 @@ def initial_generation_state(model: VocoderModel, lanes: int, precision: str) ->
     blocks, z_starts, z_count = block_layout(wavenet, lanes)
     interpolation = model.conditioning.interpolation
     dtype, per_element = (np.uint32, 2) if precision == "bfloat16" else (f32, 1)  # of the products' inputs
+    stored = np.uint16 if precision == "bfloat16" else f32
     return GenerationState(
         ring=aligned_zeros((slots, lanes, R // per_element), dtype),
         past=aligned_zeros((lanes, order + model.spec.hop_length), f32),
         excitation=aligned_zeros((lanes,), f32),
-        projected=aligned_zeros((knots_in_use(interpolation, max(blocks)), len(blocks), lanes, 2 * Z), f32),
+        projected=aligned_zeros((knots_in_use(interpolation, max(blocks)), len(blocks), lanes, 2 * Z), stored),
         longest_block=max(blocks),
         blocks=np.array(blocks),
         z=aligned_zeros((z_count, lanes, 2 * Z), f32),

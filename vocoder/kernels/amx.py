@@ -132,6 +132,48 @@ def tile_kernel(lane_tiles: int) -> Any:
     return kernel
 
 
+@compiled
+def transpose(source, target):
+    """target[j, i] = source[i, j] for uint32, in blocks of 16 x 16; rows and columns beyond whole blocks are left."""
+    for i in range(0, source.shape[0] - 15, 16):
+        for j in range(0, source.shape[1] - 15, 16):
+            _transpose_block(source, (i, j), target, (j, i))
+
+
+@intrinsic
+def _transpose_block(typing_context: Any, source: Any, source_at: Any, target: Any, target_at: Any) -> Any:
+    """16 vectors of 16 uint32, transposed in four rounds.
+
+    Each round swaps the off-diagonal quarters of squares of twice the size of the last round's.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        inputs = _Matrix(context, builder, signature.args[0], arguments[0], arguments[1])
+        outputs = _Matrix(context, builder, signature.args[2], arguments[2], arguments[3])
+        vector = ir.VectorType(ir.IntType(32), 16)
+
+        def row(matrix: _Matrix, i: int) -> Any:
+            pointer, _ = matrix.tile(ir.Constant(INT64, i), ir.Constant(INT64, 0))
+            return builder.bitcast(pointer, vector.as_pointer())
+
+        rows = [builder.load(row(inputs, i)) for i in range(16)]
+        for value in rows:
+            value.align = 4
+        for half in (1, 2, 4, 8):
+            upper = [j if not j & half else 16 + j - half for j in range(16)]
+            lower = [j + half if not j & half else 16 + j for j in range(16)]
+            masks = [ir.Constant(vector, mask) for mask in (upper, lower)]
+            for i in range(16):
+                if not i & half:
+                    pair = rows[i], rows[i + half]
+                    rows[i], rows[i + half] = (builder.shuffle_vector(*pair, mask) for mask in masks)
+        for i, value in enumerate(rows):
+            builder.store(value, row(outputs, i)).align = 4
+        return context.get_dummy_value()
+
+    return types.void(source, source_at, target, target_at), generate
+
+
 class _Matrix:
     """A part of an array whose rows are rows of tiles."""
 

@@ -14,7 +14,6 @@ from vocoder.kernels.math import f32
 from vocoder.kernels.matmul import TILE, add_product
 from vocoder.kernels.rows import axpy, set_to_zero, weighted_sum, weighted_sum_pairs
 
-GRADIENT_BLOCK = 128  # groups over which one product of a weight gradient sums; even
 
 
 @compiled
@@ -44,9 +43,17 @@ def dilated_conv(sums, combined, x, b, q, n, shift, weights, dilation, plan):
         x: [B, T, channels].
         weights: transformed and packed, [P, tiles, k, TILE].
     """
-    for j in range(len(sums)):
+    for j in range(plan.group_size):
         for i in range(n):
             set_to_zero(sums[j, i])
+    if plan.group_size == 1 and x.shape[2] == len(unpaired(combined[0, 0])):
+        for tap in range(len(weights)):
+            first = q + shift + plan.inputs[tap, 0] * dilation
+            begin, end = max(0, -first), min(n, x.shape[1] - first)  # of the outputs whose input is a sample
+            if begin < end:
+                inputs = paired_like(combined, x[b, first + begin : first + end])
+                add_product(end - begin, sums[0, begin:], weights, tap, inputs, 0)
+        return
     for p in range(len(weights)):
         if p == plan.shared:
             _add_shared(sums, n, plan.shared)
@@ -54,6 +61,18 @@ def dilated_conv(sums, combined, x, b, q, n, shift, weights, dilation, plan):
             unpaired(combined[0]), x, b, q, n, shift, plan.group_size, dilation, plan.inputs[p], plan.signs[p]
         )
         add_product(n, sums[plan.target[p]], weights, p, combined, 0)
+
+
+def paired_like(buffer, rows):
+    """Rows [n, channels] as the inputs of products, [1, n, k], without a copy: pairs of neighbouring channels, if the
+    buffer holds pairs."""
+
+
+@implements(paired_like, inline="always")
+def _paired_like(buffer, rows):
+    if buffer.dtype == types.uint32:
+        return lambda buffer, rows: rows.view(np.uint32).reshape((1, rows.shape[0], rows.shape[1] // 2))
+    return lambda buffer, rows: rows.reshape((1, rows.shape[0], rows.shape[1]))
 
 
 @compiled
@@ -79,17 +98,17 @@ def _transform_inputs(target, x, b, q, n, shift, group_size, dilation, inputs, s
 
 
 def transform_for_gradient(target, x, b, q, shift, group_size, dilation, inputs, signs, begin, end):
-    """`_transform_inputs` of channels begin ... end for GRADIENT_BLOCK groups, laid out for a sum over groups.
+    """`_transform_inputs` of channels begin ... end for n groups, laid out for a sum over groups.
 
-    target [tiles, GRADIENT_BLOCK, channels of a tile] in float32; in bfloat16 [tiles, GRADIENT_BLOCK / 2, channels of a
-    tile], where a pair is two neighbouring groups.
+    target [tiles, n, channels of a tile] in float32; in bfloat16 [tiles, n / 2, channels of a tile], where a pair is two
+    neighbouring groups.
     """
 
 
 @implements(transform_for_gradient)
 def _transform_for_gradient(target, x, b, q, shift, group_size, dilation, inputs, signs, begin, end):
     def float32(target, x, b, q, shift, group_size, dilation, inputs, signs, begin, end):
-        for i in range(GRADIENT_BLOCK):
+        for i in range(target.shape[1]):
             t = group_start(q + i, group_size, dilation) + shift
             t0, sign0 = zero_outside(t + inputs[0] * dilation, x.shape[1], signs[0])
             t1, sign1 = zero_outside(t + inputs[1] * dilation, x.shape[1], signs[1])
@@ -99,7 +118,7 @@ def _transform_for_gradient(target, x, b, q, shift, group_size, dilation, inputs
                 weighted_sum(target[tile, i], sign0, x[b, t0, start:stop], sign1, x[b, t1, start:stop])
 
     def pairs(target, x, b, q, shift, group_size, dilation, inputs, signs, begin, end):
-        for i in range(GRADIENT_BLOCK // 2):
+        for i in range(target.shape[1]):
             t = group_start(q + 2 * i, group_size, dilation) + shift
             u = group_start(q + 2 * i + 1, group_size, dilation) + shift
             t0, t_sign0 = zero_outside(t + inputs[0] * dilation, x.shape[1], signs[0])

@@ -25,6 +25,7 @@ from vocoder.kernels.bfloat16 import pack_bf16_pair
 from vocoder.kernels.jit import cached_jit, compiled, implements, inlined, jitable
 from vocoder.kernels.math import ROOT_HALF_F32, exp, f32, fma, gated_activation, rint, tanh
 from vocoder.kernels.matmul import add_product
+from vocoder.kernels.rows import copy, scaled_copy, weighted_sum
 
 LARGEST = f32(1e30)
 
@@ -142,13 +143,15 @@ def _project_knots(lanes, network, state, frame_layout, knots, last_knot, t):
 @compiled
 def _project_knot(lanes, network, state, knots, knot):
     """projected[knot % slots] = V c + b of every layer."""
+    sums = state.z[0]  # free here
     for layer in range(network.gate_bias.shape[0]):
+        for lane in range(lanes):
+            copy(sums[lane], network.gate_bias[layer])
+        if knots.shape[2]:
+            add_product(lanes, sums, network.conditioning, layer, knots, knot)
         projected = state.projected[knot % state.projected.shape[0], layer]
         for lane in range(lanes):
-            for j in range(projected.shape[1]):
-                projected[lane, j] = network.gate_bias[layer, j]
-        if knots.shape[2]:
-            add_product(lanes, projected, network.conditioning, layer, knots, knot)
+            copy(projected[lane], sums[lane])
 
 
 @compiled
@@ -233,11 +236,9 @@ def _interpolate_conditioning(lanes, z, projected, layer, frame_layout, t):
     at_left, at_right = projected[knot % slots, layer], projected[(knot + 1) % slots, layer]
     for lane in range(lanes):
         if right_weight == 0:
-            for j in range(z.shape[1]):
-                z[lane, j] = left_weight * at_left[lane, j]
+            scaled_copy(z[lane], left_weight, at_left[lane])
         else:
-            for j in range(z.shape[1]):
-                z[lane, j] = fma(right_weight, at_right[lane, j], left_weight * at_left[lane, j])
+            weighted_sum(z[lane], left_weight, at_left[lane], right_weight, at_right[lane])
 
 
 @compiled

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from vocoder.kernels.amx import product_amx
+from vocoder.kernels.amx import product_amx, transpose
 from vocoder.kernels.jit import implements, jitable
 from vocoder.kernels.micro_kernels import PREFETCHED, TILE, dot_bf16_pairs, micro_kernel, multiply_add
 from vocoder.kernels.processor import HAS_AMX
@@ -39,6 +39,7 @@ __all__ = [
     "pack_weights",
     "pack_weights_bf16",
     "round_up",
+    "swap_axes",
 ]
 
 
@@ -92,6 +93,22 @@ def _blocked_product(accumulate):
 
 
 _product_float32, _product_bf16 = _blocked_product(multiply_add), _blocked_product(dot_bf16_pairs)
+
+
+def swap_axes(array, room):
+    """The array [1, k, lanes] as input of products, [1, lanes, k]: a view of it, or where matrix units want k to be
+    contiguous, a copy in `room`, for as many k as fill whole tiles and lanes rounded down to whole tiles."""
+
+
+@implements(swap_axes)
+def _swap_axes(array, room):
+    def copied(array, room):
+        transpose(array[0], room[0])
+        return room
+
+    if array.dtype == types.uint32 and HAS_AMX:
+        return copied
+    return lambda array, room: array.transpose(0, 2, 1)
 
 
 def input_buffer(weights, lanes):

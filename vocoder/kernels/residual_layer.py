@@ -21,7 +21,6 @@ import numpy as np
 
 from vocoder.kernels.bfloat16 import to_dtype_of, to_float32, unpaired
 from vocoder.kernels.dilated import (
-    GRADIENT_BLOCK,
     dilated_conv,
     group_count,
     group_start,
@@ -30,7 +29,7 @@ from vocoder.kernels.dilated import (
 )
 from vocoder.kernels.jit import compiled, jitable
 from vocoder.kernels.math import ROOT_HALF_F32, f32, gated_activation, tanh_and_sigmoid
-from vocoder.kernels.matmul import TILE, add_product, input_buffer, round_up
+from vocoder.kernels.matmul import TILE, add_product, input_buffer, round_up, swap_axes
 from vocoder.kernels.rows import axpy, copy, scaled_copy, set_to_zero, weighted_sum
 from vocoder.kernels.winograd import unpack_plan
 
@@ -212,7 +211,7 @@ def _gate_backward_row(
 
 
 # Gradients of weights, sums over time. `block_like` is a dummy array whose length and dtype set the block size and the
-# precision of such a sum: GRADIENT_BLOCK float32, or half that length of uint32 for pairs of bfloat16.
+# precision of such a sum: so many float32, or uint32 for pairs of bfloat16.
 
 
 @jitable
@@ -220,20 +219,24 @@ def conv_weight_gradient(worker, workers, dconv_out, x, dilation, plan_ints, pla
     """total [P, G, R in whole tiles] += the gradients of the transformed weights, from dconv_out [B, T, G] and x."""
     plan, (products, gates, columns) = unpack_plan(plan_ints, plan_floats), total.shape
     group_size, both_outputs = plan.group_size, np.array([0, 1])
-    groups = group_count(dconv_out.shape[1], group_size, dilation)
-    douts, inputs = _gradient_buffers(block_like, -(-gates // blocks), columns)
+    groups, block_length = group_count(dconv_out.shape[1], group_size, dilation), len(unpaired(block_like))
+    douts, by_channel, inputs = _gradient_buffers(block_like, -(-gates // blocks), columns)
+    lanes = swap_axes(douts, by_channel)
     for b in range(len(dconv_out)):
-        for q in range(0, groups, GRADIENT_BLOCK):
+        for q in range(0, groups, block_length):
+            transformed = -1
             for part in range(worker, products * blocks, workers):
-                p = part // blocks
-                begin, end, _ = _channel_block(gates, part % blocks, blocks)
-                transform_for_gradient(
-                    douts, dconv_out, b, q, 0, group_size, dilation, both_outputs, plan.outputs[p], begin, end
-                )
+                p, block = part // blocks, part % blocks
+                begin, end, _ = _channel_block(gates, block, blocks)
+                if group_size > 1 or block != transformed:  # without groups, all products have the same outputs
+                    transform_for_gradient(
+                        douts, dconv_out, b, q, 0, group_size, dilation, both_outputs, plan.outputs[p], begin, end
+                    )
+                    lanes, transformed = swap_axes(douts, by_channel), block
                 transform_for_gradient(
                     inputs[0], x, b, q, 0, group_size, dilation, plan.inputs[p], plan.signs[p], 0, x.shape[2]
                 )
-                add_product(end - begin, total[p, begin:end], inputs, 0, douts.transpose(0, 2, 1), 0)
+                add_product(end - begin, total[p, begin:end], inputs, 0, lanes, 0)
 
 
 @jitable
@@ -260,17 +263,18 @@ def _accumulate_outer(x, y, block, blocks, block_like, total, sums):
     """
     shift, no_offset, first_only = y.shape[1] - x.shape[1], np.array([0, 0]), np.array([1, 0], f32)
     begin, end, channels = _channel_block(x.shape[2], block, blocks)
-    x_block, y_block = _gradient_buffers(block_like, channels, total.shape[1])
+    x_block, by_channel, y_block = _gradient_buffers(block_like, channels, total.shape[1])
+    block_length = len(unpaired(block_like))
     part = np.zeros(end - begin, f32)  # sums over a block first: one running sum over all samples would round more
     for b in range(len(x)):
-        for t in range(0, x.shape[1], GRADIENT_BLOCK):
+        for t in range(0, x.shape[1], block_length):
             set_to_zero(part)
-            for u in range(t, min(t + GRADIENT_BLOCK, x.shape[1])):
+            for u in range(t, min(t + block_length, x.shape[1])):
                 axpy(f32(1), x[b, u, begin:end], part)
             axpy(f32(1), part, sums[begin:end])
             transform_for_gradient(x_block, x, b, t, 0, 1, 1, no_offset, first_only, begin, end)
             transform_for_gradient(y_block[0], y, b, t, shift, 1, 1, no_offset, first_only, 0, y.shape[2])
-            add_product(end - begin, total[begin:end], y_block, 0, x_block.transpose(0, 2, 1), 0)
+            add_product(end - begin, total[begin:end], y_block, 0, swap_axes(x_block, by_channel), 0)
 
 
 @compiled
@@ -282,10 +286,12 @@ def _channel_block(channels, block, blocks):
 
 @compiled
 def _gradient_buffers(block_like, lanes, rows):
-    """Zeros for `transform_for_gradient`: the product's inputs and its weights.
+    """Zeros for `transform_for_gradient` and `swap_axes`: the product's inputs twice, and its weights.
 
-    These are [1, len(block_like), lanes + 16] and [1, rows / TILE, len(block_like), TILE]. Without the 16 extra lanes
-    the values of one lane would all fall into few sets of the cache.
+    These are [1, len(block_like), lanes + 16], [1, lanes + 16, len(block_like)] and [1, rows / TILE, len(block_like),
+    TILE]. Without the 16 extra lanes the values of one lane would all fall into few sets of the cache, and blocks of 16
+    lanes would not be whole.
     """
-    inputs = np.zeros((1, len(block_like), lanes + 16), block_like.dtype)
-    return inputs, np.zeros((1, rows // TILE, len(block_like), TILE), block_like.dtype)
+    depth, dtype = len(block_like), block_like.dtype
+    inputs, by_channel = np.zeros((1, depth, lanes + 16), dtype), np.zeros((1, lanes + 16, depth), dtype)
+    return inputs, by_channel, np.zeros((1, rows // TILE, depth, TILE), dtype)

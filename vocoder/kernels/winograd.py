@@ -76,12 +76,17 @@ def unpack_plan(plan_ints, plan_floats):
 
 
 def winograd_plan(kernel_size: int) -> WinogradPlan:
-    """The plan with the fewest products for two or three taps; for any other number, one product for each tap."""
+    """The plan with the fewest products for two or three taps; for any other number, the plain one."""
     if kernel_size == 3:
         weights = [[0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [1, 0, 0], [0, 0, 1]]
         return _plan(2, weights, [(1, 2), (2, 1), (0, 2), (3, 1)], [1, -1, -1, -1], shared=2, target=[0, 1, 0, 1])
     if kernel_size == 2:
         return _plan(2, [[1, 1], [1, 0], [0, 1]], [(1, 1), (0, 1), (2, 1)], [0, -1, -1], shared=1, target=[0, 0, 1])
+    return plain_plan(kernel_size)
+
+
+def plain_plan(kernel_size: int) -> WinogradPlan:
+    """One product for each tap, and no groups."""
     taps = range(kernel_size)
     return _plan(1, np.eye(kernel_size), [(k, k) for k in taps], [0 for _ in taps], shared=0, target=[0 for _ in taps])
 

@@ -11,13 +11,15 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from vocoder.kernels import parallel
-from vocoder.kernels.dilated import GRADIENT_BLOCK
 from vocoder.kernels.math import ROOT_HALF
 from vocoder.kernels.matmul import TILE, aligned_zeros, round_up
 from vocoder.kernels.parallel import run_parallel
-from vocoder.kernels.winograd import WinogradPlan, winograd_plan
+from vocoder.kernels.processor import HAS_AMX
+from vocoder.kernels.winograd import WinogradPlan, plain_plan, winograd_plan
 from vocoder.model.interpolation import Interpolation, PiecewiseLinear
 
+# Samples, or groups of them, over which one product of a weight gradient sums. Matrix units want longer sums.
+GRADIENT_BLOCK, GRADIENT_BLOCK_AMX = 128, 512
 NO_TRANSFORM = np.ones((1, 1), np.float32)  # [P, K] of a plain product
 
 
@@ -105,7 +107,7 @@ class _ResidualLayer(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         ctx.mark_dirty(skips)
         (batch, length, residual), gates = h.shape, conv_weight.shape[0]
-        conv = _dilated_conv(conv_weight.shape[1] // residual)
+        conv = _dilated_conv(conv_weight.shape[1] // residual, h.dtype)
         samples = length - (conv.kernel_size - 1) * dilation
         next_h = h.new_empty(batch, samples, residual)
         conv_out = h.new_empty(batch, samples if for_backward else 0, gates)
@@ -134,7 +136,7 @@ class _ResidualLayer(torch.autograd.Function):
         h, conv_input, knots, conv_weight, out_weight, conv_out = ctx.saved_tensors
         dnext_h, dskips, dilation = dnext_h.contiguous(), dskips.contiguous(), ctx.dilation
         (batch, samples, residual), gates = dnext_h.shape, conv_weight.shape[0]
-        conv = _dilated_conv(conv_weight.shape[1] // residual)
+        conv = _dilated_conv(conv_weight.shape[1] // residual, h.dtype)
         if not conv_out.shape[1]:  # not saved
             conv_out = h.new_empty(batch, samples, gates)
             _convolve(conv_out, conv_input, 0, dilation, conv, conv.pack(conv_weight, h.dtype))
@@ -177,7 +179,7 @@ def _conv_weight_gradient(dconv_out: Tensor, x: Tensor, dilation: int, conv: "_D
     """The gradient of conv_weight [G, K R]."""
     products = len(conv.plan.weight_transform)
     total = torch.zeros(products, dconv_out.shape[2], round_up(x.shape[2], TILE))
-    blocks = -(-_thread_count() // products)
+    blocks = _thread_count() if conv.plan.group_size == 1 else -(-_thread_count() // products)
     arrays = (*conv.plan_arrays, blocks, _gradient_block_like(x), *_as_numpy(total))
     run_parallel(parallel.conv_weight_gradient, *_as_numpy(dconv_out, x), dilation, *arrays)
     return conv.gradient(total[..., : x.shape[2]])
@@ -202,8 +204,9 @@ def _thread_count() -> int:
 
 def _gradient_block_like(x: Tensor) -> np.ndarray:
     """A dummy: the loops read only its length and dtype, the block size and the precision of a sum over time."""
-    pairs = x.dtype == torch.bfloat16
-    return np.zeros(GRADIENT_BLOCK // 2, np.uint32) if pairs else np.zeros(GRADIENT_BLOCK, np.float32)
+    if x.dtype == torch.bfloat16:
+        return np.zeros((GRADIENT_BLOCK_AMX if HAS_AMX else GRADIENT_BLOCK) // 2, np.uint32)
+    return np.zeros(GRADIENT_BLOCK, np.float32)
 
 
 # Weights
@@ -237,8 +240,9 @@ class _DilatedConv:
 
 
 @cache
-def _dilated_conv(kernel_size: int) -> _DilatedConv:
-    plan = winograd_plan(kernel_size)
+def _dilated_conv(kernel_size: int, dtype: torch.dtype) -> _DilatedConv:
+    """By the fewest products; where matrix units make these cheap, by the plain ones, without sums of inputs."""
+    plan = plain_plan(kernel_size) if HAS_AMX and dtype == torch.bfloat16 else winograd_plan(kernel_size)
     return _DilatedConv(plan, plan.arrays())
 
 
