@@ -22,7 +22,7 @@ import numpy as np
 from numba import types
 
 from vocoder.kernels.bfloat16 import pack_bf16_pair
-from vocoder.kernels.jit import cached_jit, compiled, implements, inlined, jitable
+from vocoder.kernels.jit import cached_jit, compiled, implements, inlined, jitable, use_whole_vectors
 from vocoder.kernels.math import ROOT_HALF_F32, exp, f32, fma, gated_activation, rint, tanh
 from vocoder.kernels.matmul import add_product
 from vocoder.kernels.rows import copy, scaled_copy, weighted_sum
@@ -45,6 +45,7 @@ def _generate_frame(network, state, frame_layout, sampler, time, knots, lpc, noi
         samples: [n, H], read where forced, else written.
         recorded: [H, n, P] to record the parameters of every sample, or [0, n, P].
     """
+    use_whole_vectors()
     lanes, frame = samples.shape
     order = state.past.shape[1] - frame
     last_knot = -1
@@ -95,11 +96,13 @@ def write_gated(lanes, target, z):
 @implements(write_channels)
 def _write_channels(lanes, target, slot, source):
     def float32(lanes, target, slot, source):
+        use_whole_vectors()
         for lane in range(lanes):
             for j in range(target.shape[2]):
                 target[slot, lane, j] = source[lane, j]
 
     def pairs(lanes, target, slot, source):
+        use_whole_vectors()
         count = target.shape[2]
         for lane in range(lanes):
             for j in range(count):
@@ -111,12 +114,14 @@ def _write_channels(lanes, target, slot, source):
 @implements(write_gated)
 def _write_gated(lanes, target, z):
     def float32(lanes, target, z):
+        use_whole_vectors()
         half = target.shape[2]
         for lane in range(lanes):
             for j in range(half):
                 target[0, lane, j] = gated_activation(z[lane, j], z[lane, half + j])
 
     def pairs(lanes, target, z):
+        use_whole_vectors()
         count = target.shape[2]
         for lane in range(lanes):
             for j in range(count):
@@ -184,6 +189,7 @@ def _lpc_prediction(past, lpc, update, lane, order, t):
 @compiled
 def _layers(lanes, network, state, frame_layout, time, t):
     """All residual layers at one sample: h and the skips are updated, h is appended to the rings."""
+    use_whole_vectors()
     gated, h = state.gated, state.h_and_skips
     layers, residual_channels = network.dilations.shape[0], network.embed.shape[1]
     kernel_size = network.gate.shape[0] // layers

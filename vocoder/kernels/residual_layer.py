@@ -27,7 +27,7 @@ from vocoder.kernels.dilated import (
     transform_for_gradient,
     transform_tile,
 )
-from vocoder.kernels.jit import compiled, jitable
+from vocoder.kernels.jit import borrowed, compiled, jitable, use_whole_vectors
 from vocoder.kernels.math import ROOT_HALF_F32, f32, gated_activation, tanh_and_sigmoid
 from vocoder.kernels.matmul import TILE, add_product, input_buffer, round_up, swap_axes
 from vocoder.kernels.rows import axpy, copy, scaled_copy, set_to_zero, weighted_sum
@@ -65,14 +65,29 @@ def layer_forward(
         next_h: [B, T, R], written.
         skips: [B, N, S], for the last N samples; added to.
     """
+    buffers = (
+        input_buffer(conv_weights, TIME_BLOCK),
+        np.empty((2, TIME_BLOCK, conv_weights.shape[1] * TILE), f32),
+        input_buffer(out_weights, 2 * TIME_BLOCK),
+        np.empty((2 * TIME_BLOCK, out_weights.shape[1] * TILE), f32),
+        np.empty(2 * TIME_BLOCK, np.int64),
+    )
     plan, knot_position = unpack_plan(plan_ints, plan_floats), (left, knot_weights, first_sample)
+    conv, out = (plan, dilation, conv_weights), (out_weights, out_bias)
+    _layer_forward(worker, workers, h, conv_input, conv, knots, knot_position, out, conv_out, next_h, skips, buffers)
+
+
+@compiled
+def _layer_forward(
+    worker, workers, h, conv_input, conv, knots, knot_position, out, conv_out, next_h, skips, owned_buffers
+):  # fmt: skip
+    """`layer_forward` with its buffers."""
+    use_whole_vectors()
+    combined, sums, gated, out_rows, times = borrowed(owned_buffers)
+    plan, dilation, conv_weights = conv
+    out_weights, out_bias = out
     samples, residual, skip_channels = next_h.shape[1], next_h.shape[2], skips.shape[2]
     history, first_skip_sample, skip_row = h.shape[1] - samples, samples - skips.shape[1], round_up(residual, TILE)
-    combined = input_buffer(conv_weights, TIME_BLOCK)
-    sums = np.empty((2, TIME_BLOCK, conv_weights.shape[1] * TILE), f32)
-    gated = input_buffer(out_weights, 2 * TIME_BLOCK)
-    out_rows = np.empty((2 * TIME_BLOCK, out_weights.shape[1] * TILE), f32)
-    times = np.empty(2 * TIME_BLOCK, np.int64)
     groups = group_count(samples, plan.group_size, dilation)
     blocks = -(-groups // TIME_BLOCK)
     for block in range(worker, len(h) * blocks, workers):
@@ -101,6 +116,7 @@ def layer_forward(
 @compiled
 def _gate(conv_out, knots, knot_position, b, t, gated):
     """gated = tanh(signal) sigmoid(gate), the halves of conv_out plus the conditioning at sample t."""
+    use_whole_vectors()
     left, knot_weights, first_sample = knot_position
     f, s, half = (first_sample + t) // len(left), (first_sample + t) % len(left), knots.shape[3] // 2
     left_knot, right_knot = knots[b, f, left[s]], knots[b, f, min(left[s] + 1, knots.shape[2] - 1)]
@@ -122,10 +138,18 @@ def convolve(worker, workers, x, shift, dilation, plan_ints, plan_floats, conv_w
 
     `added` has the last samples of the result, or none.
     """
-    plan = unpack_plan(plan_ints, plan_floats)
+    buffers = input_buffer(conv_weights, TIME_BLOCK), np.empty((2, TIME_BLOCK, conv_weights.shape[1] * TILE), f32)
+    conv = unpack_plan(plan_ints, plan_floats), dilation, conv_weights
+    _convolve(worker, workers, x, shift, conv, result, added, factor, buffers)
+
+
+@compiled
+def _convolve(worker, workers, x, shift, conv, result, added, factor, owned_buffers):
+    """`convolve` with its buffers."""
+    use_whole_vectors()
+    combined, sums = borrowed(owned_buffers)
+    plan, dilation, conv_weights = conv
     samples, first_added = result.shape[1], result.shape[1] - added.shape[1]
-    combined = input_buffer(conv_weights, TIME_BLOCK)
-    sums = np.empty((2, TIME_BLOCK, conv_weights.shape[1] * TILE), f32)
     groups = group_count(samples, plan.group_size, dilation)
     blocks = -(-groups // TIME_BLOCK)
     for block in range(worker, len(x) * blocks, workers):
@@ -158,10 +182,23 @@ def gate_backward(
         dconv_out: [B, T, G], written.
         dknots: [B, F, J, G], added to.
     """
+    buffers = input_buffer(out_weights, TIME_BLOCK), np.empty((TIME_BLOCK, out_weights.shape[1] * TILE), f32)
+    _gate_backward(
+        worker, workers, dnext_h, dskips, out_weights, conv_out, knots, left, knot_weights, first_sample,
+        gated, dconv_out, dknots, buffers,
+    )  # fmt: skip
+
+
+@compiled
+def _gate_backward(
+    worker, workers, dnext_h, dskips, out_weights, conv_out, knots, left, knot_weights, first_sample,
+    gated, dconv_out, dknots, owned_buffers,
+):  # fmt: skip
+    """`gate_backward` with its buffers."""
+    use_whole_vectors()
+    dout_rows, dgated = borrowed(owned_buffers)
     samples, frames, hop = dnext_h.shape[1], knots.shape[1], len(left)
     first_skip_sample, skip_row = samples - dskips.shape[1], round_up(dnext_h.shape[2], 2)
-    dout_rows = input_buffer(out_weights, TIME_BLOCK)
-    dgated = np.empty((TIME_BLOCK, out_weights.shape[1] * TILE), f32)
     for frame in range(worker, len(conv_out) * frames, workers):
         b, f = frame // frames, frame % frames
         end = min(samples, f * hop + hop - first_sample)
@@ -189,6 +226,7 @@ def _gate_backward_row(
     conv_out, left_knot, right_knot, knot_weights, dgated, gated, dconv_out, dleft_knot, dright_knot
 ):  # fmt: skip
     """`_gate` at one sample, and the gradients of conv_out and of the knots on either side."""
+    use_whole_vectors()
     half, left_weight, right_weight = len(conv_out) // 2, knot_weights[0], knot_weights[1]
     conv_gate, left_gate, right_gate = conv_out[half:], left_knot[half:], right_knot[half:]
     dconv_gate, dleft_gate, dright_gate = dconv_out[half:], dleft_knot[half:], dright_knot[half:]
@@ -217,10 +255,19 @@ def _gate_backward_row(
 @jitable
 def conv_weight_gradient(worker, workers, dconv_out, x, dilation, plan_ints, plan_floats, blocks, block_like, total):
     """total [P, G, R in whole tiles] += the gradients of the transformed weights, from dconv_out [B, T, G] and x."""
-    plan, (products, gates, columns) = unpack_plan(plan_ints, plan_floats), total.shape
-    group_size, both_outputs = plan.group_size, np.array([0, 1])
-    groups, block_length = group_count(dconv_out.shape[1], group_size, dilation), len(unpaired(block_like))
-    douts, by_channel, inputs = _gradient_buffers(block_like, -(-gates // blocks), columns)
+    buffers = (*_gradient_buffers(block_like, -(-total.shape[1] // blocks), total.shape[2]), np.array([0, 1]))
+    plan = unpack_plan(plan_ints, plan_floats)
+    _conv_weight_gradient(worker, workers, dconv_out, x, dilation, plan, blocks, total, buffers)
+
+
+@compiled
+def _conv_weight_gradient(worker, workers, dconv_out, x, dilation, plan, blocks, total, owned_buffers):
+    """`conv_weight_gradient` with its buffers."""
+    use_whole_vectors()
+    douts, by_channel, inputs, both_outputs = borrowed(owned_buffers)
+    products, gates, _ = total.shape
+    group_size, block_length = plan.group_size, len(unpaired(by_channel[0, 0]))
+    groups = group_count(dconv_out.shape[1], group_size, dilation)
     lanes = swap_axes(douts, by_channel)
     for b in range(len(dconv_out)):
         for q in range(0, groups, block_length):
@@ -261,11 +308,19 @@ def _accumulate_outer(x, y, block, blocks, block_like, total, sums):
 
     x has the last samples of y. Only one block of the channels of x is computed.
     """
-    shift, no_offset, first_only = y.shape[1] - x.shape[1], np.array([0, 0]), np.array([1, 0], f32)
     begin, end, channels = _channel_block(x.shape[2], block, blocks)
-    x_block, by_channel, y_block = _gradient_buffers(block_like, channels, total.shape[1])
-    block_length = len(unpaired(block_like))
-    part = np.zeros(end - begin, f32)  # sums over a block first: one running sum over all samples would round more
+    buffers = _gradient_buffers(block_like, channels, total.shape[1])
+    part, constants = np.zeros(end - begin, f32), (np.array([0, 0]), np.array([1, 0], f32))
+    _accumulate_outer_blocks(x, y, begin, end, len(unpaired(block_like)), total, sums, (part, constants, buffers))
+
+
+@compiled
+def _accumulate_outer_blocks(x, y, begin, end, block_length, total, sums, owned_buffers):
+    """`_accumulate_outer` for channels begin ... end of x, with its buffers."""
+    # `part` sums over a block first: one running sum over all samples would round more.
+    use_whole_vectors()
+    part, (no_offset, first_only), (x_block, by_channel, y_block) = borrowed(owned_buffers)
+    shift = y.shape[1] - x.shape[1]
     for b in range(len(x)):
         for t in range(0, x.shape[1], block_length):
             set_to_zero(part)
