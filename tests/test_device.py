@@ -1,9 +1,13 @@
-"""The device, the precision of matrix products, and torch's thread count."""
+"""The device, autocast, and the threads of torch and OpenMP."""
+
+import os
+import subprocess
+import sys
 
 import pytest
 import torch
 
-from vocoder.device import autocast, one_torch_thread, pick_device, pick_precision, to_autocast_dtype, without_autocast
+from vocoder.device import autocast, one_torch_thread, pick_device, to_autocast_dtype, without_autocast
 from vocoder.errors import UserError
 
 CPU, META = torch.device("cpu"), torch.device("meta")
@@ -11,11 +15,9 @@ CPU, META = torch.device("cpu"), torch.device("meta")
 
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    """A machine with two GPUs and no fast bfloat16, as far as torch can see."""
+    """A machine with two GPUs, as far as torch can see."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
     return monkeypatch
 
 
@@ -44,22 +46,6 @@ def test_a_gpu_that_this_machine_lacks_is_refused_with_the_number_it_has(machine
     machine.setattr(torch.cuda, "device_count", lambda: 0)
     with pytest.raises(UserError, match=r"^device=cuda: torch finds no CUDA devices"):
         pick_device("cuda")
-
-
-@pytest.mark.parametrize("name", ["float32", "bfloat16", "float16"])
-def test_a_precision_is_picked_by_name_on_any_device(name: str) -> None:
-    for device in (CPU, torch.device("cuda")):
-        assert pick_precision(name, device) == getattr(torch, name)
-
-
-@pytest.mark.parametrize("instructions", ["_is_avx512_bf16_supported", "_is_amx_tile_supported"])
-def test_auto_on_the_cpu_is_bfloat16_only_with_instructions_for_it(
-    machine: pytest.MonkeyPatch, instructions: str
-) -> None:
-    assert pick_precision("auto", CPU) == torch.float32
-    machine.setattr(torch.cpu, instructions, lambda: True)
-    assert pick_precision("auto", CPU) == torch.bfloat16
-    assert pick_precision("auto", META) == torch.float32
 
 
 def test_autocast_runs_products_in_its_dtype_and_can_be_suspended() -> None:
@@ -93,3 +79,14 @@ def test_the_thread_count_is_restored_after_an_error() -> None:
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [({}, "10000"), ({"OMP_WAIT_POLICY": "active"}, "None"), ({"GOMP_SPINCOUNT": "5"}, "5")],
+)
+def test_idle_threads_spin_briefly_unless_the_user_chose_how_they_wait(given: dict[str, str], expected: str) -> None:
+    environment = {k: v for k, v in os.environ.items() if k not in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")} | given
+    command = [sys.executable, "-c", "import vocoder, os; print(os.environ.get('GOMP_SPINCOUNT'))"]
+    output = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+    assert output.strip() == expected

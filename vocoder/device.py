@@ -1,4 +1,4 @@
-"""The device, the precision of matrix products, and torch's threads and memory on the CPU."""
+"""The device, autocast, and torch's threads and memory on the CPU."""
 
 import ctypes
 import re
@@ -28,22 +28,6 @@ def pick_device(name: str) -> torch.device:
     if (device.index or 0) >= count:
         raise UserError(f"device={name}: torch finds {count or 'no'} CUDA devices here; use another, or device=cpu")
     return device
-
-
-def pick_precision(name: str, device: torch.device) -> torch.dtype:
-    """The dtype of matrix products: float32, bfloat16 or float16.
-
-    "auto" is bfloat16 if the hardware multiplies it natively; otherwise float16 on a GPU and float32 on the CPU.
-    """
-    if name != "auto":
-        return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[name]
-    if device.type == "cuda":
-        with torch.cuda.device(device):
-            native = torch.cuda.is_bf16_supported(including_emulation=False)
-        return torch.bfloat16 if native else torch.float16
-    if device.type == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()):
-        return torch.bfloat16
-    return torch.float32
 
 
 def autocast(dtype: torch.dtype, device: torch.device) -> AbstractContextManager[Any]:

@@ -40,7 +40,7 @@ def r9y9_wavenet() -> Any:
     Raises:
         ImportError: the package (wavenet-vocoder 0.1.1 on PyPI) is not installed.
     """
-    from wavenet_vocoder import WaveNet  # type: ignore[import-not-found, unused-ignore]
+    from wavenet_vocoder import WaveNet  # type: ignore[import-not-found, import-untyped, unused-ignore]
 
     torch.manual_seed(0)
     return WaveNet(

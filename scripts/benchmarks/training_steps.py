@@ -66,7 +66,7 @@ def trainer_step(*choices: str, precision: str = "float32", mel: str = "hifigan_
 
 def r9y9_step() -> TrainingStep:
     """A step of r9y9's network with his loss, and the optimiser and the averaging of this project."""
-    from wavenet_vocoder.mixture import discretized_mix_logistic_loss  # type: ignore[import-not-found, unused-ignore]
+    from wavenet_vocoder.mixture import discretized_mix_logistic_loss  # type: ignore[import-not-found, import-untyped, unused-ignore]
 
     model = r9y9_wavenet()
     x, mel = torch.rand(BATCH, 1, SAMPLES) * 2 - 1, torch.rand(BATCH, 80, SAMPLES // 256)

@@ -1,15 +1,18 @@
 """The matrix product against float64, and its independence of the other lanes."""
 
+import numba
 import numpy as np
 import pytest
 import torch
 from numba import njit
 
 from vocoder.kernels import matmul, processor
+from vocoder.kernels.amx import product_amx, transpose
 from vocoder.kernels.generate import write_channels as write_channels_jit
 from vocoder.kernels.matmul import add_product as add_product_jit
 
 RNG = np.random.default_rng(0)
+needs_amx = pytest.mark.skipif(not processor.HAS_AMX, reason="this process may not use matrix units")
 needs_bf16 = pytest.mark.skipif(not processor.HAS_BF16, reason="this processor does not multiply bfloat16")
 
 
@@ -68,3 +71,44 @@ def test_bfloat16_products_agree_with_float64_products_of_rounded_inputs() -> No
     add_product(lanes, y, matmul.pack_weights_bf16(weights, rows, channels), 0, inputs, 0)
     w, v = (torch.from_numpy(array).bfloat16().double() for array in (weights[0], x))
     np.testing.assert_allclose(y, (v @ w.T).numpy(), rtol=0, atol=2e-5)
+
+
+@needs_amx
+@pytest.mark.parametrize("pairs", [1, 7, 16, 23, 64])
+@pytest.mark.parametrize("lanes", [1, 15, 16, 17, 33, 64, 100])
+def test_matrix_units_agree_with_float64_and_write_no_further(lanes: int, pairs: int) -> None:
+    rows, channels = 2 * matmul.TILE, 2 * pairs
+    weights = RNG.standard_normal((3, rows, channels)).astype(np.float32)
+    x = RNG.standard_normal((2, lanes, channels)).astype(np.float32)
+    inputs = np.zeros((2, lanes, pairs), np.uint32)
+    for slot in range(2):
+        write_channels(lanes, inputs, slot, x[slot])
+    y = np.zeros((lanes + 1, rows), np.float32)
+    add_product(lanes, y, matmul.pack_weights_bf16(weights, rows, channels), 2, inputs, 1)
+    w, v = (torch.from_numpy(array).bfloat16().double() for array in (weights[2], x[1]))
+    bound = 2.0**-23 * channels * (v.abs() @ w.abs().T).max().item()
+    np.testing.assert_allclose(y[:lanes], (v @ w.T).numpy(), rtol=0, atol=bound)
+    assert not y[lanes:].any()
+
+
+@pytest.mark.parametrize("has_amx", [False, True])
+def test_matrix_units_get_contiguous_pairs_of_bfloat16_and_vectors_everything_else(
+    has_amx: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(matmul, "HAS_AMX", has_amx)
+    pairs = product_amx if has_amx else matmul._product_bf16
+    assert matmul._product_for(numba.uint32, contiguous=True) is pairs
+    assert matmul._product_for(numba.uint32, contiguous=False) is matmul._product_bf16
+    for contiguous in (False, True):
+        assert matmul._product_for(numba.float32, contiguous) is matmul._product_float32
+
+
+def test_a_transposed_block_keeps_every_value() -> None:
+    if "avx512f" not in processor.cpu_features():
+        pytest.skip("matrix units come with AVX-512")
+    source = RNG.integers(0, 2**32, (40, 35), np.uint32)
+    target = np.zeros((35, 40), np.uint32)
+    njit(lambda source, target: transpose(source, target))(source, target)
+    assert np.array_equal(target[:32, :32], source[:32, :32].T)
+    assert not target[32:].any()
+    assert not target[:, 32:].any()

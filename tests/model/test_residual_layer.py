@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from vocoder.device import autocast
-from vocoder.kernels import micro_kernels, parallel, processor
+from vocoder.kernels import parallel, processor
 from vocoder.model import residual_layer_cpu
 from vocoder.model.conditioning import NoConditioning
 from vocoder.model.interpolation import Interpolation, LinearUpsample, PiecewiseLinear, StagedUpsample, interpolate

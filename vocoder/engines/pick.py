@@ -7,13 +7,16 @@ from vocoder.errors import UserError
 from vocoder.model import VocoderModel
 
 ENGINES = ("auto", "reference", "cpu", "cuda")
-PRECISIONS = ("float32", "bfloat16")
+PRECISIONS = ("auto", "float32", "bfloat16")
 
 
 def pick_engine(
     model: VocoderModel, name: str = "auto", precision: str = "float32", threads: int | None = None
 ) -> Engine:
     """The engine called `name` for a model, on the model's device; "auto" is cpu on a CPU and cuda on a GPU.
+
+    Args:
+        precision: "auto" is the faster of the cpu engine's on this processor, and float32 for other engines.
 
     Raises:
         UserError: no engine has that name, or it cannot run this model here.
@@ -27,10 +30,11 @@ def pick_engine(
     if name == "cpu":
         if device != "cpu":
             raise UserError(f"engine=cpu: the model is on {device}; add device=cpu")
-        from vocoder.engines.cpu import CpuEngine  # here, because importing numba takes a second
+        from vocoder.engines.cpu import CpuEngine, fastest_precision  # here, because importing numba takes a second
 
+        precision = fastest_precision() if precision == "auto" else precision
         return CpuEngine(model, precision, threads)
-    if precision != "float32":
+    if precision not in ("auto", "float32"):
         raise UserError(f"precision={precision}: engine={name} computes in float32; leave it out, or use engine=cpu")
     if name == "cuda":
         if device != "cuda":

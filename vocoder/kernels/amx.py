@@ -1,4 +1,4 @@
-"""The matrix product on matrix units: Intel's AMX tiles, in bfloat16 (Intel 64 Software Developer's Manual, chapter 18).
+"""The matrix product on matrix units: Intel's AMX tiles, in bfloat16 (Intel 64 Software Developer's Manual, vol. 1).
 
 There are eight tile registers of up to 16 rows of 64 bytes. One instruction, tdpbf16ps, computes
 
@@ -107,8 +107,8 @@ def release_tiles(typing_context: Any) -> Any:
 def tile_kernel(lane_tiles: int) -> Any:
     """The product of TILE rows with one or two tiles of lanes, callable from compiled code.
 
-    It is called like a `micro_kernel`, as kernel(y, y_at, weights, w_at, x, x_at, steps, ahead), for so many steps along
-    k, each of the pairs that tiles are configured for. Weights `ahead` bytes further on are fetched meanwhile.
+    It is called like a `micro_kernel`, as kernel(y, y_at, weights, w_at, x, x_at, steps, ahead), for so many steps
+    along k, each of the pairs that tiles are configured for. Weights `ahead` bytes further on are fetched meanwhile.
     """
     row_tiles = len(SUMS) // lane_tiles  # whose sums are in registers at the same time
 
@@ -119,12 +119,12 @@ def tile_kernel(lane_tiles: int) -> Any:
         signature = types.void(y, y_at, weights, w_at, x, x_at, types.intp, types.intp)
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            matrices = [
+            y, weights, x = (
                 _Matrix(context, builder, signature.args[i], arguments[i], arguments[i + 1]) for i in (0, 2, 4)
-            ]
+            )
             for first in range(0, TILE * 4 // ROW_BYTES, row_tiles):
                 block = range(first, first + row_tiles)
-                _emit_block(builder, *matrices, arguments[6], arguments[7], lane_tiles, block)
+                _emit_block(builder, y, weights, x, arguments[6], arguments[7], lane_tiles, block)
             return context.get_dummy_value()
 
         return signature, generate

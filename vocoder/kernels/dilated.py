@@ -15,7 +15,6 @@ from vocoder.kernels.matmul import TILE, add_product
 from vocoder.kernels.rows import axpy, set_to_zero, weighted_sum, weighted_sum_pairs
 
 
-
 @compiled
 def group_count(samples, group_size, dilation):
     """Groups that cover the samples."""
@@ -100,8 +99,8 @@ def _transform_inputs(target, x, b, q, n, shift, group_size, dilation, inputs, s
 def transform_for_gradient(target, x, b, q, shift, group_size, dilation, inputs, signs, begin, end):
     """`_transform_inputs` of channels begin ... end for n groups, laid out for a sum over groups.
 
-    target [tiles, n, channels of a tile] in float32; in bfloat16 [tiles, n / 2, channels of a tile], where a pair is two
-    neighbouring groups.
+    target [tiles, n, channels of a tile] in float32; in bfloat16 [tiles, n / 2, channels of a tile], where a pair is
+    two neighbouring groups.
     """
 
 

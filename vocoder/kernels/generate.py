@@ -134,7 +134,7 @@ def _write_gated(lanes, target, z):
 
 @compiled
 def _project_knots(lanes, network, state, frame_layout, knots, last_knot, t):
-    """Project the knots around the samples of the longest block that begins at t, if one does; returns the last knot."""
+    """Project the knots that the longest block of samples needs, if one begins at t; returns the last knot."""
     block = state.longest_block
     if t % block:
         return last_knot

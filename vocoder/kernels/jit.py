@@ -40,9 +40,9 @@ def use_whole_vectors(typing_context: Any) -> Any:
 def borrowed(typing_context: Any, value: Any) -> Any:
     """An array, or a tuple of arrays and tuples, without reference counts. Its owner must outlive it.
 
-    numba counts references of each view, a row of an array for instance, by an atomic operation on the owner's counter,
-    which threads share; in loops over rows these took a third of the time. The caller of a function holds the arrays
-    that it passes: borrow a function's arguments, not its own variables.
+    numba counts the references of each view, of a row of an array for instance, by an atomic operation on a counter
+    that threads share, in loops over rows again and again. The caller of a function holds the arrays that it passes:
+    borrow a function's arguments, not its own variables, which numba frees after their last use.
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -56,10 +56,10 @@ def _without_owner(context: Any, builder: Any, kind: Any, value: Any) -> Any:
         array = context.make_array(kind)(context, builder, value)
         array.meminfo, array.parent = (cgutils.get_null_value(field.type) for field in (array.meminfo, array.parent))
         return array._getvalue()
-    if isinstance(kind, types.BaseTuple):
-        for i, item in enumerate(kind.types):
-            part = _without_owner(context, builder, item, builder.extract_value(value, i))
-            value = builder.insert_value(value, part, i)
+    items: Any = kind if isinstance(kind, types.BaseTuple) else ()
+    for i, item in enumerate(items):
+        part = _without_owner(context, builder, item, builder.extract_value(value, i))
+        value = builder.insert_value(value, part, i)
     return value
 
 

@@ -3,6 +3,7 @@
 import ctypes
 import platform
 
+from llvmlite import binding as llvm
 from numba.core.registry import cpu_target
 
 ARCH_PRCTL, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA = 158, 0x1023, 18  # <sys/syscall.h>, <asm/prctl.h>
@@ -23,3 +24,7 @@ def may_use_tiles() -> bool:
 
 HAS_BF16 = "avx512bf16" in cpu_features()  # dot products of pairs of bfloat16, in vectors
 HAS_AMX = HAS_BF16 and {"amx-tile", "amx-bf16"} <= cpu_features() and may_use_tiles()  # matrix units
+
+# Whether products in bfloat16 are faster than in float32. Vectors of AMD's processors, since Zen 4, multiply pairs of
+# bfloat16 at twice the speed; those of Intel's are no faster with them (both measured, docs/performance.md).
+FAST_BF16 = HAS_AMX or (HAS_BF16 and llvm.get_host_cpu_name().startswith("znver"))

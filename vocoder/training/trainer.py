@@ -14,7 +14,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from vocoder.data.dataset import Batch, Margins, SegmentBatches, read_segment
 from vocoder.data.store import Entry, Store
-from vocoder.device import pick_precision, reuse_freed_memory
+from vocoder.device import reuse_freed_memory
 from vocoder.errors import UserError
 from vocoder.evaluation.likelihood import likelihood
 from vocoder.model import VocoderConfig, VocoderModel, build_model, save_checkpoint
@@ -28,6 +28,7 @@ from vocoder.training.interrupts import Interrupted
 from vocoder.training.memory import is_out_of_memory, out_of_memory_advice
 from vocoder.training.objective import Objective
 from vocoder.training.output_statistics import output_statistics
+from vocoder.training.precision import pick_precision
 from vocoder.training.schedule import ema_update, learning_rate_factor, progress_of
 from vocoder.training.train_state import TrainState
 

@@ -1,0 +1,147 @@
+"""Speed on a machine that others use, too: training and synthesis beside busy processes, and beside each other.
+
+    python -m scripts.benchmarks.benchmark_busy [--seconds 20] [--rounds 3] [--json FILE]
+
+The jobs of a row run at the same time, each in a process of its own, and all of them for the whole of the measurement.
+A busy process is a loop on each core, which never waits. It and a job on all cores should have half of the machine
+each, so a job beside it should keep half of its speed. The network is `small` at 16 kHz: training in batches of
+2 x 10 240 samples, synthesis of many utterances. All rows take turns in every round, and a row is the median.
+
+To compare with other ways of waiting, set OMP_WAIT_POLICY or GOMP_SPINCOUNT (docs/performance.md).
+"""
+
+import argparse
+import json
+import os
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from scripts.benchmarks.machine import cores, describe_machine
+
+ROWS = {  # the jobs of each row; the first is measured
+    "training, alone": ("training",),
+    "training, beside a busy process": ("training", "busy"),
+    "training, beside another training": ("training", "training"),
+    "training, beside synthesis": ("training", "synthesis"),
+    "synthesis, alone": ("synthesis",),
+    "synthesis, beside a busy process": ("synthesis", "busy"),
+    "synthesis, beside training": ("synthesis", "training"),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--seconds", type=float, default=20.0, help="of each measurement")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--json", type=Path, help="file for the results, samples a second of each row")
+    arguments = parser.parse_args()
+    print(describe_machine(), flush=True)
+    rates: dict[str, list[float]] = {name: [] for name in ROWS}
+    for _ in range(arguments.rounds):
+        for name, jobs in ROWS.items():
+            rates[name].append(measure(jobs, arguments.seconds))
+    medians = {name: statistics.median(values) for name, values in rates.items()}
+    print("\n| | samples/s | of alone |\n| --- | --- | --- |")
+    for name, rate in medians.items():
+        alone = medians[f"{name.split(',')[0]}, alone"]
+        print(f"| {name} | {rate:.0f} | {100 * rate / alone:.0f} % |")
+    if arguments.json:
+        arguments.json.write_text(json.dumps(medians, indent=2) + "\n")
+
+
+def measure(jobs: tuple[str, ...], seconds: float) -> float:
+    """Samples a second of the first job while all of them run."""
+    with ExitStack() as stack:
+        running = [stack.enter_context(job_process(job)) for job in jobs]
+        for job in running:
+            job.recv()  # ready
+        for job in running:
+            job.send(seconds)
+        return float(running[0].recv())
+
+
+@contextmanager
+def job_process(job: str) -> Iterator[Connection]:
+    """A process that sends True when it is ready, and for each number of seconds that it receives, its speed."""
+    here, there = get_context("spawn").Pipe()
+    process = get_context("spawn").Process(target=serve, args=(job, there))
+    process.start()
+    there.close()
+    try:
+        yield here
+    finally:
+        process.terminate()
+        process.join()
+
+
+def serve(job: str, pipe: Connection) -> None:
+    """In the job's process: run it from the first measurement on, until this process is ended."""
+    with ExitStack() as stack:
+        run = stack.enter_context(JOBS[job]())
+        run()
+        pipe.send(True)
+        seconds = pipe.recv()
+        started, samples = time.perf_counter(), 0
+        while True:
+            samples += run()
+            elapsed = time.perf_counter() - started
+            if elapsed >= seconds:
+                pipe.send(samples / elapsed)
+                seconds = float("inf")
+
+
+@contextmanager
+def training() -> Iterator[Callable[[], int]]:
+    """A training step."""
+    from scripts.benchmarks.training_steps import trainer_step
+
+    step = trainer_step("model=small", precision="auto", mel="speech_16k")
+
+    def run() -> int:
+        step.run()
+        return step.samples
+
+    yield run
+
+
+@contextmanager
+def synthesis() -> Iterator[Callable[[], int]]:
+    """Synthesis of several utterances in each lane."""
+    from scripts.benchmarks.networks import random_mel, untrained_model
+    from vocoder.engines import pick_engine
+    from vocoder.synthesis import Request, Vocoder
+
+    model = untrained_model("mel", "small", "speech_16k")
+    vocoder = Vocoder(model, pick_engine(model, "cpu", "auto", cores()))
+    requests = [Request(str(i), random_mel(vocoder.spec, 20)) for i in range(64 * cores())]
+
+    def run() -> int:
+        vocoder.synthesize_batch(requests)
+        return len(requests) * 20 * vocoder.spec.hop_length
+
+    yield run
+
+
+@contextmanager
+def busy() -> Iterator[Callable[[], int]]:
+    """A loop on each core. Its speed means nothing."""
+    for _ in range(cores() - 1):
+        get_context("spawn").Process(target=loop, args=(os.getpid(),), daemon=True).start()
+    yield lambda: sum(1 for _ in range(100_000))
+
+
+def loop(parent: int) -> None:
+    """Until the parent has ended: it is killed, and so cannot end its children."""
+    while os.getppid() == parent:
+        sum(1 for _ in range(100_000))
+
+
+JOBS = {"training": training, "synthesis": synthesis, "busy": busy}
+
+if __name__ == "__main__":
+    main()
