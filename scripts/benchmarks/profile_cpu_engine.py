@@ -1,6 +1,6 @@
 """Profile of the cpu engine: each part of its loop alone, on one core.
 
-    python -m scripts.benchmarks.profile_cpu_engine [--lanes 16]
+    python -m scripts.benchmarks.profile_cpu_engine [--lanes 32]
 
 The network has the size of r9y9's recipe. Times are in microseconds for each sample of each lane, the best of five
 measurements. A part alone has more cache hits than within the loop; that difference counts as "the rest". Then all
@@ -67,12 +67,14 @@ PARTS = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--lanes", type=int, default=16)
-    lanes = parser.parse_args().lanes
+    parser.add_argument("--lanes", type=int, help="default: as many as the engine gives a thread")
+    arguments = parser.parse_args()
     model = untrained_model("mel")
     for precision in ("float32", "bfloat16") if processor.HAS_BF16 else ("float32",):
+        engine = CpuEngine(model, precision, threads=1)
+        lanes = arguments.lanes or engine.lanes_per_thread
         print(f"{precision}, {lanes} lanes")
-        for name, seconds in profile(CpuEngine(model, precision, threads=1), lanes).items():
+        for name, seconds in profile(engine, lanes).items():
             print(f"  {name:30} {1e6 * seconds:6.2f} µs a sample")
         outside = share_outside_of_the_loop(model, precision)
         print(f"  outside of the loop, in a bulk run: {100 * outside:.1f} % of the cores' time")

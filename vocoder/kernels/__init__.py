@@ -1,9 +1,11 @@
 """Compiled loops for the CPU, arrays in, arrays out. From the bottom up:
 
+processor        what this processor multiplies
 jit              decorators, cache on disk, notices
 bfloat16, math   conversions, elementary functions
 micro_kernels    the innermost loop of a product, as LLVM vector code
-matmul           the matrix product, by micro-kernels; packing of its weights
+amx              the same on matrix units
+matmul           the matrix product, by either; packing of its weights
 rows             operations on the channels of one sample
 winograd         convolutions in fewer products: the plan
 dilated          the dilated convolution by that plan, its transforms

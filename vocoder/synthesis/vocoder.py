@@ -215,7 +215,7 @@ def load(
 
     Args:
         engine: reference, cpu or cuda; auto is cpu on a CPU and cuda on a GPU.
-        precision: of the cpu engine's matrix products, float32 or bfloat16.
+        precision: of the cpu engine's matrix products, float32 or bfloat16; auto is the faster one on this processor.
         threads: of the cpu engine; None uses all cores.
 
     Raises:
