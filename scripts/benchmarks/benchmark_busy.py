@@ -21,7 +21,9 @@ from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from scripts.benchmarks.machine import cores, describe_machine
+import vocoder  # noqa: F401  # before torch, which machine.py imports: it sets how OpenMP's threads wait
+
+from scripts.benchmarks.machine import cores, describe_machine  # isort: skip
 
 ROWS = {  # the jobs of each row; the first is measured
     "training, alone": ("training",),

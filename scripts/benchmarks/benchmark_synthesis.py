@@ -94,7 +94,7 @@ def our_rows(quick: bool, first_audio: list[float]) -> list[Row]:
     """`first_audio` receives the latency, in seconds, of each run of the streamed row."""
     model = untrained_model("mel")
     precisions = ("float32", "bfloat16") if processor.HAS_BF16 else ("float32",)
-    many, frames = (32, 40) if quick else (64 * cores(), 40)  # all lanes of all threads
+    many, frames = (32, 40) if quick else (64 * cores(), 40)  # all lanes of all threads, on any processor
     vocoders = {p: cpu_vocoder(model, p, cores()) for p in precisions}
     single_thread = {p: cpu_vocoder(model, p, 1) for p in precisions}
     rows = []

@@ -14,8 +14,8 @@ holds, tiles are configured with fewer rows.
 Prefetching. Weights often come from a distant cache, and tiles are loaded faster than it delivers. So while TILE rows
 are multiplied with the first lanes, the next TILE rows are fetched, which come next in memory.
 
-Rounding. Each sum adds its products in the order of k, in whichever block its lane is. So a lane's result is the same
-to the bit whatever the other lanes are, and however many. It is rounded differently from that of vectors.
+Rounding. k alone sets the order of a sum's additions, in whichever block its lane is. So a lane's result is the same to
+the bit whatever the other lanes are, and however many. It is rounded differently from that of vectors.
 """
 
 from typing import Any

@@ -35,7 +35,7 @@ def zero_outside(t, samples, factor):
 
 @inlined
 def dilated_conv(sums, combined, x, b, q, n, shift, weights, dilation, plan):
-    """sums [2, n, rows] = outputs 0 and 1 of groups q ... q + n, of x[b, shift ...].
+    """sums [2, n, rows] = outputs 0 and 1 of groups q ... q + n, of x[b, shift ...]; without groups, only sums[0].
 
     Args:
         combined: room for the transformed inputs [1, n, k], in the precision of the weights.

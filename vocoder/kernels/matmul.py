@@ -67,7 +67,7 @@ def _blocked_product(accumulate):
     """`add_product` by micro-kernels for 6, 4, 2 and 1 lanes.
 
     Weights often come from a distant cache. So while a tile is multiplied with the first lanes, half of the next one is
-    fetched, and the other half with the following lanes. The next product's weights come next in memory.
+    fetched, and the other half with the following lanes. Mostly, the next product's weights come next in memory.
     """
     kernel_6, kernel_4, kernel_2, kernel_1 = (micro_kernel(lanes, accumulate) for lanes in (6, 4, 2, 1))
 

@@ -16,7 +16,7 @@ def cpu_features() -> set[str]:
 
 
 def may_use_tiles() -> bool:
-    """Whether Linux lets this process use AMX tiles. It saves 8 KB more for each thread of a process that has asked."""
+    """Whether Linux lets this process use AMX tiles, which it must ask for once."""
     if platform.system() != "Linux":
         return False
     return ctypes.CDLL(None).syscall(ARCH_PRCTL, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0

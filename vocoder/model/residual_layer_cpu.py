@@ -18,7 +18,8 @@ from vocoder.kernels.processor import HAS_AMX
 from vocoder.kernels.winograd import WinogradPlan, plain_plan, winograd_plan
 from vocoder.model.interpolation import Interpolation, PiecewiseLinear
 
-# Samples, or groups of them, over which one product of a weight gradient sums. Matrix units want longer sums.
+# Samples, or groups of them, over which one product of a weight gradient sums. Matrix units want longer sums, in
+# multiples of 32 samples: `swap_axes` copies whole blocks of 16 pairs only.
 GRADIENT_BLOCK, GRADIENT_BLOCK_AMX = 128, 512
 NO_TRANSFORM = np.ones((1, 1), np.float32)  # [P, K] of a plain product
 
@@ -179,7 +180,9 @@ def _conv_weight_gradient(dconv_out: Tensor, x: Tensor, dilation: int, conv: "_D
     """The gradient of conv_weight [G, K R]."""
     products = len(conv.plan.weight_transform)
     total = torch.zeros(products, dconv_out.shape[2], round_up(x.shape[2], TILE))
-    blocks = _thread_count() if conv.plan.group_size == 1 else -(-_thread_count() // products)
+    # The plain plan's products share their outputs, so a thread keeps to one block of channels; 16 fill a tile's rows.
+    plain_blocks = min(_thread_count(), -(-dconv_out.shape[2] // 16))
+    blocks = plain_blocks if conv.plan.group_size == 1 else -(-_thread_count() // products)
     arrays = (*conv.plan_arrays, blocks, _gradient_block_like(x), *_as_numpy(total))
     run_parallel(parallel.conv_weight_gradient, *_as_numpy(dconv_out, x), dilation, *arrays)
     return conv.gradient(total[..., : x.shape[2]])
