@@ -119,12 +119,12 @@ def synthesis() -> Iterator[Callable[[], int]]:
     from vocoder.synthesis import Request, Vocoder
 
     model = untrained_model("mel", "small", "speech_16k")
-    vocoder = Vocoder(model, pick_engine(model, "cpu", "auto", cores()))
-    requests = [Request(str(i), random_mel(vocoder.spec, 20)) for i in range(64 * cores())]
+    voice = Vocoder(model, pick_engine(model, "cpu", "auto", cores()))
+    requests = [Request(str(i), random_mel(voice.spec, 20)) for i in range(64 * cores())]
 
     def run() -> int:
-        vocoder.synthesize_batch(requests)
-        return len(requests) * 20 * vocoder.spec.hop_length
+        voice.synthesize_batch(requests)
+        return len(requests) * 20 * voice.spec.hop_length
 
     yield run
 
