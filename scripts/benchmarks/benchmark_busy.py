@@ -14,16 +14,18 @@ import argparse
 import json
 import os
 import statistics
+import subprocess
+import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from multiprocessing import get_context
+from collections.abc import Callable
+from contextlib import ExitStack
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 import vocoder  # noqa: F401  # before torch, which machine.py imports: it sets how OpenMP's threads wait
 
 from scripts.benchmarks.machine import cores, describe_machine  # isort: skip
+from scripts.benchmarks.processes import piped_process  # isort: skip
 
 ROWS = {  # the jobs of each row; the first is measured
     "training, alone": ("training",),
@@ -59,7 +61,7 @@ def main() -> None:
 def measure(jobs: tuple[str, ...], seconds: float) -> float:
     """Samples a second of the first job while all of them run."""
     with ExitStack() as stack:
-        running = [stack.enter_context(job_process(job)) for job in jobs]
+        running = [stack.enter_context(piped_process(serve, job)) for job in jobs]
         for job in running:
             job.recv()  # ready
         for job in running:
@@ -67,39 +69,25 @@ def measure(jobs: tuple[str, ...], seconds: float) -> float:
         return float(running[0].recv())
 
 
-@contextmanager
-def job_process(job: str) -> Iterator[Connection]:
-    """A process that sends True when it is ready, and for each number of seconds that it receives, its speed."""
-    here, there = get_context("spawn").Pipe()
-    process = get_context("spawn").Process(target=serve, args=(job, there))
-    process.start()
-    there.close()
-    try:
-        yield here
-    finally:
-        process.terminate()
-        process.join()
-
-
 def serve(job: str, pipe: Connection) -> None:
-    """In the job's process: run it from the first measurement on, until this process is ended."""
-    with ExitStack() as stack:
-        run = stack.enter_context(JOBS[job]())
-        run()
-        pipe.send(True)
-        seconds = pipe.recv()
-        started, samples = time.perf_counter(), 0
-        while True:
-            samples += run()
-            elapsed = time.perf_counter() - started
-            if elapsed >= seconds:
-                pipe.send(samples / elapsed)
-                seconds = float("inf")
+    """In the job's process: send True when it is ready, then the speed over the seconds received; and go on."""
+    run = JOBS[job]()
+    run()
+    pipe.send(True)
+    seconds = pipe.recv()
+    started, samples = time.perf_counter(), 0
+    while True:
+        samples += run()
+        elapsed = time.perf_counter() - started
+        if elapsed >= seconds:
+            pipe.send(samples / elapsed)
+            seconds = float("inf")
 
 
-@contextmanager
-def training() -> Iterator[Callable[[], int]]:
-    """A training step."""
+# Each job is a function that does a part of it, and returns the samples of that part.
+
+
+def training() -> Callable[[], int]:
     from scripts.benchmarks.training_steps import trainer_step
 
     step = trainer_step("model=small", precision="auto", mel="speech_16k")
@@ -108,12 +96,10 @@ def training() -> Iterator[Callable[[], int]]:
         step.run()
         return step.samples
 
-    yield run
+    return run
 
 
-@contextmanager
-def synthesis() -> Iterator[Callable[[], int]]:
-    """Synthesis of several utterances in each lane."""
+def synthesis() -> Callable[[], int]:
     from scripts.benchmarks.networks import random_mel, untrained_model
     from vocoder.engines import pick_engine
     from vocoder.synthesis import Request, Vocoder
@@ -126,22 +112,17 @@ def synthesis() -> Iterator[Callable[[], int]]:
         voice.synthesize_batch(requests)
         return len(requests) * 20 * voice.spec.hop_length
 
-    yield run
+    return run
 
 
-@contextmanager
-def busy() -> Iterator[Callable[[], int]]:
-    """A loop on each core. Its speed means nothing."""
+def busy() -> Callable[[], int]:
+    """A loop on each core; the speed means nothing."""
     for _ in range(cores() - 1):
-        get_context("spawn").Process(target=loop, args=(os.getpid(),), daemon=True).start()
-    yield lambda: sum(1 for _ in range(100_000))
+        subprocess.Popen([sys.executable, "-c", LOOP, str(os.getpid())])
+    return lambda: sum(1 for _ in range(100_000))
 
 
-def loop(parent: int) -> None:
-    """Until the parent has ended: it is killed, and so cannot end its children."""
-    while os.getppid() == parent:
-        sum(1 for _ in range(100_000))
-
+LOOP = "import os, sys\nwhile os.getppid() == int(sys.argv[1]): pass"  # its parent is ended from outside
 
 JOBS = {"training": training, "synthesis": synthesis, "busy": busy}
 

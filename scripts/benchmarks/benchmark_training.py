@@ -24,13 +24,13 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from importlib.util import find_spec
-from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 import torch
 
 from scripts.benchmarks.machine import describe_machine, resident_bytes
+from scripts.benchmarks.processes import piped_process
 from scripts.benchmarks.training_steps import BATCH, SAMPLES, TrainingStep, convolution_step, r9y9_step, trainer_step
 
 R9Y9 = "wavenet-vocoder 0.1.1, float32"
@@ -144,21 +144,14 @@ def measure_group(group: list[str], rounds: int, measurements: dict[str, Measure
 @contextmanager
 def row_process(row: str) -> Iterator[tuple[Measurement, Callable[[], float]]]:
     """A process for a row: its measurement, and a function that has it take a timed step and returns the seconds."""
-    here, there = get_context("spawn").Pipe()
-    process = get_context("spawn").Process(target=serve_steps, args=(row, there), daemon=True)
-    process.start()
-    there.close()
+    with piped_process(serve_steps, row) as pipe:
 
-    def step() -> float:
-        here.send(True)
-        seconds: float = here.recv()
-        return seconds
+        def step() -> float:
+            pipe.send(True)
+            seconds: float = pipe.recv()
+            return seconds
 
-    try:
-        yield here.recv(), step
-    finally:
-        process.terminate()
-        process.join()
+        yield pipe.recv(), step
 
 
 def serve_steps(row: str, pipe: Connection) -> None:

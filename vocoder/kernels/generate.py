@@ -48,9 +48,11 @@ def _generate_frame(network, state, frame_layout, sampler, time, knots, lpc, noi
     use_whole_vectors()
     lanes, frame = samples.shape
     order = state.past.shape[1] - frame
-    last_knot = -1
+    last_knot, longest_block = -1, state.blocks.max()
     for t in range(frame):
-        last_knot = _project_knots(lanes, network, state, frame_layout, knots, last_knot, t)
+        if t % longest_block == 0:
+            last_sample = min(t + longest_block, frame) - 1
+            last_knot = _project_knots(lanes, network, state, frame_layout, knots, last_knot, t, last_sample)
         has_lpc = lpc.shape[0] > 0
         update = t * frame_layout.updates // frame
         _embed(lanes, network, state, lpc, update, has_lpc, order, t)
@@ -133,14 +135,10 @@ def _write_gated(lanes, target, z):
 
 
 @compiled
-def _project_knots(lanes, network, state, frame_layout, knots, last_knot, t):
-    """Project the knots that the longest block of samples needs, if one begins at t; returns the last knot."""
-    block = state.longest_block
-    if t % block:
-        return last_knot
-    last_sample = min(t + block, len(frame_layout.left)) - 1
+def _project_knots(lanes, network, state, frame_layout, knots, last_knot, first_sample, last_sample):
+    """Project the knots around samples first_sample ... last_sample, those after `last_knot`; returns the last one."""
     needed = frame_layout.left[last_sample] + (frame_layout.weights[last_sample, 1] != 0)
-    for knot in range(max(frame_layout.left[t], last_knot + 1), needed + 1):
+    for knot in range(max(frame_layout.left[first_sample], last_knot + 1), needed + 1):
         _project_knot(lanes, network, state, knots, knot)
     return max(last_knot, needed)
 

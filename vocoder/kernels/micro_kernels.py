@@ -50,14 +50,13 @@ PREFETCHED = max(LINE, 2 * TILE)  # bytes of the next weights that a kernel fetc
 
 def multiply_add(builder: Any, rows: Any, value: Any, total: Any) -> Any:
     """total + rows * value in float32, rounded once."""
-    fma = _declare(builder, f"llvm.fma.v{WIDTH}f32", [VECTOR, VECTOR, VECTOR])
-    return builder.call(fma, [rows, builder.bitcast(value, VECTOR), total])
+    return call_instruction(builder, f"llvm.fma.v{WIDTH}f32", VECTOR, rows, builder.bitcast(value, VECTOR), total)
 
 
 def dot_bf16_pairs(builder: Any, rows: Any, value: Any, total: Any) -> Any:
     """total + the products of both halves of bfloat16 pairs: vdpbf16ps of AVX512-BF16."""
-    dot = _declare(builder, "llvm.x86.avx512bf16.dpbf16ps.512", [VECTOR, BF16_PAIRS, BF16_PAIRS])
-    return builder.call(dot, [total, builder.bitcast(rows, BF16_PAIRS), builder.bitcast(value, BF16_PAIRS)])
+    pairs = builder.bitcast(rows, BF16_PAIRS), builder.bitcast(value, BF16_PAIRS)
+    return call_instruction(builder, "llvm.x86.avx512bf16.dpbf16ps.512", VECTOR, total, *pairs)
 
 
 def micro_kernel(lanes: int, accumulate: Callable[..., Any]) -> Callable[..., None]:
@@ -155,12 +154,8 @@ def _emit_loop(
 
 def prefetch(builder: Any, pointer: Any) -> None:
     """Begin to fetch a cache line into the second-level cache; an address that does not exist is ignored."""
-    arguments = [BYTES, INT32, INT32, INT32]
-    function_type = ir.FunctionType(ir.VoidType(), arguments)
-    name = "llvm.prefetch.p0i8"
-    function = builder.module.globals.get(name) or ir.Function(builder.module, function_type, name)
     read, locality, data = (ir.Constant(INT32, value) for value in (0, 2, 1))
-    builder.call(function, [pointer, read, locality, data])
+    call_instruction(builder, "llvm.prefetch.p0i8", ir.VoidType(), pointer, read, locality, data)
 
 
 def _lane_pointer(builder: Any, base: Any, lane: int, stride: Any) -> Any:
@@ -183,7 +178,7 @@ def _broadcast(builder: Any, value: Any) -> Any:
     return builder.shuffle_vector(single, ir.Constant(vector, ir.Undefined), zeros)
 
 
-def _declare(builder: Any, name: str, arguments: list[ir.Type]) -> Any:
-    """An LLVM intrinsic that returns a vector of floats."""
-    function_type = ir.FunctionType(VECTOR, arguments)
-    return builder.module.globals.get(name) or ir.Function(builder.module, function_type, name)
+def call_instruction(builder: Any, name: str, result: ir.Type, *operands: Any) -> Any:
+    """Call an LLVM intrinsic."""
+    function_type = ir.FunctionType(result, [operand.type for operand in operands])
+    return builder.call(cgutils.get_or_insert_function(builder.module, function_type, name), operands)

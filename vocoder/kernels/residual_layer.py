@@ -138,18 +138,11 @@ def convolve(worker, workers, x, shift, dilation, plan_ints, plan_floats, conv_w
 
     `added` has the last samples of the result, or none.
     """
-    buffers = input_buffer(conv_weights, TIME_BLOCK), np.empty((2, TIME_BLOCK, conv_weights.shape[1] * TILE), f32)
-    conv = unpack_plan(plan_ints, plan_floats), dilation, conv_weights
-    _convolve(worker, workers, x, shift, conv, result, added, factor, buffers)
-
-
-@compiled
-def _convolve(worker, workers, x, shift, conv, result, added, factor, owned_buffers):
-    """`convolve` with its buffers."""
     use_whole_vectors()
-    combined, sums = borrowed(owned_buffers)
-    plan, dilation, conv_weights = conv
+    plan = unpack_plan(plan_ints, plan_floats)
     samples, first_added = result.shape[1], result.shape[1] - added.shape[1]
+    combined = input_buffer(conv_weights, TIME_BLOCK)
+    sums = np.empty((2, TIME_BLOCK, conv_weights.shape[1] * TILE), f32)
     groups = group_count(samples, plan.group_size, dilation)
     blocks = -(-groups // TIME_BLOCK)
     for block in range(worker, len(x) * blocks, workers):
@@ -255,20 +248,12 @@ def _gate_backward_row(
 @jitable
 def conv_weight_gradient(worker, workers, dconv_out, x, dilation, plan_ints, plan_floats, blocks, block_like, total):
     """total [P, G, R in whole tiles] += the gradients of the transformed weights, from dconv_out [B, T, G] and x."""
-    buffers = (*_gradient_buffers(block_like, -(-total.shape[1] // blocks), total.shape[2]), np.array([0, 1]))
-    plan = unpack_plan(plan_ints, plan_floats)
-    _conv_weight_gradient(worker, workers, dconv_out, x, dilation, plan, blocks, total, buffers)
-
-
-@compiled
-def _conv_weight_gradient(worker, workers, dconv_out, x, dilation, plan, blocks, total, owned_buffers):
-    """`conv_weight_gradient` with its buffers."""
     use_whole_vectors()
-    douts, by_channel, inputs, both_outputs = borrowed(owned_buffers)
-    products, gates, _ = total.shape
-    group_size, block_length = plan.group_size, len(unpaired(by_channel[0, 0]))
-    groups = group_count(dconv_out.shape[1], group_size, dilation)
-    lanes = swap_axes(douts, by_channel)
+    plan, (products, gates, columns) = unpack_plan(plan_ints, plan_floats), total.shape
+    group_size, both_outputs = plan.group_size, np.array([0, 1])
+    groups, block_length = group_count(dconv_out.shape[1], group_size, dilation), len(unpaired(block_like))
+    douts, by_channel, inputs = _gradient_buffers(block_like, -(-gates // blocks), columns)
+    lanes = swap_axes(douts, by_channel)  # zeros; numba wants the variable before the loop
     for b in range(len(dconv_out)):
         for q in range(0, groups, block_length):
             transformed = -1
@@ -308,19 +293,12 @@ def _accumulate_outer(x, y, block, blocks, block_like, total, sums):
 
     x has the last samples of y. Only one block of the channels of x is computed.
     """
-    begin, end, channels = _channel_block(x.shape[2], block, blocks)
-    buffers = _gradient_buffers(block_like, channels, total.shape[1])
-    part, constants = np.zeros(end - begin, f32), (np.array([0, 0]), np.array([1, 0], f32))
-    _accumulate_outer_blocks(x, y, begin, end, len(unpaired(block_like)), total, sums, (part, constants, buffers))
-
-
-@compiled
-def _accumulate_outer_blocks(x, y, begin, end, block_length, total, sums, owned_buffers):
-    """`_accumulate_outer` for channels begin ... end of x, with its buffers."""
-    # `part` sums over a block first: one running sum over all samples would round more.
     use_whole_vectors()
-    part, (no_offset, first_only), (x_block, by_channel, y_block) = borrowed(owned_buffers)
-    shift = y.shape[1] - x.shape[1]
+    shift, no_offset, first_only = y.shape[1] - x.shape[1], np.array([0, 0]), np.array([1, 0], f32)
+    begin, end, channels = _channel_block(x.shape[2], block, blocks)
+    x_block, by_channel, y_block = _gradient_buffers(block_like, channels, total.shape[1])
+    block_length = len(unpaired(block_like))
+    part = np.zeros(end - begin, f32)  # sums over a block first: one running sum over all samples would round more
     for b in range(len(x)):
         for t in range(0, x.shape[1], block_length):
             set_to_zero(part)

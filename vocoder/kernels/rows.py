@@ -45,11 +45,17 @@ def weighted_sum(target, a, x, b, y):
 
 
 @inlined
+def join_pairs(target, low, high):
+    """target = pairs of low and high in bfloat16, for the length of low."""
+    for j in range(len(low)):
+        target[j] = join_bf16_pair(to_bf16(low[j]), to_bf16(high[j]))
+
+
+@inlined
 def weighted_sum_pairs(target, a, x, b, y, c, u, d, v):
     """target = pairs of a x + b y (lower half) and c u + d v (upper half) in bfloat16, for the length of x."""
     if a == f32(1) and c == f32(1) and b == f32(0) and d == f32(0):
-        for j in range(len(x)):
-            target[j] = join_bf16_pair(to_bf16(x[j]), to_bf16(u[j]))
+        join_pairs(target, x, u)
     else:
         for j in range(len(x)):
             low = fma(b, to_float32(y[j]), a * to_float32(x[j]))

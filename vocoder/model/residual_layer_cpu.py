@@ -201,6 +201,10 @@ def _out_weight_gradient(dnext_h: Tensor, dskips: Tensor, gated: Tensor) -> tupl
     return dout_weight, dout_bias
 
 
+def _on_matrix_units(dtype: torch.dtype) -> bool:
+    return HAS_AMX and dtype == torch.bfloat16
+
+
 def _thread_count() -> int:
     return torch.get_num_threads()
 
@@ -208,7 +212,7 @@ def _thread_count() -> int:
 def _gradient_block_like(x: Tensor) -> np.ndarray:
     """A dummy: the loops read only its length and dtype, the block size and the precision of a sum over time."""
     if x.dtype == torch.bfloat16:
-        return np.zeros((GRADIENT_BLOCK_AMX if HAS_AMX else GRADIENT_BLOCK) // 2, np.uint32)
+        return np.zeros((GRADIENT_BLOCK_AMX if _on_matrix_units(x.dtype) else GRADIENT_BLOCK) // 2, np.uint32)
     return np.zeros(GRADIENT_BLOCK, np.float32)
 
 
@@ -245,7 +249,7 @@ class _DilatedConv:
 @cache
 def _dilated_conv(kernel_size: int, dtype: torch.dtype) -> _DilatedConv:
     """By the fewest products; where matrix units make these cheap, by the plain ones, without sums of inputs."""
-    plan = plain_plan(kernel_size) if HAS_AMX and dtype == torch.bfloat16 else winograd_plan(kernel_size)
+    plan = plain_plan(kernel_size) if _on_matrix_units(dtype) else winograd_plan(kernel_size)
     return _DilatedConv(plan, plan.arrays())
 
 
