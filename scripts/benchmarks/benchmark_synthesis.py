@@ -10,8 +10,8 @@ mel (hop 256) and end with 16-bit samples, warm-ups included, with linear predic
 
 The comparison is with r9y9's wavenet-vocoder (0.1.1 from PyPI): for many utterances with the faster of its
 one stream and its batches, for one utterance with its one stream. The limit is limit.cpp: the products of the same
-network in float32 on all cores, compiled with g++. Rows whose package, compiler or bfloat16 instructions are missing
-are left out.
+network in float32 on all cores, compiled with g++; a second row gives the same in bfloat16 on matrix units. Rows whose
+package, compiler or instructions are missing are left out.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from scripts.benchmarks.machine import compile_limit, cores, describe_machine
+from scripts.benchmarks.machine import Limit, compile_limit, cores, describe_machine
 from scripts.benchmarks.networks import r9y9_wavenet, random_mel, untrained_model
 from scripts.benchmarks.timing import time_interleaved
 from vocoder.engines import pick_engine
@@ -77,7 +77,7 @@ def main() -> None:
         if limit is not None:
             rows.append(Row("limit", 0, limit.run))
         seconds = time_interleaved([row.work for row in rows], rounds, warm_up=0)
-    results = evaluate(rows, seconds, statistics.median(limit.samples_per_s) if limit is not None else None)
+    results = evaluate(rows, seconds, limit)
     print_table(results)
     if limit is not None:
         print(f"multiply-add alone: {statistics.median(limit.gflops):.0f} GFLOP/s on all cores, in float32")
@@ -94,14 +94,14 @@ def our_rows(quick: bool, first_audio: list[float]) -> list[Row]:
     """`first_audio` receives the latency, in seconds, of each run of the streamed row."""
     model = untrained_model("mel")
     precisions = ("float32", "bfloat16") if processor.HAS_BF16 else ("float32",)
-    many, frames = (32, 40) if quick else (64 * cores(), 40)  # all lanes of all threads, on any processor
+    many, frames = (32, 16) if quick else (64 * cores(), 40)  # all lanes of all threads, on any processor
     vocoders = {p: cpu_vocoder(model, p, cores()) for p in precisions}
     single_thread = {p: cpu_vocoder(model, p, 1) for p in precisions}
     rows = []
     for p in precisions:
         rows += [
             batch_row(f"cpu {p}", vocoders[p], many, frames),
-            batch_row(f"cpu {p}", single_thread[p], 1),
+            batch_row(f"cpu {p}", single_thread[p], 1, frames),
             folded_row(f"cpu {p}", vocoders[p]),
         ]
     if quick:
@@ -193,26 +193,27 @@ def r9y9_row(model: torch.nn.Module, size: int, quick: bool) -> Row:
 # The table
 
 
-def evaluate(rows: list[Row], seconds: np.ndarray, limit: float | None) -> list[Result]:
-    """Results of rows from their seconds [rounds, rows]; `limit` in samples a second."""
+def evaluate(rows: list[Row], seconds: np.ndarray, limit: Limit | None) -> list[Result]:
+    """Results of rows from their seconds [rounds, rows], and of the limit."""
     rates = {row.name: row.samples / statistics.median(column) for row, column in zip(rows, seconds.T, strict=True)}
     r9y9_rates = {name: rate for name, rate in rates.items() if name.startswith("wavenet-vocoder")}
+    bound = None
     if limit is not None:
-        rates["limit"] = limit
+        bound = rates["limit"] = statistics.median(limit.samples_per_s)
     results = []
     for row in rows:
-        rate = rates[row.name]
         r9y9_rate = r9y9_rates.get(R9Y9_STREAM) if row.single else max(r9y9_rates.values(), default=None)
-        results.append(
-            Result(
-                name=row.name,
-                samples_per_s=rate,
-                realtime=rate / row.rate,
-                ratio_r9y9=rate / r9y9_rate if r9y9_rate else None,
-                ratio_limit=rate / limit if limit else None,
-            )
-        )
+        results.append(result_of(row.name, rates[row.name], row.rate, r9y9_rate, bound))
+    matrix_rate = statistics.median(limit.matrix_samples_per_s) if limit is not None else 0
+    if matrix_rate:
+        results.append(result_of("limit, bfloat16 on matrix units", matrix_rate, RATE, None, bound))
     return results
+
+
+def result_of(name: str, samples_per_s: float, rate: int, r9y9: float | None, limit: float | None) -> Result:
+    """A row's result at a sample rate of `rate` Hz; `r9y9` and `limit` are samples a second to compare with."""
+    ratio_r9y9 = samples_per_s / r9y9 if r9y9 else None
+    return Result(name, samples_per_s, samples_per_s / rate, ratio_r9y9, samples_per_s / limit if limit else None)
 
 
 def print_table(results: list[Result]) -> None:

@@ -51,13 +51,14 @@ class Limit:
         self.program = program
         self.samples_per_s: list[float] = []
         self.gflops: list[float] = []  # 10^9 operations a second of multiply-add alone
+        self.matrix_samples_per_s: list[float] = []  # in bfloat16 on matrix units; zeros where there are none
 
     def run(self) -> None:
         command = [str(self.program), str(cores())]
         output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-        samples_per_s, gflops = (float(number) for number in output.split())
-        self.samples_per_s.append(samples_per_s)
-        self.gflops.append(gflops)
+        numbers = (float(number) for number in output.split())
+        for rates, number in zip((self.samples_per_s, self.gflops, self.matrix_samples_per_s), numbers, strict=True):
+            rates.append(number)
 
 
 def compile_limit(folder: Path) -> Limit | None:

@@ -103,6 +103,18 @@ def test_matrix_units_get_contiguous_pairs_of_bfloat16_and_vectors_everything_el
         assert matmul._product_for(numba.float32, contiguous) is matmul._product_float32
 
 
+@needs_amx
+@pytest.mark.parametrize(("dtype", "on_tiles"), [(np.uint32, True), (np.float32, False)])
+def test_compiled_products_of_bfloat16_multiply_tiles(dtype: type, on_tiles: bool) -> None:
+    @njit
+    def product(y, weights, x):  # type: ignore[no-untyped-def]
+        add_product_jit(3, y, weights, 0, x, 0)
+
+    x, weights = np.zeros((1, 3, 16), dtype), np.zeros((1, 1, 16, matmul.TILE), dtype)
+    product(np.zeros((3, matmul.TILE), np.float32), weights, x)
+    assert any("tdpbf16ps" in assembly for assembly in product.inspect_asm().values()) is on_tiles
+
+
 def test_a_transposed_block_keeps_every_value() -> None:
     source = RNG.integers(0, 2**32, (40, 35), np.uint32)
     target = np.zeros((35, 40), np.uint32)

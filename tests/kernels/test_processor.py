@@ -24,3 +24,21 @@ def test_without_bfloat16_there_is_nothing_faster_than_float32() -> None:
     command = [sys.executable, "-c", CHECK]
     output = subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout
     assert output.split() == ["False", "False", "False"]
+
+
+@pytest.mark.parametrize(
+    ("cpu", "has_bf16", "has_amx", "faster"),
+    [
+        ("znver3", False, False, False),
+        ("znver4", True, False, True),
+        ("znver5", True, False, True),
+        ("cooperlake", True, False, False),
+        ("sapphirerapids", True, False, False),  # in a process that may not use its matrix units
+        ("sapphirerapids", True, True, True),
+        ("generic", False, False, False),
+    ],
+)
+def test_bfloat16_is_taken_for_faster_where_that_was_measured(
+    cpu: str, has_bf16: bool, has_amx: bool, faster: bool
+) -> None:
+    assert processor.multiplies_bf16_faster(cpu, has_bf16, has_amx) is faster

@@ -263,9 +263,12 @@ def test_nothing_depends_on_the_number_of_threads(dtype: torch.dtype) -> None:
     assert all(torch.equal(results[0][name], other[name]) for other in results for name in results[0])
 
 
-def test_gradients_of_weights_do_not_depend_on_the_number_of_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+@in_both
+def test_gradients_of_weights_do_not_depend_on_the_number_of_blocks(
+    dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Blocks for more processors than there are, and for more than there are rows."""
-    inputs = layer_inputs(samples=300)
+    inputs = layer_inputs(samples=1100, dtype=dtype)
     expected = outcome(residual_layer, inputs)
     count = torch.get_num_threads()
     for pretended in (3, 7, 64, 500):
@@ -273,6 +276,24 @@ def test_gradients_of_weights_do_not_depend_on_the_number_of_blocks(monkeypatch:
         found = outcome(residual_layer, inputs)
         assert all(torch.equal(found[name], expected[name]) for name in expected)
     assert torch.get_num_threads() == count
+
+
+@pytest.mark.parametrize("direct", [False, True])
+@pytest.mark.parametrize("sizes", [{}, {"samples": 700, "dilation": 8}, {"dilation": 64}], ids=str)
+@in_both
+def test_the_direct_and_the_winograd_convolution_agree_with_the_plain_layer_on_any_processor(
+    dtype: torch.dtype, sizes: dict[str, int], direct: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Matrix units take the direct one, vectors the other; each must be right on both."""
+    monkeypatch.setattr(residual_layer_cpu, "_on_matrix_units", lambda dtype: direct)
+    residual_layer_cpu._dilated_conv.cache_clear()
+    try:
+        inputs, dilation = layer_inputs(**sizes, dtype=dtype), sizes.get("dilation", 2)
+        exact = in_float64(inputs, LINEAR, dilation)
+        assert_close(outcome(residual_layer, inputs, LINEAR, dilation), exact, TOLERANCE[dtype])
+        assert (residual_layer_cpu._dilated_conv(3, dtype).plan.group_size == 1) is direct
+    finally:
+        residual_layer_cpu._dilated_conv.cache_clear()
 
 
 def test_gradients_agree_with_finite_differences() -> None:
