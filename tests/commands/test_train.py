@@ -68,7 +68,7 @@ def test_a_signal_during_an_evaluation_abandons_it(
         return 1.0
 
     evaluated: list[int] = []
-    monkeypatch.setattr(likelihood, "_nats", slow)
+    monkeypatch.setattr(likelihood, "frame_bits", slow)
     monkeypatch.setattr(likelihood, "PIECE_FRAMES", 1)
     arguments = [f"data={speech_store.directory}", "name=slow", f"runs={tmp_path}", *tiny, "training.length.steps=9"]
     stopped = command("train", *arguments, "training.checkpoint.dev_seconds=100")

@@ -11,4 +11,5 @@ CONFIG_PACKAGES = {
     "preprocess": "vocoder.configs",
     "train": "vocoder.configs.train",
     "synthesize": "vocoder.configs",
+    "evaluate": "vocoder.configs",
 }

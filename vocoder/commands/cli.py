@@ -22,7 +22,12 @@ from vocoder.errors import UserError
 from vocoder.settings import suggestion, unknown_setting
 
 # The settings of each command that are paths, in which any character may occur.
-PATHS = {"preprocess": ("input", "output"), "train": ("data", "runs"), "synthesize": ("model", "input", "output")}
+PATHS = {
+    "preprocess": ("input", "output"),
+    "train": ("data", "runs", "init_from"),
+    "synthesize": ("model", "input", "output"),
+    "evaluate": ("model", "data", "generated", "reference", "output"),
+}
 USER_ERROR = 2  # exit code
 BAD_PATHS = (errno.ENAMETOOLONG, errno.ELOOP, errno.EACCES, errno.ENOTDIR)  # errors that only another path can avoid
 

@@ -26,6 +26,10 @@ def synthesize() -> int:
     return run("synthesize")
 
 
+def evaluate() -> int:
+    return run("evaluate")
+
+
 def run(command: str) -> int:
     """Run a command on the arguments in sys.argv; return its exit code.
 

@@ -86,14 +86,17 @@ class ProcessedRecording:
     clipped: int  # number of samples beyond full scale
 
 
-def find_recordings(root: Path) -> list[Recording]:
+def find_recordings(root: Path, setting: str = "input") -> list[Recording]:
     """The audio files below `root`, recursively, sorted by path; hidden files and folders are ignored.
+
+    Args:
+        setting: name of the setting that gives the folder, for errors.
 
     Raises:
         UserError: the folder is missing or contains no audio files.
     """
     if not root.is_dir():
-        raise UserError(f"input={root}: no such folder")
+        raise UserError(f"{setting}={root}: no such folder")
     recordings = []
     for path in sorted(root.rglob("*")):
         relative = path.relative_to(root)
@@ -101,7 +104,7 @@ def find_recordings(root: Path) -> list[Recording]:
         if path.suffix.lower() in AUDIO_SUFFIXES and not hidden and path.is_file():
             recordings.append(Recording(path, relative.with_suffix("").as_posix()))
     if not recordings:
-        raise UserError(f"input={root}: no audio files in it or below it ({', '.join(AUDIO_SUFFIXES)})")
+        raise UserError(f"{setting}={root}: no audio files in it or below it ({', '.join(AUDIO_SUFFIXES)})")
     return recordings
 
 

@@ -1,8 +1,8 @@
 """The results of an evaluation: what each system makes of each utterance, and their summary."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -55,6 +55,22 @@ class Utterance:
     seconds: float
     speaker: str | None
     renditions: dict[str, Rendition]
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> "Utterance":
+        """The inverse of `dataclasses.asdict`, after JSON has made lists of tuples."""
+        renditions = {name: _rendition_from_json(values) for name, values in record["renditions"].items()}
+        return cls(record["id"], record["seconds"], record["speaker"], renditions)
+
+
+def _rendition_from_json(record: Mapping[str, Any]) -> Rendition:
+    return Rendition(
+        wav=record["wav"],
+        values=record["values"],
+        by_seed=record["by_seed"],
+        artefacts=[Artefact(**artefact) for artefact in record["artefacts"]],
+        bits_by_level={band: (bits, samples) for band, (bits, samples) in record["bits_by_level"].items()},
+    )
 
 
 @dataclass(frozen=True)
