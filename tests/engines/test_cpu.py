@@ -1,4 +1,4 @@
-"""The CPU engine's blocks of samples, in which few lanes compute older taps: their sizes, and that they change no bit."""
+"""The CPU engine's blocks, in which few lanes compute older taps for several samples: they change no bit."""
 
 import numpy as np
 import pytest

@@ -54,6 +54,14 @@ def test_a_damaged_checkpoint_is_skipped_for_the_next_best(run: Path) -> None:
     assert step_of(load_model(find_checkpoint(run))) == 1
 
 
+def test_the_best_is_by_the_measure_of_the_newest_checkpoint(run: Path, tiny_config: VocoderConfig) -> None:
+    weights = {"model": build_model(tiny_config).state_dict()}
+    for step, bits, score in ((4, 7.5, -3.0), (5, 7.2, -3.5), (6, 7.1, -2.0), (7, 7.0, None)):
+        metrics = {"step": step, "dev_bits": bits, "best_by": "mos", "score": score}
+        save_checkpoint(checkpoint(run, step), tiny_config, weights, metrics)
+    assert find_checkpoint(run).step == 5
+
+
 def test_of_equally_good_checkpoints_the_latest_is_loaded(run: Path, tiny_config: VocoderConfig) -> None:
     save(checkpoint(run, 4), tiny_config, 4, 7.0)
     save(checkpoint(run, 5), tiny_config, 5, None)  # never measured

@@ -15,7 +15,15 @@ from vocoder.commands import cli
 from vocoder.commands.progress import SynthesisProgress, track
 from vocoder.commands.streams import write_line
 from vocoder.errors import UserError
-from vocoder.evaluation.evaluate import BASELINES, ORIGINAL, Measurement, Task, TeacherForced, measure_utterance
+from vocoder.evaluation.evaluate import (
+    BASELINES,
+    ORIGINAL,
+    Measurement,
+    Task,
+    TeacherForced,
+    available_baselines,
+    measure_utterance,
+)
 from vocoder.evaluation.measure import available_measures
 from vocoder.evaluation.measures import MEASURES
 from vocoder.evaluation.models import Model, names_of
@@ -44,7 +52,7 @@ class Config:
     seeds: int
     temperature: float
     speaker: str | None
-    baselines: tuple[str, ...]
+    baselines: tuple[str, ...] | None
     measures: tuple[str, ...] | None
     mel: str | None
     plots: Literal["png", "pdf", "svg"] | None
@@ -87,13 +95,14 @@ def job(settings: dict[str, Any]) -> int:
     check_config(config)
     check_folder(config.folder)
     found = prepare_folders(config) if config.generated else prepare_models(config)
-    measurement = Measurement(config.folder, found.spec, measures_of(config), config.baselines)
+    baselines = available_baselines() if config.baselines is None else config.baselines
+    measurement = Measurement(config.folder, found.spec, measures_of(config), baselines)
     utterances = measure_all(found, measurement, config)
     if not utterances:
         print_failures(found.failures)
         return cli.USER_ERROR
-    baselines = [System(name, "baseline") for name in config.baselines]
-    systems = [System(ORIGINAL, "original"), *baselines, *found.systems]
+    baseline_systems = [System(name, "baseline") for name in baselines]
+    systems = [System(ORIGINAL, "original"), *baseline_systems, *found.systems]
     evaluation = Evaluation(systems, utterances, shown_settings(config), found.failures)
     write_tables(config.folder, evaluation)
     report = write_report(config.folder, evaluation, embed_limit=round(config.embed * 1e6))
@@ -120,7 +129,7 @@ def check_config(config: Config) -> None:
         raise UserError(f"workers={config.workers}: must be 0 or more processes, or null")
     if not 0 <= config.embed < float("inf"):
         raise UserError(f"embed={config.embed}: must be 0 or more megabytes")
-    check_names("baselines", config.baselines, BASELINES)
+    check_names("baselines", config.baselines or (), BASELINES)
     check_names("measures", config.measures or (), [measure.name for measure in MEASURES])
     check_names("mel", [config.mel] if config.mel else [], PRESETS)
 
@@ -153,8 +162,7 @@ def split_paths(text: str) -> list[Path]:
 
 def prepare_models(config: Config) -> Systems:
     """Load the models, write their waves, and compute their likelihoods."""
-    assert config.model and config.data
-    paths = split_paths(config.model)
+    paths = split_paths(config.model or "")
     names = names_of(paths)
     vocoders = [load(path, config.device, config.engine, config.precision, config.threads) for path in paths]
     spec = vocoders[0].spec
@@ -164,7 +172,7 @@ def prepare_models(config: Config) -> Systems:
                 f"model={name}: its mels are not those of {names[0]} ({vocoder.spec.differences(spec)}); "
                 "evaluate it alone, or compare folders of wavs (generated=…)"
             )
-    recordings = spread(recordings_of(Path(config.data), config.split, spec, exclude=config.folder), config.limit)
+    recordings = spread(recordings_of(Path(config.data or ""), config.split, spec, exclude=config.folder), config.limit)
     failures: list[str] = []
     wavs: dict[str, dict[str, list[Path]]] = {recording.id: {} for recording in recordings}
     likelihoods: dict[str, dict[str, TeacherForced]] = {recording.id: {} for recording in recordings}
@@ -221,12 +229,11 @@ def compute_likelihoods(
 
 def prepare_folders(config: Config) -> Systems:
     """Pair the wavs of each folder with the recordings."""
-    assert config.generated and config.reference
-    reference = Path(config.reference)
+    reference = Path(config.reference or "")
     spec = PRESETS[config.mel] if config.mel else spec_of(reference)
     recordings = files_by_id(reference, spec, "reference", config.folder)
     chosen = spread(list(recordings.values()), config.limit)
-    paths = split_paths(config.generated)
+    paths = split_paths(config.generated or "")
     names, failures = names_of(paths), []
     wavs: dict[str, dict[str, list[Path]]] = {recording.id: {} for recording in chosen}
     for name, path in zip(names, paths, strict=True):

@@ -26,6 +26,7 @@ from vocoder.training import (
     local_device,
     process_group,
 )
+from vocoder.training.free_running import check_measure
 from vocoder.training.interrupts import Interrupts
 from vocoder.training.transfer import config_differences, load_matching_weights
 
@@ -69,6 +70,7 @@ def job(options: dict[str, Any]) -> int:
     with process_group(device) as world:
         trainer = trainer_for(config, world)
         trainer.dev_entries()  # refuses a store without dev utterances before anything is written
+        check_measure(trainer)
         with run.locked() if world.is_first else nullcontext():
             code = _train(trainer, run, config)
     if sweep is not None:
@@ -173,7 +175,9 @@ def print_summary(trainer: Trainer, run: Run, stopped: bool) -> None:
     unit = trainer.unit.replace("_", " ")
     print(f", dev {state.dev_bits:.3f} {unit} per sample" if state.dev_bits is not None else "", end="")
     best = find_checkpoint(run.directory)
-    print(f"; best is step {best.step} with {best.dev_bits:.3f}" if best.step != state.step else "; none was better")
+    measure = "" if best.best_by == "bits" else f" by {best.best_by}"
+    named = f"; best{measure} is step {best.step} with {best.dev_bits:.3f}"
+    print(named if best.step != state.step else f"; none was better{measure}")
     skipped = state.guard.skipped
     if skipped:
         print(f"{cli.count(skipped, 'step')} skipped; {run.directory}/log.jsonl lists the utterances")

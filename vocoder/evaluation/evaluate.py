@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,7 @@ BASELINES: dict[str, Renderer] = {  # (waveform, mel, spec) -> waveform
     "griffin_lim": lambda waveform, mel, spec: griffin_lim(mel, spec),
     "world": lambda waveform, mel, spec: world_vocoder(waveform, spec.sample_rate),
 }
+NEEDS = {"world": "pyworld"}  # packages of baselines
 FORMAT = 1  # of the files in utterances/; a new number makes older ones be measured again
 
 
@@ -74,6 +76,11 @@ class Measurement:
         if not path.resolve().is_relative_to(home.resolve()):
             raise UserError(f"{id}: leads out of {home}")
         return path
+
+
+def available_baselines() -> tuple[str, ...]:
+    """The baselines whose packages are installed."""
+    return tuple(name for name in BASELINES if name not in NEEDS or find_spec(NEEDS[name]) is not None)
 
 
 def measure_utterance(task: Task, measurement: Measurement) -> Utterance:

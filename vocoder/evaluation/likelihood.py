@@ -1,5 +1,6 @@
 """Exact negative log-likelihood of recordings in bits per sample: whole utterances, teacher-forced."""
 
+import itertools
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -84,5 +85,5 @@ def bits_by_level(bits: np.ndarray, wave: np.ndarray) -> dict[str, tuple[float, 
 
 
 def _band_names() -> list[str]:
-    between = [f"{low} to {high} dBFS" for low, high in zip(LEVEL_BANDS, LEVEL_BANDS[1:], strict=False)]
+    between = [f"{low} to {high} dBFS" for low, high in itertools.pairwise(LEVEL_BANDS)]
     return [f"below {LEVEL_BANDS[0]} dBFS", *between, f"above {LEVEL_BANDS[-1]} dBFS"]

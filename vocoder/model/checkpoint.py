@@ -3,7 +3,7 @@
 model.safetensors   weights from the optimiser
 ema.safetensors     their exponential moving average, which synthesis uses
 config.json         architecture, mel contract, distribution, speakers
-metrics.json        step, minutes of training, dev bits per sample
+metrics.json        step, minutes of training, dev bits per sample, score by which the best checkpoint is chosen
 train_state.pt      optimiser, loss scaler, counters, guard, training settings; absent from a shipped model, which is
                     for inference only
 manifest.json       size and SHA-256 of each of these, written last
@@ -11,7 +11,7 @@ manifest.json       size and SHA-256 of each of these, written last
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,18 @@ class Checkpoint:
         """Dev bits per sample of the averaged weights; infinite if never measured or not finite."""
         bits = read_json(self.directory / "metrics.json")["dev_bits"]
         return float("inf") if bits is None or not math.isfinite(bits) else float(bits)
+
+    @property
+    def best_by(self) -> str:
+        """The measure that `score` is of."""
+        return str(read_json(self.directory / "metrics.json").get("best_by", "bits"))
+
+    @property
+    def score(self) -> float:
+        """How good it is, lower is better; infinite if never measured or not finite."""
+        metrics = read_json(self.directory / "metrics.json")
+        score = metrics.get("score") if self.best_by != "bits" else metrics["dev_bits"]
+        return float("inf") if score is None or not math.isfinite(score) else float(score)
 
     def weights(self, name: str) -> dict[str, Tensor]:
         """The state dict called `name`: "model" or "ema"."""
@@ -123,7 +135,7 @@ def checkpoints_in(run: Path) -> list[Path]:
 
 
 def find_checkpoint(path: Path) -> Checkpoint:
-    """The checkpoint at `path`; in a training run, the best undamaged one by dev bits.
+    """The checkpoint at `path`; in a training run, the best undamaged one.
 
     Raises:
         UserError: there is none.
@@ -141,7 +153,13 @@ def find_checkpoint(path: Path) -> Checkpoint:
             damage = error
     if not whole:
         raise damage
-    return min(reversed(whole), key=lambda checkpoint: checkpoint.dev_bits)
+    return best_of(whole)
+
+
+def best_of(checkpoints: Sequence[Checkpoint]) -> Checkpoint:
+    """The one with the lowest score, of equal ones the last; only scores of the last one's measure count."""
+    best_by = checkpoints[-1].best_by
+    return min(reversed(checkpoints), key=lambda found: found.score if found.best_by == best_by else float("inf"))
 
 
 def load_model(checkpoint: Checkpoint, device: torch.device | str = "cpu") -> VocoderModel:

@@ -73,9 +73,11 @@ class CheckpointConfig:
     """Evaluation on dev utterances, and saving."""
 
     every: int = 1000  # steps
-    keep: int = 3  # the newest checkpoints; the best by dev bits is kept too
+    keep: int = 3  # the newest checkpoints; the best is kept too
     keep_every: int | None = None  # steps; checkpoints at its multiples are never deleted
     dev_seconds: float = 30.0  # of dev speech to evaluate on, always the same utterances
+    best: Literal["bits", "log_mel", "pesq", "mos"] = "bits"  # the measure by which a checkpoint is the best
+    best_seconds: float = 20.0  # of dev speech, synthesised at each checkpoint to measure any other than bits
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,9 @@ class TrainingConfig:
         self._at_least(0, ("guard.rollbacks",))
         self._above_zero(("optimizer.learning_rate", "optimizer.gradient_norm", "schedule.final", "schedule.factor"))
         self._above_zero(("guard.spike", "checkpoint.keep_every"))
-        self._above_zero(("length.steps", "length.minutes", "checkpoint.dev_seconds", "audition.seconds"))
+        self._above_zero(
+            ("length.steps", "length.minutes", "checkpoint.dev_seconds", "checkpoint.best_seconds", "audition.seconds")
+        )
         if not 0 <= self.loss.spectral_weight < float("inf"):
             raise UserError(f"training.loss.spectral_weight={self.loss.spectral_weight}: must be 0 or more")
         self._above_zero(("loss.spectral_temperature",))

@@ -12,6 +12,7 @@ from vocoder.data.dataset import Batch
 from vocoder.errors import UserError
 from vocoder.evaluation.likelihood import NATS_PER_BIT
 from vocoder.training.audition import audition
+from vocoder.training.free_running import measure_free_running, score_of
 from vocoder.training.guard import ADVICE, Verdict
 from vocoder.training.interrupts import Interrupted, Interrupts
 from vocoder.training.monitor import Monitor
@@ -136,9 +137,24 @@ class Loop:
         bits = trainer.evaluate(self.interrupts.until_signal)
         if not math.isfinite(bits):
             raise UserError(f"step {state.step}: dev bits are {bits}; not saved. {ADVICE}")
-        state.dev_bits = state.last_dev_bits = bits
         values = {f"{trainer.unit}/dev": bits, "minutes": state.minutes}
+        score = bits
+        if self.config.checkpoint.best != "bits":
+            heard, score = self._measure_free_running()
+            values |= heard
+        state.dev_bits, state.last_dev_bits, state.dev_score = bits, bits, score
         self.monitor.scalars(state.step, values | trainer.output_statistics())
+
+    def _measure_free_running(self) -> tuple[dict[str, float], float]:
+        """Measures of synthesised dev speech, and the score of `checkpoint.best`, in the first process alone.
+
+        Raises:
+            Interrupted: a signal came.
+        """
+        if not self.world.is_first:
+            return {}, math.inf
+        values = measure_free_running(self.trainer, self.interrupts.check)
+        return {f"free_running/{name}": value for name, value in values.items()}, score_of(self.trainer, values)
 
     def _log(self, result: StepResult) -> None:
         trainer, state = self.trainer, self.state

@@ -10,7 +10,7 @@ from typing import TextIO
 
 from vocoder.errors import UserError
 from vocoder.files import write_errors_as_user_errors
-from vocoder.model.checkpoint import Checkpoint, checkpoints_in, open_checkpoint
+from vocoder.model.checkpoint import Checkpoint, best_of, checkpoints_in, open_checkpoint
 from vocoder.training.distributed import World
 
 
@@ -111,21 +111,24 @@ class Run:
         return None
 
     def prune(self, keep: int, keep_every: int | None = None) -> None:
-        """Delete checkpoints, except the newest `keep`, the best by dev bits, and multiples of `keep_every` steps."""
+        """Delete checkpoints, except the newest `keep`, the best one, and multiples of `keep_every` steps."""
         with write_errors_as_user_errors(self.checkpoints):
             directories = checkpoints_in(self.directory)
-            best = min(reversed(directories), key=_dev_bits, default=None)
+            best = _best(directories)
             for directory in directories[:-keep]:
                 milestone = keep_every is not None and int(directory.name.removeprefix("step-")) % keep_every == 0
                 if directory != best and not milestone:
                     _remove(directory)
 
 
-def _dev_bits(directory: Path) -> float:
-    try:
-        return Checkpoint(directory).dev_bits
-    except (UserError, KeyError, TypeError):  # damaged after it was written
-        return float("inf")
+def _best(directories: list[Path]) -> Path | None:
+    """The directory of the best checkpoint; those that were damaged after they were written do not count."""
+    readable = []
+    for checkpoint in map(Checkpoint, directories):
+        with suppress(UserError, KeyError, TypeError):
+            _ = checkpoint.score
+            readable.append(checkpoint)
+    return best_of(readable).directory if readable else None
 
 
 def _remove(directory: Path) -> None:

@@ -19,6 +19,7 @@ class TrainState:
     unlogged_losses: list[float] = field(default_factory=list)  # since the last line of the log, nats per sample
     dev_bits: float | None = None  # measured at this very step
     last_dev_bits: float | None = None  # the most recent measurement
+    dev_score: float | None = None  # by `checkpoint.best`, at this very step; lower is better
 
     @property
     def next_batch(self) -> int:
@@ -26,7 +27,7 @@ class TrainState:
         return self.step + self.dropped_batches
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything but `dev_bits`, which are in the checkpoint's metrics. The keys are the file format's."""
+        """Everything but dev bits and score, which are in the checkpoint's metrics. The keys are the file format's."""
         return {
             "step": self.step,
             "passed_over": self.dropped_batches,
@@ -37,12 +38,12 @@ class TrainState:
             "last_dev_bits": self.last_dev_bits,
         }
 
-    def load_state_dict(self, saved: Mapping[str, Any], dev_bits: float | None) -> None:
+    def load_state_dict(self, saved: Mapping[str, Any], dev_bits: float | None, dev_score: float | None = None) -> None:
         """Take over a saved state in place; keys that older checkpoints lack get their defaults."""
         self.step, self.minutes = saved["step"], saved["minutes"]
         self.dropped_batches = saved.get("passed_over", 0)
         self.parts = saved.get("parts", self.parts)
         self.unlogged_losses = list(saved.get("pending", []))
         self.guard.load_state_dict(saved.get("guard", {}))
-        self.dev_bits = dev_bits
+        self.dev_bits, self.dev_score = dev_bits, dev_score
         self.last_dev_bits = saved.get("last_dev_bits", dev_bits)

@@ -133,7 +133,7 @@ class Trainer:
             if not _is_finite(loss):  # but the scale cannot have caused this
                 self.scaler.load_state_dict(scaled)
         self.state.step += 1
-        self.state.dev_bits = None
+        self.state.dev_bits = self.state.dev_score = None
         return StepResult(loss, norm, applied)
 
     def evaluate(self, wrap: Callable[[Iterable[Entry]], Iterable[Entry]] = iter) -> float:
@@ -198,6 +198,7 @@ class Trainer:
             raise UserError(f"step {self.step}: {broken[0]} holds NaN or infinite weights; not saved. {ADVICE}")
         weights = {"model": self.model.state_dict(), "ema": self.ema_model().state_dict()}
         metrics = {"step": self.step, "minutes": self.state.minutes, "dev_bits": self.state.dev_bits}
+        metrics |= {"best_by": self.config.checkpoint.best, "score": self.state.dev_score}
         save_checkpoint(directory, self.vocoder_config, weights, metrics, self.state_dict())
 
     def state_dict(self) -> dict[str, Any]:
@@ -229,7 +230,8 @@ class Trainer:
         changed = sorted(differences(saved["settings"], asdict(self.config), "training."))
         if any("batch." in change for change in changed):
             saved = saved | {"parts": self.state.parts}  # the saved number was for the other batches
-        self.state.load_state_dict(saved, checkpoint.dev_bits if math.isfinite(checkpoint.dev_bits) else None)
+        bits, score = (value if math.isfinite(value) else None for value in (checkpoint.dev_bits, checkpoint.score))
+        self.state.load_state_dict(saved, bits, score if checkpoint.best_by == self.config.checkpoint.best else None)
         return changed
 
     def _check_same_model(self, checkpoint: Checkpoint) -> None:
