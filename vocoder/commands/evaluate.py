@@ -35,6 +35,7 @@ from vocoder.report import save_pictures, write_report
 from vocoder.settings import from_mapping, suggestion
 from vocoder.synthesis import check_folder, load
 
+INSTALL = "pip install -e '.[metrics]' brings it"
 SOME_FAILED = 1  # exit code; where all utterances failed, it is cli.USER_ERROR
 
 
@@ -94,9 +95,9 @@ def job(settings: dict[str, Any]) -> int:
     config = from_mapping(Config, settings)
     check_config(config)
     check_folder(config.folder)
+    measures, baselines = measures_of(config), baselines_of(config)
     found = prepare_folders(config) if config.generated else prepare_models(config)
-    baselines = available_baselines() if config.baselines is None else config.baselines
-    measurement = Measurement(config.folder, found.spec, measures_of(config), baselines)
+    measurement = Measurement(config.folder, found.spec, measures, baselines)
     utterances = measure_all(found, measurement, config)
     if not utterances:
         print_failures(found.failures)
@@ -142,14 +143,39 @@ def check_names(setting: str, names: Iterable[str], known: Iterable[str]) -> Non
 
 
 def measures_of(config: Config) -> tuple[str, ...]:
-    """The measures to compute: those that were asked for, or all whose packages are installed."""
-    available = available_measures()
-    if config.measures is None:
-        missing = [measure.name for measure in MEASURES if measure.name not in available]
-        if missing:
-            note = "pip install 'wavenet-mol-vocoder[metrics]' brings their packages"
-            write_line(sys.stderr, f"vocoder-evaluate: not measured: {', '.join(missing)}; {note}")
-    return tuple(m.name for m in MEASURES if m.name in (available if config.measures is None else config.measures))
+    """The measures to compute: those that were asked for, or all whose packages are installed, with a note of others.
+
+    Raises:
+        UserError: the package of one that was asked for is not installed.
+    """
+    names = [measure.name for measure in MEASURES]
+    available = [name for name in names if name in available_measures()]
+    if config.measures is not None:
+        check_installed("measures", config.measures, available)
+        return tuple(name for name in names if name in config.measures)
+    if len(available) < len(names):
+        missing = ", ".join(name for name in names if name not in available)
+        write_line(sys.stderr, f"vocoder-evaluate: not measured: {missing}; {INSTALL}")
+    return tuple(available)
+
+
+def baselines_of(config: Config) -> tuple[str, ...]:
+    """The baselines that were asked for, or all whose packages are installed.
+
+    Raises:
+        UserError: the package of one that was asked for is not installed.
+    """
+    if config.baselines is None:
+        return available_baselines()
+    check_installed("baselines", config.baselines, available_baselines())
+    return config.baselines
+
+
+def check_installed(setting: str, names: Iterable[str], available: Iterable[str]) -> None:
+    """Raises UserError for a name that is not among the available ones."""
+    for name in names:
+        if name not in available:
+            raise UserError(f"{setting}: {name} needs a package that is not installed; {INSTALL}")
 
 
 # Waves
