@@ -199,9 +199,10 @@ def measures(store: Store, entry: Entry, wave: np.ndarray) -> Row:
     }
     for name, measure in {"PESQ-WB": pesq, "STOI": stoi}.items():
         try:
-            row[name] = measure(wave, recording, rate)
+            value = measure(wave, recording, rate)
         except UserError:  # the package is not installed
             continue
+        row[name] = math.nan if value is None else value
     return row
 
 

@@ -1,10 +1,12 @@
-"""Baselines that need no network: Griffin-Lim, and white noise through the LPC filter computed from the mel."""
+"""Baselines that need no network: Griffin-Lim, white noise through the LPC filter of the mel, and WORLD."""
 
 import librosa
 import numpy as np
 import torch
 from torch import Tensor
 
+from vocoder.evaluation.packages import optional_package
+from vocoder.evaluation.pitch import HOP_SECONDS, pitch_track
 from vocoder.features.mel import MelSpec, mel_filterbank
 from vocoder.model import extend_edges
 from vocoder.model.linear_prediction import LinearPrediction
@@ -40,6 +42,25 @@ def filtered_noise(mel: np.ndarray, linear_prediction: LinearPrediction, seed: i
     )
     noise = torch.randn(predictor.log_gain.shape[1], generator=torch.Generator().manual_seed(seed))
     return all_pole_filter(noise * predictor.log_gain[0].exp(), predictor.weights[0]).clip(-1, 1).astype(np.float32)
+
+
+def world_vocoder(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
+    """A waveform [T] from the parameters that WORLD (Morise et al. 2016; pyworld) extracts of a waveform [T].
+
+    Unlike the other baselines it hears the recording, not the mel: its pitch (DIO and StoneMask), spectral envelope
+    (CheapTrick) and aperiodicity (D4C), every 5 ms.
+
+    Raises:
+        UserError: the package pyworld is not installed.
+    """
+    world, wave = optional_package("pyworld"), np.ascontiguousarray(waveform, np.float64)
+    track = pitch_track(wave, sample_rate).f0
+    times = np.arange(len(track)) * HOP_SECONDS
+    envelope = world.cheaptrick(wave, track, times, sample_rate)
+    aperiodicity = world.d4c(wave, track, times, sample_rate)
+    rendered = world.synthesize(track, envelope, aperiodicity, sample_rate, 1000 * HOP_SECONDS)
+    padded = np.pad(rendered, (0, max(0, len(wave) - len(rendered))))[: len(wave)]
+    return padded.clip(-1, 1).astype(np.float32)
 
 
 def all_pole_filter(excitation: Tensor, weights: Tensor) -> np.ndarray:

@@ -1,38 +1,101 @@
-"""Perceptual measures, from optional packages: pip install -e '.[metrics]'."""
+"""Perceptual measures, from optional packages: pip install -e '.[metrics]'.
 
-import importlib
-from types import ModuleType
+Waveforms of unequal length are compared up to the end of the shorter one. PESQ and DistillMOS get waveforms that
+`vocoder.features.audio.resample` brought to their rate; pystoi resamples by itself.
+"""
+
+import contextlib
+import io
+import warnings
+from functools import lru_cache
+from typing import Literal
 
 import numpy as np
+import torch
 
-from vocoder.errors import UserError
+from vocoder.evaluation.packages import optional_package
 from vocoder.features.audio import resample
 
-PESQ_RATE = 16000  # Hz; sample rate of the wide-band model
+PESQ_RATES = {"wb": 16000, "nb": 8000}  # Hz
+STOI_MIN_SECONDS = 0.4  # 30 frames of 25.6 ms, every 12.8 ms: shorter speech has no value
+MOS_RATE = 16000  # Hz
+MOS_SEGMENT = 122880  # samples, 7.68 s: what the network of DistillMOS takes at a time
+MOS_MAX_HOP = 16000  # samples between segments
 
 
-def stoi(waveform: np.ndarray, target: np.ndarray, sample_rate: int) -> float:
-    """Short-time objective intelligibility of a waveform [T] against its target [T], 0 to 1 (Taal et al. 2011).
+def stoi(waveform: np.ndarray, target: np.ndarray, sample_rate: int, extended: bool = False) -> float | None:
+    """Short-time objective intelligibility of a waveform [T] against its target [T], up to 1 (pystoi 0.4).
+
+    STOI (Taal et al. 2011), or with `extended` ESTOI (Jensen and Taal 2016). None if the target has less than 0.4 s
+    of speech; frames 40 dB below its loudest are no speech.
 
     Raises:
         UserError: the package pystoi is not installed.
     """
-    return float(_package("pystoi").stoi(target, waveform, sample_rate))
+    package = optional_package("pystoi")
+    waveform, target = _shorter(waveform, target)
+    if len(target) < STOI_MIN_SECONDS * sample_rate or not target.any():
+        return None
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", "Not enough STFT frames")
+        try:
+            return float(package.stoi(target, waveform, sample_rate, extended=extended))
+        except RuntimeWarning:
+            return None
 
 
-def pesq(waveform: np.ndarray, target: np.ndarray, sample_rate: int) -> float:
-    """Wide-band PESQ (ITU-T P.862.2) of a waveform [T] against its target [T]: predicted MOS, 1 to 4.6.
+def pesq(waveform: np.ndarray, target: np.ndarray, sample_rate: int, band: Literal["wb", "nb"] = "wb") -> float | None:
+    """PESQ of a waveform [T] against its target [T]: predicted MOS, 1 to 4.6 (pesq 0.0.4).
+
+    "wb": wide-band at 16 kHz (ITU-T P.862.2), None for a lower sample rate. "nb": narrow-band at 8 kHz (P.862 with the
+    mapping of P.862.1). None if the target has no speech or lasts less than a quarter of a second, or if the waveform
+    is silent.
 
     Raises:
         UserError: the package pesq is not installed.
     """
-    degraded, reference = (resample(wave, sample_rate, PESQ_RATE) for wave in (waveform, target))
-    return float(_package("pesq").pesq(PESQ_RATE, reference, degraded, "wb"))
-
-
-def _package(name: str) -> ModuleType:
-    """Import an optional package."""
+    package, rate = optional_package("pesq"), PESQ_RATES[band]
+    if sample_rate < rate:
+        return None
+    waveform, target = _shorter(waveform, target)
+    if not (waveform.any() and target.any()):
+        return None
+    degraded, reference = (resample(wave, sample_rate, rate) for wave in (waveform, target))
     try:
-        return importlib.import_module(name)
-    except ImportError:
-        raise UserError(f"{name} is not installed; pip install {name} (or the extra `metrics`)") from None
+        return float(package.pesq(rate, reference, degraded, band))
+    except (package.NoUtterancesError, package.BufferTooShortError):
+        return None
+
+
+def mos(waveform: np.ndarray, sample_rate: int) -> float | None:
+    """Mean opinion score, 1 to 5, that DistillMOS 0.9 (Stahl and Gamper 2025) predicts without a target: waveform [T].
+
+    It judges speech at 16 kHz, whose band a lower sample rate cannot fill. None for silence.
+
+    Raises:
+        UserError: the package distillmos is not installed.
+    """
+    model = _mos_model()
+    if not waveform.any():
+        return None
+    wave = torch.from_numpy(resample(np.ascontiguousarray(waveform, np.float32), sample_rate, MOS_RATE))[None]
+    excess = max(wave.shape[1] - MOS_SEGMENT, 0)
+    # The package takes the same segments, but all in one batch: more than a gigabyte for a minute.
+    starts = [int(part * excess) for part in np.linspace(0, 1, int(np.ceil(excess / MOS_MAX_HOP)) + 1)]
+    with torch.inference_mode():
+        return float(np.mean([model(wave[:, start : start + MOS_SEGMENT]).item() for start in starts]))
+
+
+@lru_cache(maxsize=1)
+def _mos_model() -> torch.nn.Module:
+    """The network of DistillMOS with the weights that are part of its package."""
+    package = optional_package("distillmos")
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints the path of its weights
+        model: torch.nn.Module = package.ConvTransformerSQAModel()
+    return model.eval()
+
+
+def _shorter(waveform: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Both cut to the length of the shorter one."""
+    samples = min(len(waveform), len(target))
+    return waveform[:samples], target[:samples]

@@ -24,10 +24,28 @@ def multi_resolution_stft_distance(waveform: Tensor, target: Tensor) -> Tensor:
     distances = []
     for n_fft, hop, window in RESOLUTIONS:
         magnitude, target_magnitude = (stft_magnitude(signal, n_fft, hop, window) for signal in (waveform, target))
-        smallest_norm = MIN_TARGET_MAGNITUDE * math.sqrt(target_magnitude.numel())
-        convergence = (target_magnitude - magnitude).norm() / target_magnitude.norm().clamp(min=smallest_norm)
-        distances.append(convergence + (target_magnitude.log() - magnitude.log()).abs().mean())
+        log_difference = (target_magnitude.log() - magnitude.log()).abs().mean()
+        distances.append(_convergence(magnitude, target_magnitude) + log_difference)
     return torch.stack(distances).mean()
+
+
+def spectral_convergence(waveform: Tensor, target: Tensor) -> Tensor:
+    """The norm of the difference of magnitudes relative to the target's norm, averaged over three resolutions.
+
+    Arık et al. 2018, equation 4; otherwise as in `multi_resolution_stft_distance`, of which it is one part.
+    """
+    return torch.stack(
+        [
+            _convergence(*(stft_magnitude(signal, n_fft, hop, window) for signal in (waveform, target)))
+            for n_fft, hop, window in RESOLUTIONS
+        ]
+    ).mean()
+
+
+def _convergence(magnitude: Tensor, target_magnitude: Tensor) -> Tensor:
+    """Spectral convergence of STFT magnitudes of equal shape."""
+    smallest_norm = MIN_TARGET_MAGNITUDE * math.sqrt(target_magnitude.numel())
+    return (target_magnitude - magnitude).norm() / target_magnitude.norm().clamp(min=smallest_norm)
 
 
 def stft_magnitude(signal: Tensor, n_fft: int, hop: int, window: int) -> Tensor:
