@@ -197,7 +197,8 @@ def measures(store: Store, entry: Entry, wave: np.ndarray) -> Row:
         "level over the recording's, dB": 10 * math.log10((wave**2).mean() / (recording**2).mean()),
         "samples at full scale, %": 100 * float((np.abs(wave) >= 32767 / 32768).mean()),
     }
-    for name, measure in {"PESQ-WB": pesq, "STOI": stoi}.items():
+    perceptual: dict[str, Callable[..., float | None]] = {"PESQ-WB": pesq, "STOI": stoi}
+    for name, measure in perceptual.items():
         try:
             value = measure(wave, recording, rate)
         except UserError:  # the package is not installed

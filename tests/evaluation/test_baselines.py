@@ -8,8 +8,9 @@ import scipy.signal
 import torch
 
 from vocoder.data.store import Store
-from vocoder.evaluation import filtered_noise, griffin_lim, log_mel_distance
-from vocoder.evaluation.baselines import all_pole_filter
+from vocoder.evaluation import filtered_noise, griffin_lim, log_mel_distance, packages
+from vocoder.evaluation.baselines import all_pole_filter, world_vocoder
+from vocoder.features.audio import int16_to_waveform
 from vocoder.features.mel import PRESETS, log_mel
 from vocoder.model.linear_prediction import LinearPrediction
 
@@ -65,3 +66,34 @@ def test_filtered_noise_depends_on_the_seed_alone() -> None:
     lp = LinearPrediction(SPEC, 24, 8)
     assert np.array_equal(filtered_noise(mel, lp, 1), filtered_noise(mel, lp, 1))
     assert not np.array_equal(filtered_noise(mel, lp, 1), filtered_noise(mel, lp, 2))
+
+
+# WORLD
+
+
+@pytest.fixture
+def _pyworld() -> None:
+    if not packages.is_usable("pyworld"):
+        pytest.skip("pyworld is not installed")
+
+
+@pytest.mark.usefixtures("_pyworld")
+def test_world_keeps_length_envelope_and_level_of_speech(speech_store: Store) -> None:
+    utterance = speech_store.read(max(speech_store.entries, key=lambda entry: entry.frames))
+    wave, mel = int16_to_waveform(utterance.wave), torch.from_numpy(np.ascontiguousarray(utterance.mel.T))
+    found = world_vocoder(wave, 16000)
+    assert found.shape == wave.shape
+    assert found.dtype == np.float32
+    assert 20 * math.log10(found.std() / wave.std()) == pytest.approx(0, abs=1)
+    noise = filtered_noise(mel.numpy(), LinearPrediction(SPEC, 24, 8))
+    near, far = (log_mel_distance(torch.from_numpy(wave), mel, SPEC) for wave in (found, noise))
+    assert near < far
+    assert np.array_equal(found, world_vocoder(wave, 16000))
+
+
+@pytest.mark.usefixtures("_pyworld")
+@pytest.mark.parametrize("samples", [0, 1, 79, 4001])
+def test_world_renders_short_and_silent_waveforms_at_their_length(samples: int) -> None:
+    found = world_vocoder(np.zeros(samples, np.float32), 22050)
+    assert found.shape == (samples,)
+    assert np.abs(found).max(initial=0) < 1e-3

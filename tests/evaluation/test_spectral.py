@@ -7,7 +7,7 @@ import pytest
 import scipy.signal
 import torch
 
-from vocoder.evaluation.spectral import multi_resolution_stft_distance
+from vocoder.evaluation.spectral import multi_resolution_stft_distance, spectral_convergence
 
 
 def noise(seed: int = 0) -> np.ndarray:
@@ -73,3 +73,28 @@ def test_a_silent_target_gives_bounded_distances_and_finite_gradients() -> None:
     assert wave.grad.isfinite().all()
     quiet = 1e-4 * torch.randn(4000, generator=torch.Generator().manual_seed(1))
     assert float(multi_resolution_stft_distance(quiet, torch.zeros(4000))) < 3
+
+
+# The convergence alone
+
+
+def test_the_convergence_at_half_the_amplitude_is_one_half_and_of_equal_waveforms_zero() -> None:
+    wave = torch.from_numpy(noise())
+    assert spectral_convergence(wave / 2, wave) == pytest.approx(0.5, abs=1e-3)
+    assert spectral_convergence(wave, wave) == 0
+    assert spectral_convergence(torch.zeros(16000), wave) == pytest.approx(1, abs=1e-2)
+
+
+def test_the_convergence_agrees_with_scipy() -> None:
+    one, other = noise(1), noise(2)
+    expected = []
+    for n_fft, hop, window in ((1024, 120, 600), (2048, 240, 1200), (512, 50, 240)):
+        padded_window = np.pad(scipy.signal.get_window("hann", window), (n_fft - window) // 2)
+        transform = scipy.signal.ShortTimeFFT(padded_window, hop, fs=1.0)
+        ours, target = (
+            np.abs(transform.stft(np.pad(wave.astype(float), 2048), p0=0, p1=(16000 + 4096) // hop))
+            for wave in (one, other)
+        )
+        expected.append(np.linalg.norm(target - ours) / np.linalg.norm(target))
+    measured = spectral_convergence(torch.from_numpy(one), torch.from_numpy(other))
+    assert measured == pytest.approx(np.mean(expected), rel=0.01)  # the edges are padded in another way

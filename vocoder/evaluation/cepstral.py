@@ -57,12 +57,12 @@ def cepstrum_of_envelope(envelope: np.ndarray, warping: float, order: int = ORDE
 
 @lru_cache
 def mel_warping(sample_rate: int) -> float:
-    """The constant a, to three digits, whose warped axis is closest to the mel scale 2595 lg(1 + f / 700)."""
+    """The constant a, to three digits, whose warped axis is closest to the mel scale log2(1 + f / 1000) (Fant 1968)."""
     f = np.linspace(0, sample_rate / 2, 1000)
-    mel = np.log1p(f / 700) / np.log1p(sample_rate / 2 / 700)
+    mel = np.log1p(f / 1000) / np.log1p(sample_rate / 2 / 1000)
     candidates = np.arange(0, 1, 0.001)
     distances = [((_warped(np.pi * f / f[-1], a) / np.pi - mel) ** 2).sum() for a in candidates]
-    return float(candidates[np.argmin(distances)])
+    return round(float(candidates[np.argmin(distances)]), 3)
 
 
 def _warped(w: np.ndarray, a: float) -> np.ndarray:
