@@ -1,0 +1,98 @@
+"""Faults of synthesised speech that its recording does not have: clicks, clipping, collapse, drift and offset."""
+
+import numpy as np
+
+from vocoder.evaluation.clicks import find_clicks
+from vocoder.evaluation.collapse import HOP, band_levels, find_collapses, runs, speech_level, sum_of_bands
+from vocoder.evaluation.results import Artefact
+
+CLIP_TOLERANCE = 1.5 / 32768  # from the extreme: rounding to 16 bits, and a little more
+CLIP_RUN = 3  # samples: the top of a loud sine wave has fewer within the tolerance
+QUIETEST_CLIP = 0.1  # of full scale: quieter waves are so flat that they have more
+DRIFT_RANGE = 30.0  # dB below the level of speech in which a level counts
+DRIFT_SPEECH = 0.5  # seconds of speech that a slope needs
+DRIFT_POINTS = 400  # frames at most: the slope is a median over all pairs
+
+
+def find_artefacts(
+    waveform: np.ndarray, target: np.ndarray, sample_rate: int
+) -> tuple[dict[str, float], list[Artefact]]:
+    """What is wrong with a waveform [T], given the recording that it renders, target [T], both in [-1, 1].
+
+    Of unequal lengths the common part counts. The values have the names of measures: clicks (per minute), clipping (ms
+    per minute), collapse (seconds per minute), level_drift (dB from the start to the end) and dc (% of full scale).
+    level_drift is left out where the recording holds too little speech.
+    """
+    length = min(len(waveform), len(target))
+    waveform, target = waveform[:length], target[:length]
+    collapses = find_collapses(waveform, target, sample_rate)
+    clicks = [click for click in find_clicks(waveform, target, sample_rate) if not _within(click, collapses)]
+    clips = find_clipping(waveform, target, sample_rate)
+    minutes = max(length, 1) / sample_rate / 60
+    values = {
+        "clicks": len(clicks) / minutes,
+        "clipping": 1000 * _duration(clips) / minutes,
+        "collapse": _duration(collapses) / minutes,
+        "dc": dc_offset(waveform, target),
+    }
+    drift = level_drift(waveform, target, sample_rate)
+    if drift is not None:
+        values["level_drift"] = drift
+    return values, sorted([*clicks, *clips, *collapses], key=lambda artefact: artefact.start)
+
+
+def _duration(artefacts: list[Artefact]) -> float:
+    return sum(artefact.stop - artefact.start for artefact in artefacts)
+
+
+def _within(artefact: Artefact, others: list[Artefact], margin: float = 0.05) -> bool:
+    """Whether an artefact begins in one of the others, or up to `margin` seconds beside it: where it begins or ends."""
+    return any(other.start - margin <= artefact.start <= other.stop + margin for other in others)
+
+
+def find_clipping(waveform: np.ndarray, target: np.ndarray, sample_rate: int) -> list[Artefact]:
+    """Runs of at least CLIP_RUN samples at an extreme of waveform [T], without those that target [T] has there too."""
+    found: list[tuple[int, int]] = []
+    for sign in (1, -1):
+        flat = _runs_at_peak(sign * waveform)
+        flat_in_target = np.zeros(len(target), bool)
+        for start, stop in _runs_at_peak(sign * target):
+            flat_in_target[start:stop] = True
+        found += [(start, stop) for start, stop in flat if not flat_in_target[start:stop].any()]
+    return [Artefact("clipping", start / sample_rate, stop / sample_rate) for start, stop in sorted(found)]
+
+
+def _runs_at_peak(waveform: np.ndarray) -> list[tuple[int, int]]:
+    """Start and stop of runs within the tolerance of the highest value."""
+    peak = waveform.max(initial=0)
+    if peak < QUIETEST_CLIP:
+        return []
+    return [
+        (start, stop) for start, stop in runs(waveform >= peak - CLIP_TOLERANCE).tolist() if stop - start >= CLIP_RUN
+    ]
+
+
+def dc_offset(waveform: np.ndarray, target: np.ndarray) -> float:
+    """Mean of waveform [T] less that of target [T], in % of full scale."""
+    return (
+        100 * float(np.mean(waveform, dtype=np.float64) - np.mean(target, dtype=np.float64)) if len(waveform) else 0.0
+    )
+
+
+def level_drift(waveform: np.ndarray, target: np.ndarray, sample_rate: int) -> float | None:
+    """Change in dB, from start to end, of the level of waveform [T] against target [T]; None with too little speech.
+
+    It is the median slope over all pairs of frames (Theil 1950, Sen 1968), which a collapse or a click hardly moves,
+    times the duration.
+    """
+    levels, target_levels = (sum_of_bands(band_levels(wave, sample_rate)) for wave in (waveform, target))
+    if len(levels) < DRIFT_SPEECH / HOP:
+        return None
+    active = np.flatnonzero(target_levels > max(speech_level(target_levels) - DRIFT_RANGE, -90.0))
+    if len(active) < DRIFT_SPEECH / HOP:
+        return None
+    active = active[:: -(-len(active) // DRIFT_POINTS)]
+    difference = (levels - target_levels)[active]
+    first, second = np.triu_indices(len(active), 1)
+    slope = np.median((difference[second] - difference[first]) / (active[second] - active[first]))
+    return float(slope * len(waveform) / round(HOP * sample_rate))

@@ -1,0 +1,83 @@
+"""Collapse: where the output leaves speech for noise, a constant or silence."""
+
+import numpy as np
+
+from vocoder.evaluation.results import Artefact
+
+FRAME, HOP = 0.032, 0.008  # seconds
+BANDS = 12  # of equal width, so that white noise has the same level in each
+SHORTEST = 0.1  # seconds
+SPEECH_RANGE = 35.0  # dB below the level of speech from where on the recording holds none
+ABSOLUTE_FLOOR = -75.0  # dBFS: the rounding to 16 bits lies at -101, the noise of quiet recordings about here
+DEPARTURE = 9.0  # dB, mean over bands
+DROP = 20.0  # dB below the recording
+GAP = 0.06  # seconds: a stop's closure, in which silence is right
+
+
+def find_collapses(waveform: np.ndarray, target: np.ndarray, sample_rate: int) -> list[Artefact]:
+    """Stretches of more than 100 ms in which waveform [T] is not the speech of target [T] but noise, or nothing."""
+    levels, target_levels = band_levels(waveform, sample_rate), band_levels(target, sample_rate)
+    if len(levels) == 0:
+        return []
+    total, target_total = sum_of_bands(levels), sum_of_bands(target_levels)
+    floor = max(speech_level(target_total) - SPEECH_RANGE, ABSOLUTE_FLOOR)
+    band_floor = floor - 10 * np.log10(BANDS) + 3  # a band of noise varies by some dB
+    departure = np.abs(np.maximum(levels, band_floor) - np.maximum(target_levels, band_floor)).mean(1)
+    departed = _smoothed(departure, round(SHORTEST / HOP)) > DEPARTURE
+    louder = np.maximum(total, floor) - np.maximum(target_total, floor)
+    dropped = _bridged((target_total > floor) & (louder < -DROP), total <= floor, round(GAP / HOP))
+    return _stretches(departed | dropped, sample_rate)
+
+
+def band_levels(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
+    """Levels [frames, BANDS] in dBFS, without the lowest bins, which hold a constant."""
+    frame, hop = round(FRAME * sample_rate), round(HOP * sample_rate)
+    if len(waveform) < frame:
+        return np.zeros((0, BANDS))
+    window = np.hanning(frame).astype(np.float32)
+    frames = np.lib.stride_tricks.sliding_window_view(waveform.astype(np.float32), frame)[::hop]
+    spectrum = np.fft.rfft(frames * window)
+    power = (spectrum.real**2 + spectrum.imag**2) * (2 / (frame * np.square(window).sum()))
+    edges = np.linspace(2, power.shape[1], BANDS + 1).astype(int)
+    return 10 * np.log10(np.add.reduceat(power, edges[:-1], axis=1) + 1e-12)
+
+
+def sum_of_bands(levels: np.ndarray) -> np.ndarray:
+    """Levels [frames] of levels [frames, BANDS], in dB."""
+    return 10 * np.log10((10 ** (levels / 10)).sum(1))
+
+
+def speech_level(levels: np.ndarray) -> float:
+    """The level of speech in dBFS: the mean power of the louder half of frames with levels [frames]."""
+    louder = levels[levels >= np.median(levels)]
+    return float(10 * np.log10((10 ** (louder / 10)).mean()))
+
+
+def _smoothed(values: np.ndarray, width: int) -> np.ndarray:
+    """Moving average [N] over `width` values, fewer at the ends."""
+    width = min(width, len(values))
+    kernel = np.ones(width)
+    return np.convolve(values, kernel, "same") / np.convolve(np.ones(len(values)), kernel, "same")
+
+
+def _bridged(flags: np.ndarray, neutral: np.ndarray, gap: int) -> np.ndarray:
+    """Flags [N], with runs of up to `gap` neutral frames between two flags added."""
+    bridged = flags.copy()
+    places = np.flatnonzero(flags)
+    for start, stop in zip(places[:-1], places[1:], strict=True):
+        if 1 < stop - start <= gap + 1 and neutral[start + 1 : stop].all():
+            bridged[start:stop] = True
+    return bridged
+
+
+def runs(flags: np.ndarray) -> np.ndarray:
+    """Runs of true values in flags [N], as [runs, 2] of start and stop."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8)))
+    return edges.reshape(-1, 2)
+
+
+def _stretches(flags: np.ndarray, sample_rate: int) -> list[Artefact]:
+    """Runs of flagged frames, from the middle of the first to the middle of the last, that last long enough."""
+    hop = round(HOP * sample_rate) / sample_rate
+    found = [(start * hop + FRAME / 2, (stop - 1) * hop + FRAME / 2) for start, stop in runs(flags).tolist()]
+    return [Artefact("collapse", start, stop) for start, stop in found if stop - start >= SHORTEST]
