@@ -1,0 +1,6 @@
+"""The report of an evaluation: one HTML page to read and to listen to, and pictures for papers."""
+
+from vocoder.report.page import EMBED_LIMIT, write_report
+from vocoder.report.pictures import figure_of, save_pictures
+
+__all__ = ["EMBED_LIMIT", "figure_of", "save_pictures", "write_report"]
