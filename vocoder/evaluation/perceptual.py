@@ -85,8 +85,8 @@ def _pesq_of_piece(package: Any, degraded: np.ndarray, reference: np.ndarray, ra
 def mos(waveform: np.ndarray, sample_rate: int) -> float | None:
     """Mean opinion score, 1 to 5, that DistillMOS 0.9 (Stahl and Gamper 2025) predicts without a target: waveform [T].
 
-    It judges speech at 16 kHz, and reacts to the band's upper end: without what is above 7.2 kHz, clean speech at
-    16 kHz changes by 0.4. Compare values of one sample rate only. None for silence.
+    It judges speech at 16 kHz, and reacts to the band's upper end: resampled to 24 kHz and back, a clean recording
+    changed from 3.8 to 4.2. Compare values of one sample rate only. None for silence.
 
     Raises:
         UserError: the package distillmos is not installed.
