@@ -1,4 +1,4 @@
-"""The demo: fetch speech, preprocess it, train a model, and synthesise held-out utterances.
+"""The demo: fetch speech, preprocess it, train a model, synthesise held-out utterances, and report on them.
 
     python scripts/demo.py      (make demo)
 
@@ -41,6 +41,7 @@ def main() -> None:
     split = held_out_split(store)
     stages.run("synthesize", lambda: synthesize(run, store, split, output))
     copy_targets(store, output, split)
+    stages.run("evaluate", lambda: evaluate(run, store, split, home / "evaluation"))
     report(home, run, output, stages, own is None)
 
 
@@ -109,6 +110,11 @@ def synthesize(run: Path, store: Path, split: str, output: Path) -> None:
     run_or_exit([str(BIN / "vocoder-synthesize"), *settings, "overwrite=true"])  # the model may have changed since
 
 
+def evaluate(run: Path, store: Path, split: str, output: Path) -> None:
+    settings = [f"model={run}", f"data={store}", f"split={split}", f"limit={UTTERANCES}", f"output={output}"]
+    run_or_exit([str(BIN / "vocoder-evaluate"), *settings, "overwrite=true"])
+
+
 def run_or_exit(arguments: list[str]) -> None:
     """Run a command, and exit with its code if it fails; it has printed the reason itself.
 
@@ -161,6 +167,7 @@ def report(home: Path, run: Path, output: Path, stages: Stages, is_allison: bool
     for name, value in rows:
         print(f"  {name:34} {value:>9}")
     print(f"\n  wavs         {output}/ ({len(files)}, each NAME.wav beside its recording, NAME.target.*)")
+    print(f"  report       {home / 'evaluation/report.html'} (open it in a browser)")
     print(f"  checkpoint   {newest}")
     print(f"  TensorBoard  {BIN / 'tensorboard'} --logdir {run / 'tensorboard'}")
     if is_allison:

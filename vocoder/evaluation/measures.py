@@ -32,7 +32,7 @@ class Measure:
 
 
 MEASURES = (
-    Measure("bits", "bits per sample", "bits", "lower", 3, "exact likelihood on the 16-bit grid"),
+    Measure("bits", "likelihood", "bits per sample", "lower", 3, "exact likelihood on the 16-bit grid"),
     Measure("log_mel", "log-mel L1", "dB", "lower", 2, "Kong et al. 2020 (HiFi-GAN), in dB"),
     Measure("stft", "multi-resolution STFT", "", "lower", 3, "Yamamoto et al. 2020 (Parallel WaveGAN)"),
     Measure("convergence", "spectral convergence", "", "lower", 3, "Arık et al. 2018"),
