@@ -10,6 +10,7 @@ CLIP_TOLERANCE = 1.5 / 32768  # from the extreme: rounding to 16 bits, and a lit
 CLIP_RUN = 3  # samples: the top of a loud sine wave has fewer within the tolerance
 QUIETEST_CLIP = 0.1  # of full scale: quieter waves are so flat that they have more
 DRIFT_RANGE = 30.0  # dB below the level of speech in which a level counts
+QUIETEST_SPEECH = -90.0  # dBFS: digital silence, a rounding error or two above -101, is none
 DRIFT_SPEECH = 0.5  # seconds of speech that a slope needs
 DRIFT_POINTS = 400  # frames at most: the slope is a median over all pairs
 
@@ -25,7 +26,8 @@ def find_artefacts(
     """
     length = min(len(waveform), len(target))
     waveform, target = waveform[:length], target[:length]
-    collapses = find_collapses(waveform, target, sample_rate)
+    levels, target_levels = band_levels(waveform, sample_rate), band_levels(target, sample_rate)
+    collapses = find_collapses(levels, target_levels)
     clicks = [click for click in find_clicks(waveform, target, sample_rate) if not _within(click, collapses)]
     clips = find_clipping(waveform, target, sample_rate)
     minutes = max(length, 1) / sample_rate / 60
@@ -35,7 +37,7 @@ def find_artefacts(
         "collapse": _duration(collapses) / minutes,
         "dc": dc_offset(waveform, target),
     }
-    drift = level_drift(waveform, target, sample_rate)
+    drift = level_drift(sum_of_bands(levels), sum_of_bands(target_levels))
     if drift is not None:
         values["level_drift"] = drift
     return values, sorted([*clicks, *clips, *collapses], key=lambda artefact: artefact.start)
@@ -79,20 +81,19 @@ def dc_offset(waveform: np.ndarray, target: np.ndarray) -> float:
     )
 
 
-def level_drift(waveform: np.ndarray, target: np.ndarray, sample_rate: int) -> float | None:
-    """Change in dB, from start to end, of the level of waveform [T] against target [T]; None with too little speech.
+def level_drift(levels: np.ndarray, target_levels: np.ndarray) -> float | None:
+    """Change in dB, from start to end, of levels [frames] in dB against target_levels [frames].
 
     It is the median slope over all pairs of frames (Theil 1950, Sen 1968), which a collapse or a click hardly moves,
-    times the duration.
+    times the duration. None if the recording has less than DRIFT_SPEECH of speech.
     """
-    levels, target_levels = (sum_of_bands(band_levels(wave, sample_rate)) for wave in (waveform, target))
     if len(levels) < DRIFT_SPEECH / HOP:
         return None
-    active = np.flatnonzero(target_levels > max(speech_level(target_levels) - DRIFT_RANGE, -90.0))
+    active = np.flatnonzero(target_levels > max(speech_level(target_levels) - DRIFT_RANGE, QUIETEST_SPEECH))
     if len(active) < DRIFT_SPEECH / HOP:
         return None
     active = active[:: -(-len(active) // DRIFT_POINTS)]
     difference = (levels - target_levels)[active]
     first, second = np.triu_indices(len(active), 1)
     slope = np.median((difference[second] - difference[first]) / (active[second] - active[first]))
-    return float(slope * len(waveform) / round(HOP * sample_rate))
+    return float(slope * len(levels))
