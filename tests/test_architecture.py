@@ -15,6 +15,7 @@ ROWS = (  # from the bottom; packages on one row do not import each other
     ("engines",),
     ("synthesis",),
     ("evaluation",),
+    ("report",),
     ("training",),
     ("commands",),
 )

@@ -55,6 +55,13 @@ def number(value: float | None, digits: int) -> str:
     return text.replace("-", "−") if float(text) else text.lstrip("-")
 
 
+def duration(seconds: float) -> str:
+    """A duration as text, in a unit that suits it."""
+    if seconds < 100:
+        return f"{seconds:.1f} seconds"
+    return f"{seconds / 60:.1f} minutes" if seconds < 100 * 60 else f"{seconds / 3600:.1f} hours"
+
+
 def summary_tables(evaluation: Evaluation) -> list[Table]:
     """A table for each family of measures that any system has a value of."""
     measures = measures_of(evaluation)
@@ -66,8 +73,13 @@ def summary_tables(evaluation: Evaluation) -> list[Table]:
 
 def _summary_table(evaluation: Evaluation, title: str, measures: list[Measure]) -> Table:
     columns = [_column(evaluation, measure) for measure in measures]
-    rows = [(system, [column[system.name] for column in columns]) for system in evaluation.systems]
-    return Table(title, measures, rows)
+    measured = [system for system in evaluation.systems if _has_any(evaluation, system, measures)]
+    return Table(title, measures, [(s, [column[s.name] for column in columns]) for s in measured])
+
+
+def _has_any(evaluation: Evaluation, system: System, measures: list[Measure]) -> bool:
+    renditions = [u.renditions[system.name] for u in evaluation.utterances if system.name in u.renditions]
+    return any(measure.name in rendition.values for rendition in renditions for measure in measures)
 
 
 def _column(evaluation: Evaluation, measure: Measure) -> dict[str, Cell]:
@@ -79,13 +91,13 @@ def _column(evaluation: Evaluation, measure: Measure) -> dict[str, Cell]:
 
 
 def best_systems(evaluation: Evaluation, measure: Measure, found: Mapping[str, Interval | None]) -> set[str]:
-    """The names of the systems with the best mean, the original aside; empty unless there are two to compare."""
+    """The names of the systems with the best mean, the original aside; empty where all have the same."""
     means = {
         system.name: interval.mean
         for system in evaluation.systems
         if system.kind != "original" and (interval := found[system.name]) and math.isfinite(interval.mean)
     }
-    if len(means) < 2:
+    if len(set(means.values())) < 2:
         return set()
     return {name for name, mean in means.items() if not any(measure.is_better(o, mean) for o in means.values())}
 
@@ -98,8 +110,8 @@ def _cell(found: Interval | None, measure: Measure, total: int, best: bool) -> C
     return Cell(
         mean=number(found.mean, measure.digits),
         interval=f"{low} to {high}" if found.count > 1 else "",  # of a single utterance it says nothing
-        seeds="" if spread is None or not math.isfinite(spread) else f"± {number(spread, measure.digits)}",
-        count="" if found.count == total else f"of {found.count}",
+        seeds="" if spread is None or not math.isfinite(spread) else f"±{number(spread, measure.digits)}",
+        count="" if found.count == total else f"n = {found.count}",
         best=best,
     )
 
@@ -113,9 +125,7 @@ def bits_tables(evaluation: Evaluation) -> list[Table]:
     return [table for table in tables if table.columns]
 
 
-def _bits_table(
-    title: str, evaluation: Evaluation, bits_of: Callable[[Evaluation, str], Mapping[str, float]]
-) -> Table:
+def _bits_table(title: str, evaluation: Evaluation, bits_of: Callable[[Evaluation, str], Mapping[str, float]]) -> Table:
     by_system = {system.name: bits_of(evaluation, system.name) for system in evaluation.systems}
     columns = _unique(column for bits in by_system.values() for column in bits)
     systems = [system for system in evaluation.systems if by_system[system.name]]
@@ -142,8 +152,7 @@ def page_data(evaluation: Evaluation) -> dict[str, Any]:
         "systems": [{"name": system.name, "kind": system.kind} for system in evaluation.systems],
         "first": first_system(evaluation),
         "measures": [
-            {"name": m.name, "title": m.title, "unit": m.unit, "better": m.better, "digits": m.digits}
-            for m in measures
+            {"name": m.name, "title": m.title, "unit": m.unit, "better": m.better, "digits": m.digits} for m in measures
         ],
         "utterances": [
             {

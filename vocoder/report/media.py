@@ -81,7 +81,7 @@ class MediaWriter:
             "wave": {name: wave_panel(wave, peak) for name, wave in found.waves.items()},
             "mel": {name: mel_panel(mel, limits) for name, mel in found.mels.items()},
             "difference": {
-                name: difference_panel(mel, reference)
+                name: difference_panel(mel, reference, limits)
                 for name, mel in found.mels.items()
                 if reference is not None and name != self.reference
             },

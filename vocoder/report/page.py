@@ -9,13 +9,22 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from vocoder.evaluation.results import CONFIDENCE, Evaluation
 from vocoder.evaluation.tables import measures_of
 from vocoder.files import atomic_write
-from vocoder.report.content import DIRECTIONS, bits_tables, page_data, summary_tables
+from vocoder.report.content import DIRECTIONS, bits_tables, duration, page_data, summary_tables
 from vocoder.report.media import MediaWriter
 from vocoder.report.pictures import DIFFERENCE_COLOURS, DIFFERENCE_DB, MEL_COLOURS, RANGE_DB, gradient
 
 EMBED_LIMIT = 64_000_000  # bytes of sounds and pictures inside the page
 STYLES = ("report.css", "listening.css")
-SCRIPTS = ("elements.js", "statistics.js", "playback.js", "transport.js", "pictures.js", "utterances.js", "preference.js", "report.js")
+SCRIPTS = (
+    "elements.js",
+    "statistics.js",
+    "playback.js",
+    "transport.js",
+    "pictures.js",
+    "utterances.js",
+    "preference.js",
+    "report.js",
+)
 
 
 def write_report(folder: Path, evaluation: Evaluation, *, embed_limit: int = EMBED_LIMIT) -> Path:
@@ -34,21 +43,26 @@ def write_report(folder: Path, evaluation: Evaluation, *, embed_limit: int = EMB
     writer = MediaWriter(folder, systems, reference, embed_limit)
     media = [writer.media(utterance) for utterance in evaluation.utterances]
     style, script = _text(STYLES), _text(SCRIPTS)
-    page = _environment().get_template("report.html.j2").render(
-        style=style,
-        script=script,
-        policy=content_policy(style, script),
-        evaluation=evaluation,
-        data=page_data(evaluation) | {"legends": legends()},
-        media=media,
-        embedded=writer.embedded,
-        embed_limit=embed_limit,
-        measures=measures_of(evaluation),
-        tables=summary_tables(evaluation),
-        bits=bits_tables(evaluation),
-        directions=DIRECTIONS,
-        confidence=round(100 * CONFIDENCE),
-        seeds=any(rendition.by_seed for u in evaluation.utterances for rendition in u.renditions.values()),
+    page = (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            style=style,
+            script=script,
+            policy=content_policy(style, script),
+            evaluation=evaluation,
+            data=page_data(evaluation) | {"legends": legends()},
+            media=media,
+            embedded=writer.embedded,
+            embed_limit=embed_limit,
+            measures=measures_of(evaluation),
+            speech=duration(sum(utterance.seconds for utterance in evaluation.utterances)),
+            tables=summary_tables(evaluation),
+            bits=bits_tables(evaluation),
+            directions=DIRECTIONS,
+            confidence=round(100 * CONFIDENCE),
+            seeds=any(rendition.by_seed for u in evaluation.utterances for rendition in u.renditions.values()),
+        )
     )
     path = folder / "report.html"
     with atomic_write(path) as partial:

@@ -16,6 +16,7 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from PIL import Image
 
 from vocoder.evaluation.results import Artefact, Evaluation
@@ -27,9 +28,11 @@ RANGE_DB = 80.0  # of a mel's colours, down from the loudest value in any of the
 DIFFERENCE_DB = 20.0  # at either end of the colours of a difference
 MEL_COLOURS = "magma"
 DIFFERENCE_COLOURS = "RdBu_r"  # red where a rendition is louder than the original
-LEVELS = 64  # of colour in a panel: steps of 1.3 dB, which no eye sees; twice as many make its file a third larger
+LEVELS = 65  # of colour in a panel: steps of 1.3 dB, which no eye sees; an odd number, so that one is no difference
 WAVE_COLOUR = (74, 127, 181)  # RGB; at least 3:1 against a light and against a dark page
 WAVE_SIZE = (1200, 96)  # pixels
+ROW_INCHES = {"wave": 0.6, "mel": 1.1, "difference": 0.9}
+MARGIN_INCHES = {"left": 0.65, "right": 0.65, "top": 0.6, "bottom": 0.5}
 HATCHES = {"click": "", "clipping": "////", "collapse": "xx"}
 
 
@@ -37,6 +40,11 @@ def mel_limits(mels: Mapping[str, np.ndarray]) -> tuple[float, float]:
     """The range of colours, in dB, that all mels [n_mels, F] of an utterance share."""
     high = max(float(mel.max()) for mel in mels.values())
     return high - RANGE_DB, high
+
+
+def difference(mel: np.ndarray, reference: np.ndarray, limits: tuple[float, float]) -> np.ndarray:
+    """How far a mel [n_mels, F] is above the reference's, in dB; what is too faint to be seen in either is equal."""
+    return np.maximum(mel, limits[0]) - np.maximum(reference, limits[0])
 
 
 # Bare panels
@@ -47,9 +55,9 @@ def mel_panel(mel: np.ndarray, limits: tuple[float, float]) -> bytes:
     return _panel(mel, limits, MEL_COLOURS)
 
 
-def difference_panel(mel: np.ndarray, reference: np.ndarray) -> bytes:
-    """The difference in dB of a mel [n_mels, F] from the reference's, as `mel_panel`."""
-    return _panel(mel - reference, (-DIFFERENCE_DB, DIFFERENCE_DB), DIFFERENCE_COLOURS)
+def difference_panel(mel: np.ndarray, reference: np.ndarray, limits: tuple[float, float]) -> bytes:
+    """The difference of a mel [n_mels, F] from the reference's, as `mel_panel`."""
+    return _panel(difference(mel, reference, limits), (-DIFFERENCE_DB, DIFFERENCE_DB), DIFFERENCE_COLOURS)
 
 
 def wave_panel(wave: np.ndarray, peak: float) -> bytes:
@@ -66,9 +74,12 @@ def wave_panel(wave: np.ndarray, peak: float) -> bytes:
 
 
 def envelope(wave: np.ndarray, columns: int) -> tuple[np.ndarray, np.ndarray]:
-    """The lowest and the highest sample [columns] in each of as many equal spans of a wave [T]."""
+    """The lowest and the highest sample [columns] in each of as many equal spans of a wave [T].
+
+    A span includes the first sample of the next one, so that the curve is connected.
+    """
     edges = np.linspace(0, len(wave), columns + 1)
-    starts, stops = np.floor(edges[:-1]).astype(int), np.ceil(edges[1:]).astype(int)
+    starts, stops = np.floor(edges[:-1]).astype(int), np.ceil(edges[1:]).astype(int) + 1
     spans = [wave[start:stop] for start, stop in zip(starts, stops, strict=True)]
     return np.array([span.min() for span in spans]), np.array([span.max() for span in spans])
 
@@ -110,28 +121,51 @@ def figure_of(
         mels: by the same titles, log-mels [n_mels, F] in dB.
         artefacts: by title, what is marked in the waveform.
     """
-    rows = [(title, kind) for title in waves for kind in ("wave", "mel", "difference")][:]
+    rows = [(title, kind) for title in waves for kind in ROW_INCHES]
     rows.remove((next(iter(waves)), "difference"))
-    heights = {"wave": 0.7, "mel": 1.3, "difference": 1.1}
-    figure = Figure(figsize=(8, 0.4 + sum(heights[kind] for _, kind in rows)), layout="constrained")
-    FigureCanvasAgg(figure)
-    grid = figure.subplots(
-        len(rows), sharex=True, squeeze=False, gridspec_kw={"height_ratios": [heights[kind] for _, kind in rows]}
-    )
+    figure, grid = _empty_figure([ROW_INCHES[kind] for _, kind in rows])
     peak = max(float(np.abs(wave).max()) for wave in waves.values()) or 1.0
     reference, limits = next(iter(mels.values())), mel_limits(mels)
-    for axes, (title, kind) in zip(grid[:, 0], rows, strict=True):
+    scales: set[str] = set()  # that have been drawn
+    for (axes, beside), (title, kind) in zip(grid, rows, strict=True):
         if kind == "wave":
             _draw_wave(axes, waves[title], spec.sample_rate, peak)
             _mark(axes, (artefacts or {}).get(title, ()), peak)
             axes.set_title(title, loc="left", fontsize="medium", parse_math=False)
         elif kind == "mel":
-            _draw_mel(axes, mels[title], spec, limits, MEL_COLOURS, "dB")
+            image = _draw_mel(axes, mels[title], spec, limits, MEL_COLOURS)
         else:
-            difference = mels[title] - reference
-            _draw_mel(axes, difference, spec, (-DIFFERENCE_DB, DIFFERENCE_DB), DIFFERENCE_COLOURS, "difference, dB")
+            shown = difference(mels[title], reference, limits)
+            image = _draw_mel(axes, shown, spec, (-DIFFERENCE_DB, DIFFERENCE_DB), DIFFERENCE_COLOURS)
+        if kind == "wave" or kind in scales:
+            beside.remove()
+        else:
+            scales.add(kind)
+            figure.colorbar(image, cax=beside, label="dB" if kind == "mel" else "difference, dB")
     grid[-1, 0].set_xlabel("seconds")
     return figure
+
+
+def _empty_figure(heights: Sequence[float]) -> tuple[Figure, np.ndarray]:
+    """A figure with rows of axes [rows, 2], the second for colour scales; heights in inches.
+
+    Margins are fixed: a layout that is computed takes longer than all drawing.
+    """
+    gap = 0.3
+    inner = sum(heights) + gap * (len(heights) - 1)
+    width, height = 8.0, inner + MARGIN_INCHES["top"] + MARGIN_INCHES["bottom"]
+    figure = Figure(figsize=(width, height))
+    FigureCanvasAgg(figure)
+    grid = figure.subplots(len(heights), 2, sharex="col", squeeze=False, height_ratios=heights, width_ratios=[60, 1])
+    figure.subplots_adjust(
+        left=MARGIN_INCHES["left"] / width,
+        right=1 - MARGIN_INCHES["right"] / width,
+        bottom=MARGIN_INCHES["bottom"] / height,
+        top=1 - MARGIN_INCHES["top"] / height,
+        hspace=gap / (sum(heights) / len(heights)),
+        wspace=0.03,
+    )
+    return figure, grid
 
 
 def _draw_wave(axes: Axes, wave: np.ndarray, sample_rate: int, peak: float) -> None:
@@ -148,32 +182,25 @@ def _mark(axes: Axes, artefacts: Sequence[Artefact], peak: float) -> None:
         axes.axvspan(
             *(artefact.start, artefact.stop),
             facecolor="none",
-            edgecolor="black",
+            edgecolor="dimgray",
             linewidth=0.8,
             hatch=HATCHES.get(artefact.kind, ".."),
         )
         if artefact.kind not in named:
             named.add(artefact.kind)
-            axes.text(artefact.start, peak, f" {artefact.kind}", va="top", fontsize="x-small")
+            label = axes.text(artefact.start, peak, f" {artefact.kind}", va="top", fontsize="x-small")
+            label.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 1.0})
 
 
-def _draw_mel(
-    axes: Axes, mel: np.ndarray, spec: MelSpec, limits: tuple[float, float], colours: str, label: str
-) -> None:
+def _draw_mel(axes: Axes, mel: np.ndarray, spec: MelSpec, limits: tuple[float, float], colours: str) -> AxesImage:
     extent = (0.0, mel.shape[1] * spec.hop_length / spec.sample_rate, 0.0, float(mel.shape[0]))
-    low, high = limits
-    image = axes.imshow(
-        mel, origin="lower", aspect="auto", extent=extent, vmin=low, vmax=high, cmap=colours, rasterized=True
-    )
     axes.set_ylabel("mel band")
-    figure = axes.get_figure()
-    assert figure is not None
-    figure.colorbar(image, ax=axes, label=label)
+    return axes.imshow(
+        mel, origin="lower", aspect="auto", extent=extent, vmin=limits[0], vmax=limits[1], cmap=colours, rasterized=True
+    )
 
 
-def save_pictures(
-    folder: Path, evaluation: Evaluation, *, format: Literal["png", "pdf", "svg"] = "pdf"
-) -> list[Path]:
+def save_pictures(folder: Path, evaluation: Evaluation, *, format: Literal["png", "pdf", "svg"] = "pdf") -> list[Path]:
     """Write a figure of each utterance below `folder / "figures"`; return their paths.
 
     Raises:
@@ -185,7 +212,7 @@ def save_pictures(
         found = load_waves(folder, utterance, systems)
         artefacts = {name: rendition.artefacts for name, rendition in utterance.renditions.items()}
         figure = figure_of(found.waves, found.mels, found.spec, artefacts)
-        figure.suptitle(utterance.id, fontsize="medium", parse_math=False)
+        figure.suptitle(utterance.id, fontsize="medium", parse_math=False, va="top", y=1 - 0.1 / figure.get_figheight())
         paths.append(folder / "figures" / f"{number:04d}-{safe_name(utterance.id)}.{format}")
         _save(figure, paths[-1], format)
     return paths
