@@ -31,7 +31,7 @@ def exact_loss() -> Loss:
 
 
 def r9y9_loss() -> Loss:
-    from wavenet_vocoder.mixture import discretized_mix_logistic_loss  # type: ignore[import-not-found]
+    from wavenet_vocoder.mixture import discretized_mix_logistic_loss  # type: ignore[import-not-found, import-untyped, unused-ignore]
 
     return lambda params, x: discretized_mix_logistic_loss(
         params, x.unsqueeze(-1), num_classes=65536, log_scale_min=-12.7, reduce=True

@@ -2,5 +2,6 @@
 
 from vocoder.report.page import EMBED_LIMIT, write_report
 from vocoder.report.pictures import figure_of, save_pictures
+from vocoder.report.waves import mel_in_db
 
-__all__ = ["EMBED_LIMIT", "figure_of", "save_pictures", "write_report"]
+__all__ = ["EMBED_LIMIT", "figure_of", "mel_in_db", "save_pictures", "write_report"]

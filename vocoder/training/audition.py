@@ -2,10 +2,7 @@
 
 from collections.abc import Callable
 
-import torch
-
 from vocoder.features.audio import int16_to_waveform
-from vocoder.features.mel import log_mel
 from vocoder.synthesis import Request, Vocoder
 from vocoder.training.monitor import Monitor
 from vocoder.training.trainer import Trainer
@@ -14,7 +11,7 @@ MIN_FRAMES = 4  # shorter utterances are left out
 
 
 def audition(trainer: Trainer, monitor: Monitor, progress: Callable[[int], None] = lambda samples: None) -> None:
-    """Synthesise with the EMA weights and always the same noise; log waves and mels.
+    """Synthesise with the EMA weights and always the same noise; log waves, and pictures of them and their mels.
 
     Args:
         progress: called during synthesis; an exception from it ends the audition.
@@ -33,8 +30,7 @@ def audition(trainer: Trainer, monitor: Monitor, progress: Callable[[int], None]
     waves = Vocoder(trainer.ema_model()).synthesize_batch(requests, trainer.config.seed, progress=progress)
     for target, wave in zip(targets, waves, strict=True):
         name = target.entry.id
-        mel = log_mel(torch.from_numpy(wave), spec).numpy()
-        monitor.audio(trainer.step, f"target/{name}", int16_to_waveform(target.wave), spec.sample_rate)
-        monitor.audio(trainer.step, f"synthesized/{name}", wave, spec.sample_rate)
-        mels = {"target": target.mel.T, f"synthesized, step {trainer.step}": mel}
-        monitor.mels(trainer.step, f"mel/{name}", mels, spec.hop_length / spec.sample_rate)
+        shown = {"target": int16_to_waveform(target.wave), f"synthesized, step {trainer.step}": wave}
+        for title, waveform in shown.items():
+            monitor.audio(trainer.step, f"{title.split(',')[0]}/{name}", waveform, spec.sample_rate)
+        monitor.pictures(trainer.step, f"mel/{name}", shown, spec)

@@ -64,7 +64,7 @@ def score_of(trainer: Trainer, values: dict[str, float]) -> float:
 def _entries(trainer: Trainer) -> list[Entry]:
     """Dev utterances, always the same, until they have `best_seconds`."""
     samples_left = trainer.config.checkpoint.best_seconds * trainer.store.spec.sample_rate
-    chosen = []
+    chosen: list[Entry] = []
     for entry in trainer.dev_entries():
         if samples_left <= 0 and chosen:
             break

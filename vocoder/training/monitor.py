@@ -10,6 +10,7 @@ import torch
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
+from vocoder.features.mel import MelSpec
 from vocoder.files import atomic_write, write_errors_as_user_errors
 
 
@@ -54,21 +55,15 @@ class Monitor:
         """Log a waveform [T] in [-1, 1]."""
         self._writer.add_audio(name, torch.from_numpy(wave)[None], step, sample_rate)
 
-    def mels(self, step: int, name: str, mels: dict[str, np.ndarray], hop_seconds: float) -> None:
-        """Log a figure of log-mels [n_mels, F] with titles, one below the other, on the colour scale of the first."""
+    def pictures(self, step: int, name: str, waves: dict[str, np.ndarray], spec: MelSpec) -> None:
+        """Log the report's figure of waveforms [T] by title, all of one length, the target first."""
         import matplotlib  # here, because every training process imports this file, and few of them draw
-        from matplotlib.figure import Figure
+
+        from vocoder.report import figure_of, mel_in_db
 
         matplotlib.use("agg")  # or TensorBoard's conversion could open a display
-        figure = Figure(figsize=(8, 2.4 * len(mels)), layout="constrained")
-        first = next(iter(mels.values()))
-        low, high = first.min(), first.max()
-        for axes, (title, mel) in zip(figure.subplots(len(mels), squeeze=False)[:, 0], mels.items(), strict=True):
-            extent = (0.0, mel.shape[1] * hop_seconds, 0.0, float(mel.shape[0]))
-            image = axes.imshow(mel, origin="lower", aspect="auto", extent=extent, vmin=low, vmax=high)
-            axes.set(title=title, xlabel="seconds", ylabel="mel band")
-            figure.colorbar(image, ax=axes, label="log amplitude")
-        self._writer.add_figure(name, figure, step)
+        mels = {title: mel_in_db(wave, spec) for title, wave in waves.items()}
+        self._writer.add_figure(name, figure_of(waves, mels, spec), step)
 
     def close(self) -> None:
         self._log.close()
@@ -97,5 +92,5 @@ class NullMonitor(Monitor):
     def hyperparameters(self, values: dict[str, Any], metrics: dict[str, float]) -> None: ...
     def scalars(self, step: int, values: dict[str, float]) -> None: ...
     def audio(self, step: int, name: str, wave: np.ndarray, sample_rate: int) -> None: ...
-    def mels(self, step: int, name: str, mels: dict[str, np.ndarray], hop_seconds: float) -> None: ...
+    def pictures(self, step: int, name: str, waves: dict[str, np.ndarray], spec: MelSpec) -> None: ...
     def close(self) -> None: ...

@@ -197,8 +197,13 @@ class Trainer:
         if broken:
             raise UserError(f"step {self.step}: {broken[0]} holds NaN or infinite weights; not saved. {ADVICE}")
         weights = {"model": self.model.state_dict(), "ema": self.ema_model().state_dict()}
-        metrics = {"step": self.step, "minutes": self.state.minutes, "dev_bits": self.state.dev_bits}
-        metrics |= {"best_by": self.config.checkpoint.best, "score": self.state.dev_score}
+        metrics = {
+            "step": self.step,
+            "minutes": self.state.minutes,
+            "dev_bits": self.state.dev_bits,
+            "best_by": self.config.checkpoint.best,
+            "score": self.state.dev_score,
+        }
         save_checkpoint(directory, self.vocoder_config, weights, metrics, self.state_dict())
 
     def state_dict(self) -> dict[str, Any]:
