@@ -39,10 +39,10 @@ def find_clicks(waveform: np.ndarray, target: np.ndarray, sample_rate: int) -> l
 
 
 def _impulses(waveform: np.ndarray, target: np.ndarray, segment: int, sample_rate: int) -> tuple[np.ndarray, ...]:
-    """Amplitudes of impulses [T] in both, by the same filters, at least as many samples as the waveform.
+    """Amplitudes of impulses [T] in waveform [T] and target [T], by the same filters.
 
     In stationary noise of spectrum S the best linear unbiased estimate is the waveform filtered by 1/S, divided by the
-    mean of 1/S (Kay 1993, Fundamentals of Statistical Signal Processing: Estimation Theory, section 4.5).
+    mean of 1/S (Kay 1993, Fundamentals of Statistical Signal Processing: Estimation Theory, chapter 4).
     """
     spectrum, target_spectrum = _spectra(waveform, segment), _spectra(target, segment)
     power = _power(spectrum)
