@@ -6,18 +6,16 @@ import torch
 from vocoder.evaluation.results import Artefact
 
 SEGMENT = 0.02  # seconds of the segments whose spectrum whitens the waveform: speech is stationary for about so long
-SMOOTHING = (
-    0.0007  # seconds: the correlation that an envelope keeps, formants (2 ms) in part and pitch (3 ms) not at all
-)
+SMOOTHING = 0.0007  # seconds: keeps the correlation of formants; that of pitch (2 ms and more) would ring as long
 DYNAMIC_RANGE = 1e-5  # power: bands further below the mean than 50 dB hold leakage of the window and no information
 QUANTISATION = 1 / 32768**2 / 12  # power of the rounding to 16 bits
 BLOCK = 0.002  # seconds: no two glottal pulses are so near to each other
 SURROUNDINGS = 12  # blocks to each side: 24 ms hold two pulses of the deepest voices
 NEIGHBOURS = 1  # blocks to each side that the response of a click itself reaches
 RANK = 3  # of the surrounding peak to exceed, so that two more clicks nearby do not hide one
-ABOVE_SURROUNDINGS = 2.5
-ABOVE_RECORDING = 2.5
-SMALLEST = 0.01  # of full scale
+ABOVE_SURROUNDINGS = 2.5  # of WORLD's pulses, the sharpest of honest renditions, hardly one exceeds it
+ABOVE_RECORDING = 2.5  # a plosive rendered 3 dB louder, and not quite the same, stays below
+SMALLEST = 0.01  # of full scale: smaller ones in a pause are hardly heard
 
 
 def find_clicks(waveform: np.ndarray, target: np.ndarray, sample_rate: int) -> list[Artefact]:
@@ -41,10 +39,10 @@ def find_clicks(waveform: np.ndarray, target: np.ndarray, sample_rate: int) -> l
 
 
 def _impulses(waveform: np.ndarray, target: np.ndarray, segment: int, sample_rate: int) -> tuple[np.ndarray, ...]:
-    """Amplitudes of impulses [T] in both, by the same filters, at least as many samples as the waveform.
+    """Amplitudes of impulses [T] in waveform [T] and target [T], by the same filters.
 
     In stationary noise of spectrum S the best linear unbiased estimate is the waveform filtered by 1/S, divided by the
-    mean of 1/S (Kay 1993, Fundamentals of Statistical Signal Processing: Estimation Theory, section 4.5).
+    mean of 1/S (Kay 1993, Fundamentals of Statistical Signal Processing: Estimation Theory, chapter 4).
     """
     spectrum, target_spectrum = _spectra(waveform, segment), _spectra(target, segment)
     power = _power(spectrum)

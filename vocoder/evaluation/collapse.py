@@ -12,8 +12,8 @@ BANDS = 12  # of equal width, so that white noise has the same level in each
 SHORTEST = 0.1  # seconds
 SPEECH_RANGE = 35.0  # dB below the level of speech from where on the recording holds none
 ABSOLUTE_FLOOR = -75.0  # dBFS: the rounding to 16 bits lies at -101, the noise of quiet recordings about here
-DEPARTURE = 9.0  # dB, mean over bands
-DROP = 20.0  # dB below the recording
+DEPARTURE = 7.0  # dB, mean over bands: honest renditions stay below 3, also at another level by 3 dB
+DROP = 20.0  # dB below the recording: no frame of speech that is rendered honestly is so quiet
 GAP = 0.12  # seconds: the closure of a long stop, in which silence is right
 
 
