@@ -1,6 +1,7 @@
 // Several versions of one sound at the same time, of which one is heard.
 //
-// Both classes have: load(), seconds, playing, position, play(), pause(), seek(seconds), select(index), loop, gains.
+// Both classes have: load(), seconds, playing, position, atEnd,
+// play(), pause(), seek(seconds), select(index), loop, gains.
 
 let sharedContext = null; // browsers allow only a few; made at the first play, because it needs a user's action
 
@@ -37,6 +38,10 @@ class BufferPlayback {
     if (!this.playing) return this.offset;
     const position = this.offset + Math.max(0, this.context.currentTime - this.started);
     return this.looping ? position % this.seconds : Math.min(position, this.seconds);
+  }
+
+  get atEnd() {
+    return this.playing && !this.looping && this.position >= this.seconds;
   }
 
   play() {
@@ -103,11 +108,12 @@ class BufferPlayback {
 }
 
 // Sounds in files beside the page. From disk, a page may play files but not read them, so that they cannot be decoded:
-// all play at once, muted except for one, and are aligned again at every switch.
+// all play at once, muted except for one, and those that are muted are kept in step with it.
 class ElementPlayback {
   constructor(uris) {
     this.uris = uris;
     this.selected = 0;
+    this.playing = false; // also between two rounds
     this.looping = false;
     this.pending = 0;
   }
@@ -117,7 +123,7 @@ class ElementPlayback {
     await Promise.all(this.elements.map((audio) => this.ready(audio)));
     this.seconds = Math.max(...this.elements.map((audio) => audio.duration));
     this.longest = this.elements.find((audio) => audio.duration === this.seconds);
-    this.longest.onended = () => this.looping && (this.seek(0), this.play());
+    this.longest.onended = () => this.looping && this.play();
     this.applyGains();
     this.seek(this.pending);
   }
@@ -130,8 +136,8 @@ class ElementPlayback {
     });
   }
 
-  get playing() {
-    return Boolean(this.longest) && !this.longest.paused && !this.longest.ended;
+  get atEnd() {
+    return this.playing && !this.looping && this.longest.ended;
   }
 
   get position() {
@@ -142,11 +148,13 @@ class ElementPlayback {
 
   play() {
     if (this.longest.ended) this.seek(0);
+    this.playing = true;
     for (const audio of this.elements) if (audio.currentTime < audio.duration) audio.play();
   }
 
   pause() {
     const position = this.position;
+    this.playing = false;
     for (const audio of this.elements) audio.pause();
     this.seek(position);
   }
@@ -164,6 +172,16 @@ class ElementPlayback {
     }
     this.selected = index;
     this.applyGains();
+  }
+
+  // Not at every frame: moving takes a while, and would otherwise never come to its end.
+  align() {
+    if (!this.playing || performance.now() < (this.alignedUntil ?? 0)) return;
+    this.alignedUntil = performance.now() + 400;
+    this.elements.forEach((audio, index) => {
+      const off = Math.abs(audio.currentTime - this.position);
+      if (index !== this.selected && off > 0.02 && this.position < audio.duration) audio.currentTime = this.position;
+    });
   }
 
   set loop(value) {

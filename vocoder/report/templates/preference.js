@@ -77,7 +77,7 @@ class PreferenceTest {
       return { label: "AB"[index], uri: audio, loudness };
     });
     this.shownAt = performance.now();
-    activeTransport?.pause();
+    soundingTransport?.pause();
     this.transport = new Transport(versions, { ...media, equal: true });
     activeTransport = this.transport;
     const heading = element("h3", { tabindex: -1 }, `Pair ${answers.length + 1} of ${trials.length}`);

@@ -2,6 +2,7 @@
 
 const SEEK_SECONDS = 1;
 let activeTransport = null; // the one that keys go to when the focus is on nothing
+let soundingTransport = null; // the one that played last
 
 class Transport {
   // versions: [{label, uri, loudness}]; onchange is called with the transport at every frame while it plays.
@@ -49,8 +50,8 @@ class Transport {
   }
 
   async play() {
-    if (activeTransport && activeTransport !== this) activeTransport.pause();
-    activeTransport = this;
+    if (soundingTransport !== this) soundingTransport?.pause();
+    activeTransport = soundingTransport = this;
     try {
       await this.playback.load();
     } catch (error) {
@@ -89,6 +90,7 @@ class Transport {
   follow() {
     requestAnimationFrame(() => {
       this.finishAtEnd();
+      this.playback.align?.();
       this.update();
       if (this.playback.playing) this.follow();
     });
@@ -96,10 +98,9 @@ class Transport {
 
   finishAtEnd() {
     const { playback } = this;
-    if (playback.playing && !playback.looping && playback.position >= playback.seconds) {
-      playback.pause();
-      playback.seek(0);
-    }
+    if (!playback.atEnd) return;
+    playback.pause();
+    playback.seek(0);
   }
 
   update() {
