@@ -46,6 +46,25 @@ MODELS: dict[str, dict[str, Any]] = {
         "distribution": Gaussian(),
         "prediction": LinearPredictionConfig("mel", order=7),
     },
+    "two samples per step": {"samples_per_step": 2, "head_context": 1},
+    "four samples per step, linear prediction": {
+        "samples_per_step": 4,
+        "head_context": 5,
+        "kernel_size": 3,
+        "prediction": LinearPredictionConfig("mel", order=7, updates=5),
+    },
+    "six samples per step, gaussian, speakers": {
+        "samples_per_step": 6,
+        "head_context": 3,
+        "distribution": Gaussian(),
+        "speakers": ("ann", "bob"),
+    },
+    "head context": {"head_context": 4, "prediction": LinearPredictionConfig("mel", order=3)},
+    "three samples per step, staged upsampling": {
+        "samples_per_step": 3,
+        "head_context": 2,
+        "conditioning": replace(MEL, upsample_scales=(2, 2)),
+    },
     "wider than a tile": {"residual_channels": 70, "gate_channels": 140, "skip_channels": 66},
     "linear prediction": {"prediction": LinearPredictionConfig("mel", order=7, updates=5)},
     "linear prediction, speakers": {
@@ -69,6 +88,8 @@ def random_model(
     model = build_model(VocoderConfig(SPEC, parts, distribution, speakers))
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
+    if model.wavenet.mix is not None:  # one layer more: without this, waves clip
+        torch.nn.init.normal_(model.wavenet.output.weight, std=0.1)
     return model.eval()
 
 

@@ -119,7 +119,12 @@ class CpuLanes:
         return samples
 
     def move(self, source: int, target: int) -> None:
-        for array, axis in ((self.state.ring, 1), (self.state.past, 0), (self.state.excitation, 0)):
+        for array, axis in (
+            (self.state.ring, 1),
+            (self.state.past, 0),
+            (self.state.excitation, 0),
+            (self.state.inputs, 0),
+        ):
             lanes = np.moveaxis(array, axis, 0)
             lanes[target] = lanes[source]
 
@@ -159,7 +164,8 @@ def initial_generation_state(model: VocoderModel, lanes: int, precision: str) ->
         z_starts=np.array(z_starts),
         gated=aligned_zeros((1, lanes, Z // per_element), dtype),
         h_and_skips=aligned_zeros((lanes, R + S), f32),
-        s=aligned_zeros((2, lanes, S), f32),
+        inputs=aligned_zeros((lanes, max(wavenet.samples_per_step, wavenet.head_context), wavenet.input_channels), f32),
+        s=aligned_zeros((3, lanes, S), f32),
         params=aligned_zeros((lanes, P), f32),
     )
 

@@ -34,7 +34,7 @@ class CudaLanes(ReferenceLanes):
             self._replay = graphed(lambda: self.step(buffers), self._written(buffers))
         else:
             copy(self._buffers, buffers)
-        for _ in range(buffers.samples.shape[1]):
+        for _ in range(buffers.channels.shape[1]):
             self._replay()
         return self._buffers
 
@@ -42,7 +42,7 @@ class CudaLanes(ReferenceLanes):
         """The tensors that a step writes to."""
         state = self.state
         return [
-            *(*state.rings, state.past, state.excitation, state.time),
+            *(*state.rings, state.past, state.excitation, state.inputs, state.time),
             *(buffers.samples, buffers.params, buffers.position),
         ]
 

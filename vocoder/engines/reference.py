@@ -1,9 +1,11 @@
 """The reference engine: plain torch, any device, any distribution; what faster engines are tested against.
 
-n lanes, H samples a frame, R residual and C conditioning channels, P parameters, K order of the linear prediction.
+n lanes, H samples a frame, N steps a frame, I inputs of a sample, R residual and C conditioning channels, P parameters,
+K order of the linear prediction.
 
-Each layer keeps the samples its taps reach back to in a ring buffer: nothing is shifted, a write index goes round. All
-that a step needs lies in tensors, the index too, so that a CUDA graph can capture a step and replay it.
+Each layer keeps the steps its taps reach back to in a ring buffer: nothing is shifted, a write index goes round. All
+that a step of the network (of one or several samples) needs lies in tensors, the index too, so that a CUDA graph can
+capture a step and replay it.
 """
 
 from collections.abc import Sequence
@@ -27,14 +29,15 @@ class ReferenceState:
     rings: list[Tensor]  # of each layer [n, history, R]
     past: Tensor  # the last samples [n, K], or [n, 1] without linear prediction
     excitation: Tensor  # of the last sample [n, 1]
-    time: Tensor  # [1], samples generated so far: where the next goes in the rings
+    inputs: Tensor  # the network's newest [n, samples of a step or of the head's context, I]
+    time: Tensor  # [1], steps generated so far: where the next goes in the rings
 
 
 @dataclass
 class FrameBuffers:
     """What a frame of n lanes is generated from, and where its samples go."""
 
-    channels: Tensor  # [n, H, C]
+    channels: Tensor  # [n, N, C]
     noise: Tensor  # [n, choices + 1, H]
     forced: Tensor  # [n, 1], lanes whose samples are given and not drawn
     samples: Tensor  # [n, H], given or drawn
@@ -92,12 +95,12 @@ class ReferenceLanes:
 
     def _generate(self, frames: Sequence[Frame]) -> FrameBuffers:
         buffers = self.buffers(frames)
-        for _ in range(buffers.samples.shape[1]):
+        for _ in range(buffers.channels.shape[1]):
             self.step(buffers)
         return buffers
 
     def move(self, source: int, target: int) -> None:
-        for tensor in (*self.state.rings, self.state.past, self.state.excitation):
+        for tensor in (*self.state.rings, self.state.past, self.state.excitation, self.state.inputs):
             tensor[target] = tensor[source]
 
     def buffers(self, frames: Sequence[Frame]) -> FrameBuffers:
@@ -122,30 +125,29 @@ class ReferenceLanes:
         return buffers
 
     def step(self, buffers: FrameBuffers) -> None:
-        """Draw the next sample of every lane, or take the one that is given."""
-        state, t = self.state, buffers.position
-        predictor = buffers.predictor()
-        prediction = predictor.predict(state.past[:, None]) if predictor else None
-        params = self._network(prediction, buffers.channels.index_select(1, t).squeeze(1))
-        if prediction is not None:
-            params = self.model.shift_and_scale(params, prediction)
-        buffers.params.index_copy_(2, t, params)
-        drawn = self.model.distribution.sample_from_noise(params, buffers.noise.index_select(2, t), self.temperature)
-        sample = torch.where(buffers.forced, buffers.samples.index_select(1, t), drawn)
-        buffers.samples.index_copy_(1, t, sample)
-        if prediction is not None:
-            sample = prediction.clip_compensated(sample)
-            state.excitation.copy_(prediction.excitation(sample))
-        state.past.copy_(torch.cat((state.past[:, 1:], sample), 1))
-        state.time += 1
-        buffers.position += 1
+        """Draw the next step's samples of every lane, or take those that are given."""
+        hidden = None
+        for _ in range(self.model.wavenet.samples_per_step):
+            predictor = buffers.predictor()
+            prediction = predictor.predict(self.state.past[:, None]) if predictor else None
+            self._append_inputs(prediction)
+            hidden = self._layers(buffers) if hidden is None else hidden
+            self._draw(buffers, hidden, prediction)
+        self.state.time += 1
 
-    def _network(self, prediction: Prediction | None, channels: Tensor) -> Tensor:
-        """The WaveNet's parameters [n, P, 1] from its state and conditioning channels [n, C]; writes to the rings."""
-        wavenet, state = self.model.wavenet, self.state
-        previous = state.past[:, -1:]
+    def _append_inputs(self, prediction: Prediction | None) -> None:
+        """Append the network's inputs for the next sample to the newest ones."""
+        state = self.state
         predicted = (prediction.mean, state.excitation) if prediction else ()
-        h = wavenet.embed(network_inputs(previous, *predicted).squeeze(1))
+        newest = network_inputs(state.past[:, -1:], *predicted)  # [n, 1, I]
+        state.inputs.copy_(torch.cat((state.inputs[:, 1:], newest), 1))
+
+    def _layers(self, buffers: FrameBuffers) -> Tensor:
+        """What the head needs of the layers [n, 1, S], at the first sample of a step; writes to the rings."""
+        wavenet, state = self.model.wavenet, self.state
+        step = buffers.position // wavenet.samples_per_step
+        channels = buffers.channels.index_select(1, step).squeeze(1)  # [n, C]
+        h = wavenet.embed(state.inputs[:, -wavenet.samples_per_step :].flatten(1))
         skips = h.new_zeros(())
         for layer, ring in zip(wavenet.residual_layers, state.rings, strict=True):
             taps = [h]
@@ -156,7 +158,24 @@ class ReferenceLanes:
                 ring.index_copy_(1, slots[:1], h[:, None])  # over the oldest tap, read above for the last time
             h, skip = layer.step(h, taps, channels)
             skips = skips + skip
-        return wavenet.head(skips)[:, :, None]
+        return wavenet.head_step(skips)[:, None]
+
+    def _draw(self, buffers: FrameBuffers, hidden: Tensor, prediction: Prediction | None) -> None:
+        """Draw the next sample, or take the one that is given; update the state."""
+        wavenet, state, t = self.model.wavenet, self.state, buffers.position
+        recent = state.inputs[:, -wavenet.head_context :].flatten(1)[:, None] if wavenet.head_context else None
+        params = wavenet.head(hidden, recent).transpose(1, 2)  # [n, P, 1]
+        if prediction is not None:
+            params = self.model.shift_and_scale(params, prediction)
+        buffers.params.index_copy_(2, t, params)
+        drawn = self.model.distribution.sample_from_noise(params, buffers.noise.index_select(2, t), self.temperature)
+        sample = torch.where(buffers.forced, buffers.samples.index_select(1, t), drawn)
+        buffers.samples.index_copy_(1, t, sample)
+        if prediction is not None:
+            sample = prediction.clip_compensated(sample)
+            state.excitation.copy_(prediction.excitation(sample))
+        state.past.copy_(torch.cat((state.past[:, 1:], sample), 1))
+        buffers.position += 1
 
 
 def initial_state(model: VocoderModel, lanes: int) -> ReferenceState:
@@ -167,6 +186,7 @@ def initial_state(model: VocoderModel, lanes: int) -> ReferenceState:
         rings=[like.new_zeros(lanes, layer.history, wavenet.residual_channels) for layer in wavenet.residual_layers],
         past=like.new_zeros(lanes, order),
         excitation=like.new_zeros(lanes, 1),
+        inputs=like.new_zeros(lanes, max(wavenet.samples_per_step, wavenet.head_context), wavenet.input_channels),
         time=torch.zeros(1, dtype=torch.long, device=like.device),
     )
 

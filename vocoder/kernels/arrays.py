@@ -1,8 +1,8 @@
 """The arguments of the generation loops, as named tuples of arrays and numbers.
 
-n lanes, H samples a frame, L layers, I inputs, R residual, S skip, C conditioning channels, G gate channels, Z = G / 2
-(`half` in the loops), P parameters, K order of the linear prediction (1 without it), kernel_size taps of the dilated
-convolution. All channels but C are padded to whole tiles.
+n lanes, H samples a frame, N steps a frame, M samples a step, L layers, I inputs of a sample, R residual, S skip, C
+conditioning channels, G gate channels, Z = G / 2 (`half` in the loops), P parameters, K order of the linear prediction
+(1 without it), kernel_size taps of the dilated convolution. All channels but C are padded to whole tiles.
 """
 
 from typing import NamedTuple
@@ -13,7 +13,7 @@ import numpy as np
 class Network(NamedTuple):
     """A model's weights; the dtype of `gate` and `out` is the precision of their products."""
 
-    embed: np.ndarray  # [I, R] of the inputs
+    embed: np.ndarray  # [M, I, R] of the inputs of a step, oldest first
     embed_bias: np.ndarray  # [R]
     gate: np.ndarray  # [L * kernel_size, tiles, R, TILE], the dilated convolution, oldest tap first
     gate_bias: np.ndarray  # [L, G]
@@ -23,6 +23,9 @@ class Network(NamedTuple):
     skip_bias: np.ndarray  # [S], summed over layers
     hidden: np.ndarray  # [1, tiles, S, TILE], scaled for the sum of the skips
     hidden_bias: np.ndarray  # [S]
+    recent: np.ndarray  # [head context, I, S] of the inputs that the head hears; no rows without
+    mix: np.ndarray  # [1, tiles, S, TILE] of the head's second layer, or [0, tiles, S, TILE]
+    mix_bias: np.ndarray  # [S]
     output: np.ndarray  # [1, tiles, S, TILE]
     output_bias: np.ndarray  # [P]
     dilations: np.ndarray  # [L]
@@ -35,6 +38,7 @@ class GenerationState(NamedTuple):
     ring: np.ndarray  # [slots, n, R], past h in the precision of the products; a layer's ring has history + 1 slots
     past: np.ndarray  # [n, K + H], the last K samples before the frame, and those of the frame
     excitation: np.ndarray  # [n], of the last sample
+    inputs: np.ndarray  # [n, M or head context, I], the network's newest, oldest first
     projected: np.ndarray  # [slots, L, n, G], V c and the bias at the knots of a block, knot j at j % slots; bfloat16
     # (uint16) if products are
     blocks: np.ndarray  # [L], samples for which a layer computes all taps but the newest at once, powers of two
@@ -42,15 +46,15 @@ class GenerationState(NamedTuple):
     z_starts: np.ndarray  # [L], the first z of each layer's block; layers without blocks share one
     gated: np.ndarray  # [1, n, Z], tanh(signal) sigmoid(gate), in the precision of the products
     h_and_skips: np.ndarray  # [n, R + S], residual stream and sum of skips
-    s: np.ndarray  # [2, n, S], inputs and outputs of the head's hidden layer
+    s: np.ndarray  # [3, n, S], of the head: what a step's samples share, inputs and outputs of its layers
     params: np.ndarray  # [n, P]
 
 
 class FrameLayout(NamedTuple):
     """Interpolation and updates within a frame, the same in all frames."""
 
-    left: np.ndarray  # [H], the knot before each sample
-    weights: np.ndarray  # [H, 2], of that knot and the next
+    left: np.ndarray  # [N], the knot before each step
+    weights: np.ndarray  # [N, 2], of that knot and the next
     updates: int  # of the linear prediction in a frame
 
 

@@ -4,12 +4,16 @@ A lane is one utterance in progress; all lanes of a call are at the same sample 
 shapes, which are those of `arrays.py`, with J knots of a frame and U updates of the linear prediction.
 
     project    knots of conditioning [J, n, C] into every layer, V c + b
-    embed      x[t - 1], and with linear prediction p[t] and e[t - 1]  -> h
+    inputs     of sample t: x[t - 1], and with linear prediction p[t] and e[t - 1]
+    embed      the inputs of a step's first sample and of those before it -> h
     each layer z = W [h[t - history] | ... | h[t - d] | h[t]] + V c[t] + b,   history = (kernel_size - 1) d
                gated = tanh(z_signal) sigmoid(z_gate)
                h <- (h + W' gated) / sqrt 2,   skip <- skip + W'' gated
-    head       two products of the skips             -> P parameters
+    head       of the skips, and of the newest inputs of a sample -> P parameters
     draw       Gumbel-max, location and scale, the nearest level
+
+The layers run once for a step of one or several samples (`embed` has a row for each), and the head once for a sample.
+In `layers`, times and positions count steps.
 
 V c + b is computed once for each knot, and interpolated between two knots at each sample.
 
@@ -48,36 +52,47 @@ def _generate_frame(network, state, frame_layout, sampler, time, knots, lpc, noi
     use_whole_vectors()
     lanes, frame = samples.shape
     order = state.past.shape[1] - frame
+    steps, samples_per_step = len(frame_layout.left), network.embed.shape[0]
     last_knot, longest_block = -1, state.blocks.max()
     for t in range(frame):
-        if t % longest_block == 0:
-            last_sample = min(t + longest_block, frame) - 1
-            last_knot = _project_knots(lanes, network, state, frame_layout, knots, last_knot, t, last_sample)
-        has_lpc = lpc.shape[0] > 0
         update = t * frame_layout.updates // frame
-        _embed(lanes, network, state, lpc, update, has_lpc, order, t)
-        _layers(lanes, network, state, frame_layout, time + t, t)
+        step, within = t // samples_per_step, t % samples_per_step
+        _append_inputs(lanes, state, lpc, update, order, t)
+        if within == 0:
+            if step % longest_block == 0:
+                last_step = min(step + longest_block, steps) - 1
+                last_knot = _project_knots(lanes, network, state, frame_layout, knots, last_knot, step, last_step)
+            _embed(lanes, network, state)
+            _layers(lanes, network, state, frame_layout, time // samples_per_step + step, step)
+            _head_step(lanes, network, state)
         _head(lanes, network, state)
         for lane in range(lanes):
-            prediction, log_gain = f32(0), f32(0)
-            if has_lpc:
-                prediction = _lpc_prediction(state.past, lpc, update, lane, order, t)
-                log_gain = lpc[update, lane, order]
-                _shift_and_scale(state.params, sampler, lane, prediction, log_gain)
-            if recorded.shape[0]:
-                for k in range(recorded.shape[2]):
-                    recorded[t, lane, k] = state.params[lane, k]
-            if not forced[lane]:
-                samples[lane, t] = _draw_sample(state.params, sampler, noise, t, lane)
-            x = samples[lane, t]
-            if has_lpc:
-                # Where full scale clips the prediction, the unclipped prediction is remembered.
-                x = prediction if x == min(max(prediction, f32(-1)), f32(1)) else x
-                state.excitation[lane] = (x - prediction) * exp(-log_gain)
-            state.past[lane, order + t] = x
+            _take_sample(state, sampler, lpc, noise, forced, samples, recorded, lane, update, order, t)
     for lane in range(lanes):
         for k in range(order):
             state.past[lane, k] = state.past[lane, frame + k]
+
+
+@compiled
+def _take_sample(state, sampler, lpc, noise, forced, samples, recorded, lane, update, order, t):
+    """Draw sample t of a lane from its parameters, unless it is forced, and remember it."""
+    has_lpc = lpc.shape[0] > 0
+    prediction, log_gain = f32(0), f32(0)
+    if has_lpc:
+        prediction = f32(0.25) * state.inputs[lane, state.inputs.shape[1] - 1, 1]  # an input is four times it
+        log_gain = lpc[update, lane, order]
+        _shift_and_scale(state.params, sampler, lane, prediction, log_gain)
+    if recorded.shape[0]:
+        for k in range(recorded.shape[2]):
+            recorded[t, lane, k] = state.params[lane, k]
+    if not forced[lane]:
+        samples[lane, t] = _draw_sample(state.params, sampler, noise, t, lane)
+    x = samples[lane, t]
+    if has_lpc:
+        # Where full scale clips the prediction, the unclipped prediction is remembered.
+        x = prediction if x == min(max(prediction, f32(-1)), f32(1)) else x
+        state.excitation[lane] = (x - prediction) * exp(-log_gain)
+    state.past[lane, order + t] = x
 
 
 generate_frame = cached_jit(_generate_frame)
@@ -135,10 +150,10 @@ def _write_gated(lanes, target, z):
 
 
 @compiled
-def _project_knots(lanes, network, state, frame_layout, knots, last_knot, first_sample, last_sample):
-    """Project the knots around samples first_sample ... last_sample, those after `last_knot`; returns the last one."""
-    needed = frame_layout.left[last_sample] + (frame_layout.weights[last_sample, 1] != 0)
-    for knot in range(max(frame_layout.left[first_sample], last_knot + 1), needed + 1):
+def _project_knots(lanes, network, state, frame_layout, knots, last_knot, first_step, last_step):
+    """Project the knots around steps first_step ... last_step, those after `last_knot`; returns the last one."""
+    needed = frame_layout.left[last_step] + (frame_layout.weights[last_step, 1] != 0)
+    for knot in range(max(frame_layout.left[first_step], last_knot + 1), needed + 1):
         _project_knot(lanes, network, state, knots, knot)
     return max(last_knot, needed)
 
@@ -158,21 +173,42 @@ def _project_knot(lanes, network, state, knots, knot):
 
 
 @compiled
-def _embed(lanes, network, state, lpc, update, has_lpc, order, t):
-    """The network's inputs, scaled as in `network_inputs`, into the residual stream; the skips start at their bias."""
-    h = state.h_and_skips
-    residual_channels = network.embed.shape[1]
+def _append_inputs(lanes, state, lpc, update, order, t):
+    """Append the network's inputs at sample t to the newest ones, scaled as in `network_inputs`."""
+    inputs = state.inputs
+    newest = inputs.shape[1] - 1
     for lane in range(lanes):
-        x = f32(4) * state.past[lane, order + t - 1]
+        for i in range(newest):
+            for k in range(inputs.shape[2]):
+                inputs[lane, i, k] = inputs[lane, i + 1, k]
+        inputs[lane, newest, 0] = f32(4) * state.past[lane, order + t - 1]
+        if lpc.shape[0] > 0:
+            inputs[lane, newest, 1] = f32(4) * _lpc_prediction(state.past, lpc, update, lane, order, t)
+            inputs[lane, newest, 2] = f32(2) * tanh(f32(0.25) * state.excitation[lane])
+
+
+@compiled
+def _embed(lanes, network, state):
+    """The newest inputs into the residual stream; the skips start at their bias."""
+    h = state.h_and_skips
+    residual_channels = network.embed.shape[2]
+    for lane in range(lanes):
         for j in range(residual_channels):
-            h[lane, j] = fma(network.embed[0, j], x, network.embed_bias[j])
-        if has_lpc:
-            p = f32(4) * _lpc_prediction(state.past, lpc, update, lane, order, t)
-            e = f32(2) * tanh(f32(0.25) * state.excitation[lane])
-            for j in range(residual_channels):
-                h[lane, j] = fma(network.embed[2, j], e, fma(network.embed[1, j], p, h[lane, j]))
+            h[lane, j] = network.embed_bias[j]
+        _add_inputs(h[lane], network.embed, state.inputs[lane])
         for j in range(residual_channels, h.shape[1]):
             h[lane, j] = network.skip_bias[j - residual_channels]
+
+
+@compiled
+def _add_inputs(sums, weights, inputs):
+    """sums += the product of weights [n, I, rows] with the newest n of inputs [..., I]."""
+    first = inputs.shape[0] - weights.shape[0]
+    for i in range(weights.shape[0]):
+        for k in range(weights.shape[1]):
+            x = inputs[first + i, k]
+            for j in range(weights.shape[2]):
+                sums[j] = fma(weights[i, k, j], x, sums[j])
 
 
 @compiled
@@ -189,7 +225,7 @@ def _layers(lanes, network, state, frame_layout, time, t):
     """All residual layers at one sample: h and the skips are updated, h is appended to the rings."""
     use_whole_vectors()
     gated, h = state.gated, state.h_and_skips
-    layers, residual_channels = network.dilations.shape[0], network.embed.shape[1]
+    layers, residual_channels = network.dilations.shape[0], network.embed.shape[2]
     kernel_size = network.gate.shape[0] // layers
     for layer in range(layers):
         first, block = network.ring_starts[layer], state.blocks[layer]
@@ -246,20 +282,38 @@ def _interpolate_conditioning(lanes, z, projected, layer, frame_layout, t):
 
 
 @compiled
-def _head(lanes, network, state):
-    """Skips -> parameters."""
-    h_and_skips, s, params = state.h_and_skips, state.s, state.params
-    residual_channels = network.embed.shape[1]
+def _head_step(lanes, network, state):
+    """The head's part that the samples of a step share: skips -> s[0]."""
+    h_and_skips, s = state.h_and_skips, state.s
+    residual_channels = network.embed.shape[2]
     for lane in range(lanes):
         for j in range(s.shape[2]):
-            s[0, lane, j] = max(h_and_skips[lane, residual_channels + j], f32(0))
-            s[1, lane, j] = network.hidden_bias[j]
-        for j in range(params.shape[1]):
-            params[lane, j] = network.output_bias[j]
-    add_product(lanes, s[1], network.hidden, 0, s, 0)
+            s[1, lane, j] = max(h_and_skips[lane, residual_channels + j], f32(0))
+            s[0, lane, j] = network.hidden_bias[j]
+    add_product(lanes, s[0], network.hidden, 0, s, 1)
+
+
+@compiled
+def _head(lanes, network, state):
+    """What the samples of a step share, and the newest inputs -> parameters."""
+    s, params = state.s, state.params
     for lane in range(lanes):
+        for j in range(s.shape[2]):
+            s[1, lane, j] = s[0, lane, j]
+        _add_inputs(s[1, lane], network.recent, state.inputs[lane])
         for j in range(s.shape[2]):
             s[1, lane, j] = max(s[1, lane, j], f32(0))
+    if network.mix.shape[0]:
+        for lane in range(lanes):
+            for j in range(s.shape[2]):
+                s[2, lane, j] = s[1, lane, j] + network.mix_bias[j]
+        add_product(lanes, s[2], network.mix, 0, s, 1)
+        for lane in range(lanes):
+            for j in range(s.shape[2]):
+                s[1, lane, j] = max(s[2, lane, j], f32(0))
+    for lane in range(lanes):
+        for j in range(params.shape[1]):
+            params[lane, j] = network.output_bias[j]
     add_product(lanes, params, network.output, 0, s, 1)
 
 

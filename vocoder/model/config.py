@@ -29,12 +29,23 @@ class WaveNetConfig:
     skip_channels: int
     dropout: float = 0.0  # of the input of each layer's convolution, in training
     weight_norm: bool = False  # weights as norm times direction, in training
+    samples_per_step: int = 1  # for which the layers run once; a divisor of the hop
+    head_context: int = 0  # samples that the head hears itself; at least 1 with several samples per step
 
     def __post_init__(self) -> None:
         for name in ("layers", "stacks", "kernel_size", "residual_channels", "gate_channels", "skip_channels"):
             value = getattr(self, name)
             if value < 1:
                 raise UserError(f"model.wavenet.{name}={value}: must be at least 1")
+        if self.samples_per_step < 1:
+            raise UserError(f"model.wavenet.samples_per_step={self.samples_per_step}: must be at least 1")
+        if self.head_context < 0:
+            raise UserError(f"model.wavenet.head_context={self.head_context}: must be 0 or more")
+        if self.samples_per_step > 1 and not self.head_context:
+            raise UserError(
+                f"model.wavenet.samples_per_step={self.samples_per_step}: the head must hear the samples of a step; "
+                "set model.wavenet.head_context=8"
+            )
         if not 0 <= self.dropout < 1:
             raise UserError(f"model.wavenet.dropout={self.dropout}: must be at least 0 and below 1")
         if self.layers % self.stacks:
@@ -125,7 +136,13 @@ def build_model(config: VocoderConfig) -> VocoderModel:
             f"model.speaker_channels={speaker_channels}: the store names no speakers; "
             "preprocess with speaker=folder, or set model.speaker_channels=0"
         )
-    conditioning = _build_conditioning(config.model.conditioning, config.mel)
+    if config.mel.hop_length % sizes.samples_per_step:
+        raise UserError(
+            f"model.wavenet.samples_per_step={sizes.samples_per_step}: must divide the mel's hop_length, "
+            f"{config.mel.hop_length}"
+        )
+    steps_per_frame = config.mel.hop_length // sizes.samples_per_step
+    conditioning = _build_conditioning(config.model.conditioning, config.mel, steps_per_frame)
     prediction = _build_prediction(config.model.linear_prediction, conditioning, config.mel)
     wavenet = WaveNet(
         input_channels=input_channels(linear_prediction=prediction is not None),
@@ -138,18 +155,21 @@ def build_model(config: VocoderConfig) -> VocoderModel:
     )
 
 
-def _build_conditioning(config: ConditioningConfig, mel: MelSpec) -> MelConditioning | NoConditioning:
+def _build_conditioning(
+    config: ConditioningConfig, mel: MelSpec, steps_per_frame: int
+) -> MelConditioning | NoConditioning:
     if config.kind == "none":
-        return NoConditioning(mel.hop_length)
+        return NoConditioning(steps_per_frame)
     upsample: LinearUpsample | StagedUpsample
     if config.upsample_scales is None:
-        upsample = LinearUpsample(mel.hop_length, mel.frame_centre)
+        upsample = LinearUpsample(steps_per_frame, mel.frame_centre)
     else:
         product = math.prod(config.upsample_scales)
-        if product != mel.hop_length or min(config.upsample_scales) < 1:
+        if product != steps_per_frame or min(config.upsample_scales) < 1:
             raise UserError(
                 f"model.conditioning.upsample_scales={list(config.upsample_scales)} multiply to {product}, "
-                f"but the mel's hop_length is {mel.hop_length}: choose scales whose product is that, or null"
+                f"but a frame has {steps_per_frame} steps (the mel's hop_length over model.wavenet.samples_per_step): "
+                "choose scales whose product is that, or null"
             )
         upsample = StagedUpsample(config.upsample_scales)
     return MelConditioning(mel.n_mels, config.channels, config.context_frames, upsample)

@@ -62,7 +62,7 @@ class VocoderModel(nn.Module):
 
     @property
     def receptive_field(self) -> int:
-        """The number of past samples that a prediction depends on."""
+        """The number of past samples that a prediction depends on, at the first sample of a step."""
         order = self.linear_prediction.order if self.linear_prediction else 0
         return self.wavenet.receptive_field + order
 

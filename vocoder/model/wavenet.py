@@ -1,4 +1,24 @@
-"""The WaveNet: past samples and conditioning in, distribution parameters out."""
+"""The WaveNet: past samples and conditioning in, distribution parameters out.
+
+B batch, T samples, K samples per step, N = T / K steps, I inputs of a sample, L samples of head context, R residual,
+S skip, C conditioning channels, P parameters.
+
+The dilated layers run once for each step of K samples, and the head once for each sample:
+
+    inputs [B, K receptive steps - 1 + T, I]
+        |                     |
+    the K newest of each      the L newest of each sample
+    step -> embed             |
+        |                     |
+    dilated layers            |
+        |                     |
+    skips [B, N, S]           |
+        +---- head -----------+ -> params [B, T, P]
+
+With K = 1 this is the WaveNet of van den Oord et al. 2016. With larger K the layers' work is shared by K samples, as
+in the tiers of SampleRNN (Mehri et al. 2017). The head hears every sample, so each is still conditioned on all before
+it, and the likelihood stays exact.
+"""
 
 import math
 from typing import cast
@@ -8,6 +28,7 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrizations, parametrize
 
 from vocoder.device import to_autocast_dtype, without_autocast
+from vocoder.errors import UserError
 from vocoder.model.interpolation import PiecewiseLinear
 from vocoder.model.residual_layer import ResidualLayer
 
@@ -15,8 +36,7 @@ from vocoder.model.residual_layer import ResidualLayer
 class WaveNet(nn.Module):
     """Stacks of dilated causal convolutions with a two-layer output (van den Oord et al. 2016).
 
-    Dilations double from 1 within a stack. The output at t depends on the input at t and on the `receptive_field - 1`
-    inputs before. Nothing is padded: the caller supplies that history.
+    Dilations double from 1 within a stack. Nothing is padded: the caller supplies the history.
     """
 
     def __init__(
@@ -33,14 +53,17 @@ class WaveNet(nn.Module):
         skip_channels: int,
         dropout: float = 0.0,
         weight_norm: bool = False,
+        samples_per_step: int = 1,
+        head_context: int = 0,
     ) -> None:
         super().__init__()
+        self.input_channels, self.samples_per_step, self.head_context = input_channels, samples_per_step, head_context
         self.kernel_size = kernel_size
         self.residual_channels, self.gate_channels, self.skip_channels = residual_channels, gate_channels, skip_channels
         self.conditioning_channels, self.output_channels = conditioning_channels, output_channels
         self.dropout = dropout
         self.recompute = False  # recompute the layers' activations in the backward pass instead of keeping them
-        self.input = nn.Linear(input_channels, residual_channels)
+        self.input = nn.Linear(samples_per_step * input_channels, residual_channels)
         self.layers = nn.ModuleList(
             ResidualLayer(
                 residual_channels, gate_channels, skip_channels, conditioning_channels, kernel_size, dilation, dropout
@@ -49,6 +72,15 @@ class WaveNet(nn.Module):
         )
         self.hidden = nn.Linear(skip_channels, skip_channels)
         self.output = nn.Linear(skip_channels, output_channels)
+        self.recent = self.mix = None
+        if head_context:
+            self.recent = nn.Linear(head_context * input_channels, skip_channels)
+            self.mix = nn.Linear(skip_channels, skip_channels)
+        if head_context > self.receptive_field:
+            raise UserError(
+                f"model.wavenet.head_context={head_context}: the layers reach {self.receptive_field} samples back; "
+                "take no more than that"
+            )
         if weight_norm:
             for linear in self._normalised():
                 parametrizations.weight_norm(linear)
@@ -60,7 +92,8 @@ class WaveNet(nn.Module):
                 parametrize.remove_parametrizations(linear, "weight")
 
     def _normalised(self) -> list[nn.Linear]:
-        return [*(linear for layer in self.residual_layers for linear in (layer.gate, layer.out)), self.hidden]
+        mix = [self.mix] if self.mix is not None else []
+        return [*(linear for layer in self.residual_layers for linear in (layer.gate, layer.out)), self.hidden, *mix]
 
     @property
     def residual_layers(self) -> list[ResidualLayer]:
@@ -69,19 +102,35 @@ class WaveNet(nn.Module):
 
     @property
     def receptive_field(self) -> int:
-        """How many inputs an output depends on, in samples."""
-        return 1 + sum(layer.history for layer in self.residual_layers)
+        """How many samples the first prediction of a step depends on; the i-th depends on i more."""
+        return self.samples_per_step * (1 + sum(layer.history for layer in self.residual_layers))
 
     def forward(self, inputs: Tensor, conditioning: PiecewiseLinear) -> Tensor:
-        """inputs [B, receptive_field - 1 + T, I], conditioning [B, F H, C], both up to the same sample -> [B, T, P]."""
-        h = self.embed(inputs)
-        skips = inputs.new_zeros(len(inputs), inputs.shape[1] - (self.receptive_field - 1), self.skip_channels)
+        """inputs [B, receptive_field - 1 + T, I], conditioning [B, N, C], up to the same sample -> [B, T, P]."""
+        h = self.embed(self.step_inputs(inputs))
+        steps = (inputs.shape[1] - (self.receptive_field - 1)) // self.samples_per_step
+        skips = inputs.new_zeros(len(inputs), steps, self.skip_channels)
         for layer in self.residual_layers:
             h, skips = layer(h, skips, conditioning, self.recompute)
-        return self.head(skips)
+        return self.head(self.head_step(skips), self.head_inputs(inputs))
+
+    def step_inputs(self, inputs: Tensor) -> Tensor:
+        """For each step the inputs of its first sample and of the K - 1 before it: [B, K n + K - 1, I] -> [B, n, K I].
+
+        Those of its other samples are not known when the step begins.
+        """
+        K = self.samples_per_step
+        return inputs[:, : inputs.shape[1] - (K - 1)].unflatten(1, (-1, K)).flatten(2)
+
+    def head_inputs(self, inputs: Tensor) -> Tensor | None:
+        """For each sample its inputs and those of the L - 1 before it, as in `forward` -> [B, T, L I], oldest first."""
+        if not self.head_context:
+            return None
+        newest = inputs[:, self.receptive_field - self.head_context :]
+        return newest.unfold(1, self.head_context, 1).transpose(2, 3).flatten(2)
 
     def embed(self, inputs: Tensor) -> Tensor:
-        """inputs [..., I] -> h [..., R].
+        """inputs [..., K I] -> h [..., R].
 
         The product is in float32, because bfloat16 keeps 8 of a sample's 16 bits; the result is in autocast's dtype,
         which saves a third of a training step.
@@ -90,14 +139,27 @@ class WaveNet(nn.Module):
             h: Tensor = self.input(inputs)
         return to_autocast_dtype(h)
 
-    def head(self, skips: Tensor) -> Tensor:
-        """Summed skips [..., S] -> parameters [..., P].
+    def head_step(self, skips: Tensor) -> Tensor:
+        """The head's part that a step's samples share: summed skips [..., S] -> [..., S]."""
+        hidden: Tensor = self.hidden(F.relu(skips * math.sqrt(1 / len(self.layers))))
+        return hidden
 
-        The last product is in float32: in bfloat16 a mean of 0.5 could only move in steps of 128 of the grid's levels.
+    def head(self, hidden: Tensor, recent: Tensor | None) -> Tensor:
+        """hidden [B, N, S] of steps and the newest inputs [B, T, L I] of their samples -> parameters [B, T, P].
+
+        Products of inputs, and the last, are in float32: in bfloat16 a mean of 0.5 could only move in steps of 128 of
+        the grid's levels.
         """
-        hidden = F.relu(self.hidden(F.relu(skips * math.sqrt(1 / len(self.layers)))))
+        if self.recent is not None and self.mix is not None and recent is not None:
+            with without_autocast(hidden.device):
+                heard = self.recent(recent)
+            hidden = hidden.repeat_interleave(recent.shape[1] // hidden.shape[1], dim=1)
+            hidden = F.relu(hidden + heard.to(hidden.dtype))
+            hidden = hidden + self.mix(hidden)
+        hidden = F.relu(hidden)
         with without_autocast(hidden.device):
-            return self.output(hidden.float())
+            params: Tensor = self.output(hidden.float())
+        return params
 
 
 def dilations(layers: int, stacks: int) -> list[int]:
