@@ -114,6 +114,21 @@ def test_clipping_that_the_recording_has_is_no_artefact(speech: np.ndarray) -> N
     assert find_artefacts(0.9 * clipped, clipped, RATE)[0]["clipping"] == 0
 
 
+@pytest.mark.parametrize("amplitude", [0.02, 0.1, 0.5])
+def test_the_flat_top_of_a_quiet_low_tone_is_not_clipped(amplitude: float) -> None:
+    tone = amplitude * np.sin(2 * np.pi * 90 * (np.arange(2 * RATE) + 0.3) / RATE).astype(np.float32)
+    rounded = int16_to_waveform(waveform_to_int16(tone))
+    silence = np.zeros_like(tone)
+    assert find_artefacts(rounded, silence, RATE)[0]["clipping"] == 0
+
+
+def test_clipping_under_dither_in_the_recording_is_no_artefact_of_a_quieter_copy(speech: np.ndarray) -> None:
+    dither = np.random.default_rng(0).integers(-1, 2, len(speech)) / 32768
+    recording = (speech.clip(-0.5 * speech.max(), 0.5 * speech.max()) + dither).astype(np.float32)
+    quieter = int16_to_waveform(waveform_to_int16(0.3 * recording))
+    assert find_artefacts(quieter, recording, RATE)[0]["clipping"] == 0
+
+
 @pytest.mark.parametrize("kind", ["noise", "loud noise", "saturated noise", "silence", "constant"])
 @pytest.mark.parametrize("seconds", [0.25, 0.5])
 def test_a_collapse_is_found_within_60_ms_of_its_ends(kind: str, seconds: float, speech: np.ndarray) -> None:

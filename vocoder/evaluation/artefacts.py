@@ -7,8 +7,10 @@ from vocoder.evaluation.collapse import HOP, band_levels, find_collapses, runs, 
 from vocoder.evaluation.results import Artefact
 
 CLIP_TOLERANCE = 1.5 / 32768  # from the extreme: rounding to 16 bits, and a little more
+TARGET_TOLERANCE = 4 / 32768  # recordings that were clipped and then dithered or filtered are not quite flat
 CLIP_RUN = 3  # samples: the top of a loud sine wave has fewer within the tolerance
-QUIETEST_CLIP = 0.1  # of full scale: quieter waves are so flat that they have more
+LOWEST_PITCH = 80.0  # Hz: the lower a tone and the quieter, the flatter its top
+QUIETEST_CLIP = 0.01  # of full scale: in quieter waves rounding makes every top flat
 DRIFT_RANGE = 30.0  # dB below the level of speech in which a level counts
 QUIETEST_SPEECH = -90.0  # dBFS: digital silence, a rounding error or two above -101, is none
 DRIFT_SPEECH = 0.5  # seconds of speech that a slope needs
@@ -53,25 +55,30 @@ def _within(artefact: Artefact, others: list[Artefact], margin: float = 0.05) ->
 
 
 def find_clipping(waveform: np.ndarray, target: np.ndarray, sample_rate: int) -> list[Artefact]:
-    """Runs of at least CLIP_RUN samples at an extreme of waveform [T], without those that target [T] has there too."""
+    """Runs of samples at an extreme of waveform [T], without those that are mostly at an extreme of target [T] too."""
     found: list[tuple[int, int]] = []
     for sign in (1, -1):
-        flat = _runs_at_peak(sign * waveform)
-        flat_in_target = np.zeros(len(target), bool)
-        for start, stop in _runs_at_peak(sign * target):
-            flat_in_target[start:stop] = True
-        found += [(start, stop) for start, stop in flat if not flat_in_target[start:stop].any()]
+        peak = float((sign * waveform).max(initial=0))
+        if peak < QUIETEST_CLIP:
+            continue
+        at_peak = runs(sign * waveform >= peak - CLIP_TOLERANCE)
+        in_target = sign * target >= (sign * target).max() - TARGET_TOLERANCE
+        shortest = _shortest_clip(peak, sample_rate)
+        found += [
+            (start, stop)
+            for start, stop in at_peak.tolist()
+            if stop - start >= shortest and 2 * np.count_nonzero(in_target[start:stop]) < stop - start
+        ]
     return [Artefact("clipping", start / sample_rate, stop / sample_rate) for start, stop in sorted(found)]
 
 
-def _runs_at_peak(waveform: np.ndarray) -> list[tuple[int, int]]:
-    """Start and stop of runs within the tolerance of the highest value."""
-    peak = waveform.max(initial=0)
-    if peak < QUIETEST_CLIP:
-        return []
-    return [
-        (start, stop) for start, stop in runs(waveform >= peak - CLIP_TOLERANCE).tolist() if stop - start >= CLIP_RUN
-    ]
+def _shortest_clip(peak: float, sample_rate: int) -> int:
+    """Samples at an extreme that are more than a tone of the lowest pitch has there by itself, on average.
+
+    A sine wave of amplitude A and frequency f is within d of its peak for a time of 2 acos(1 - d/A) / (2 pi f).
+    """
+    natural = np.arccos(1 - CLIP_TOLERANCE / peak) / (np.pi * LOWEST_PITCH)
+    return max(CLIP_RUN, int(natural * sample_rate) + 1)
 
 
 def dc_offset(waveform: np.ndarray, target: np.ndarray) -> float:
