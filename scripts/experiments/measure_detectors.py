@@ -15,13 +15,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
-import pyworld
 import torch
 
 from vocoder.commands import cli
 from vocoder.errors import UserError
 from vocoder.evaluation import griffin_lim
 from vocoder.evaluation.artefacts import find_artefacts
+from vocoder.evaluation.baselines import world_vocoder
 from vocoder.evaluation.results import Artefact
 from vocoder.features.audio import int16_to_waveform, read_audio, waveform_to_int16
 from vocoder.features.mel import MelSpec, log_mel
@@ -79,12 +79,11 @@ def renditions(target: np.ndarray, sample_rate: int, generator: np.random.Genera
     """Waveforms without artefacts of a recording [T], by names; of 16 bits but for the requantised one's source."""
     spec = MelSpec(sample_rate, 1024, 256, 1024, 80, 0.0, sample_rate / 2)
     mel = log_mel(torch.from_numpy(target), spec).numpy()
-    world = pyworld.synthesize(*pyworld.wav2world(target.astype(np.float64), sample_rate), sample_rate)
     rms = np.sqrt(np.square(target).mean())
     made = {
         "original": target,
         "griffin_lim": griffin_lim(mel, spec, 32),
-        "world": world,
+        "world": world_vocoder(target, sample_rate),
         "noisy": target + 10 ** (-30 / 20) * rms * generator.standard_normal(len(target)),
         "3 dB louder": target * 10 ** (3 / 20),
         "3 dB quieter": target * 10 ** (-3 / 20),

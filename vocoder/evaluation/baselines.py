@@ -17,7 +17,8 @@ def griffin_lim(mel: np.ndarray, spec: MelSpec, iterations: int = 60) -> np.ndar
 
     Griffin and Lim 1984, in librosa's accelerated form (Perraudin et al. 2013).
     """
-    magnitude = librosa.util.nnls(mel_filterbank(spec).numpy(), np.exp(mel * spec.log_unit))
+    extended = np.pad(mel, ((0, 0), (1, 1)), mode="edge")  # sound beyond both ends, or the wave would jump from zero
+    magnitude = librosa.util.nnls(mel_filterbank(spec).numpy(), np.exp(extended * spec.log_unit))
     wave = librosa.griffinlim(
         magnitude,
         n_iter=iterations,
@@ -27,7 +28,8 @@ def griffin_lim(mel: np.ndarray, spec: MelSpec, iterations: int = 60) -> np.ndar
         random_state=0,
     )
     lead = int(spec.frame_centre * spec.hop_length)  # librosa centres frame 0 on sample 0
-    padded = np.pad(wave, (lead, spec.n_fft))[: mel.shape[1] * spec.hop_length]
+    first = spec.hop_length - lead
+    padded = np.pad(wave, (0, spec.n_fft))[first : first + mel.shape[1] * spec.hop_length]
     return padded.clip(-1, 1).astype(np.float32)
 
 
