@@ -22,6 +22,26 @@ def test_scales_whose_product_is_not_the_hop_are_refused(scales: tuple[int, ...]
         small_model(conditioning=ConditioningConfig("mel", 5, 3, scales))
 
 
+def test_scales_multiply_to_the_steps_of_a_frame() -> None:
+    conditioning = ConditioningConfig("mel", 5, 3, (3, 4))
+    with pytest.raises(UserError, match=rf"multiply to 12.*hop_length is {HOP}, which is 6 steps"):
+        small_model(conditioning=conditioning, samples_per_step=2, head_context=1)
+
+
+@pytest.mark.parametrize(
+    ("steps", "message"),
+    [
+        ({"samples_per_step": 5, "head_context": 1}, f"samples_per_step=5: must divide the mel's hop_length, {HOP}"),
+        ({"samples_per_step": 2}, "samples_per_step=2: the head must hear the samples of a step"),
+        ({"samples_per_step": 0}, "samples_per_step=0: must be at least 1"),
+        ({"head_context": -1}, "head_context=-1: must be 0 or more"),
+    ],
+)
+def test_impossible_steps_are_refused(steps: dict[str, int], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        small_model(**steps)
+
+
 @pytest.mark.parametrize(("scales", "needed"), [(None, 1), ((12,), 1), ((3, 4), 2)])
 def test_a_context_too_short_for_the_upsampling_is_refused(scales, needed: int) -> None:
     small_model(conditioning=ConditioningConfig("mel", 5, needed, scales))
@@ -41,6 +61,7 @@ CONFIGS = [
     small_config(speakers=("ann", "bob"), speaker_channels=4),
     small_config(conditioning=ConditioningConfig("mel", 5, 3, (3, 4))),
     small_config(conditioning=ConditioningConfig("none")),
+    small_config(samples_per_step=4, head_context=3),
 ]
 
 

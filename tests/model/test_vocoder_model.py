@@ -28,24 +28,35 @@ def speech_like(samples: int) -> Tensor:
     return torch.from_numpy(int16_to_grid(noise.clip(-32768, 32767).astype(np.int16)))
 
 
+# (samples_per_step, head_context)
+with_steps = pytest.mark.parametrize(("samples", "context"), [(1, 0), (1, 4), (2, 1), (3, 5), (4, 8), (6, 2)])
+
+
 @pytest.mark.parametrize("prediction", PREDICTIONS, ids=lambda config: config.kind)
 @pytest.mark.parametrize("kernel_size", [2, 3])
-def test_a_prediction_depends_on_exactly_the_past_receptive_field(kernel_size: int, prediction) -> None:
-    model = small_model(kernel_size=kernel_size, prediction=prediction)
-    waves, mel = random_utterance(model, frames=5, batch=16)
+@with_steps
+def test_a_prediction_depends_on_exactly_the_past_receptive_field(
+    samples: int, context: int, kernel_size: int, prediction
+) -> None:
+    """From the first sample of a step; from the i-th, on i samples more."""
+    sizes = {"kernel_size": kernel_size, "samples_per_step": samples, "head_context": context}
+    model = small_model(prediction=prediction, **sizes)
+    waves, mel = random_utterance(model, frames=5, batch=100)  # many, lest rectifiers hide a faint tap
     before = model(waves, mel)
     history, field = model.history_frames * HOP, model.receptive_field
-    assert before.shape == (16, 9, 5 * HOP)
+    assert before.shape == (100, 9, 5 * HOP)
     for t in (0, 7, 5 * HOP - 1):
-        for back, matters in ((field, True), (field + 1, False), (1, True), (0, False)):
+        reach = field + t % samples
+        for back, matters in ((reach, True), (reach + 1, False), (1, True), (0, False)):
             perturbed = waves.clone()
             perturbed[:, history + t - back] += 20  # or rounding hides a faint tap
             assert (t in changed(before, model(perturbed, mel))) is matters, (t, back)
 
 
 @pytest.mark.parametrize("prediction", PREDICTIONS, ids=lambda config: config.kind)
-def test_no_prediction_depends_on_its_own_sample_or_on_the_future(prediction) -> None:
-    model = small_model(prediction=prediction)
+@with_steps
+def test_no_prediction_depends_on_its_own_sample_or_on_the_future(samples: int, context: int, prediction) -> None:
+    model = small_model(prediction=prediction, samples_per_step=samples, head_context=context)
     waves, mel = random_utterance(model, frames=4)
     before = model(waves, mel)
     history = model.history_frames * HOP

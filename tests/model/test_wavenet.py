@@ -8,6 +8,7 @@ from support.small_model import changed
 from torch import Tensor
 from torch.nn import functional as F
 
+from vocoder.errors import UserError
 from vocoder.model.interpolation import PiecewiseLinear, hold_knot
 from vocoder.model.wavenet import WaveNet, dilations
 
@@ -73,3 +74,24 @@ def convolutional_twin(wavenet: WaveNet, inputs: Tensor, conditioning: Tensor) -
         skips = skips + skip
     hidden = F.conv1d(F.relu(skips / math.sqrt(6)), state["hidden.weight"][..., None], state["hidden.bias"])
     return F.conv1d(F.relu(hidden), state["output.weight"][..., None], state["output.bias"])
+
+
+def test_a_step_takes_the_inputs_of_its_first_sample_and_of_those_before_it() -> None:
+    sizes = {"layers": 1, "stacks": 1, "residual_channels": 4, "gate_channels": 4, "skip_channels": 4}
+    wavenet = WaveNet(2, 0, 3, kernel_size=2, samples_per_step=3, head_context=2, **sizes)
+    assert wavenet.receptive_field == 6  # two steps of three samples
+    inputs = torch.arange(2 * (5 + 6), dtype=torch.float32).reshape(1, 11, 2)  # five of history, then two steps
+    steps = wavenet.step_inputs(inputs)
+    assert steps.shape == (1, 3, 6)
+    # The first predicted sample is input 5: its step ends there, and the next one at input 8.
+    assert steps[0, :, -1].tolist() == [2 * 2 + 1, 2 * 5 + 1, 2 * 8 + 1]
+    heard = wavenet.head_inputs(inputs)
+    assert heard is not None
+    assert heard[0, :, 0].tolist() == [2 * t for t in range(4, 10)]  # the older of two, of each predicted sample
+    assert heard[0, :, 3].tolist() == [2 * t + 1 for t in range(5, 11)]
+
+
+def test_a_head_that_hears_further_back_than_the_layers_is_refused() -> None:
+    sizes = {"layers": 1, "stacks": 1, "residual_channels": 4, "gate_channels": 4, "skip_channels": 4}
+    with pytest.raises(UserError, match="head_context=7: the layers reach 6 samples back"):
+        WaveNet(1, 0, 3, kernel_size=2, samples_per_step=3, head_context=7, **sizes)

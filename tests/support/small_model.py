@@ -27,7 +27,12 @@ UPSAMPLINGS = [None, (12,), (3, 4), (2, 3, 2), (1, 12)]
 
 def small_config(**changes: Any) -> VocoderConfig:
     model = ModelConfig(
-        replace(SIZES, kernel_size=changes.pop("kernel_size", 2)),
+        replace(
+            SIZES,
+            kernel_size=changes.pop("kernel_size", 2),
+            samples_per_step=changes.pop("samples_per_step", 1),
+            head_context=changes.pop("head_context", 0),
+        ),
         changes.pop("conditioning", ConditioningConfig(channels=5, context_frames=3)),
         changes.pop("speaker_channels", 0),
         changes.pop("prediction", LinearPredictionConfig()),

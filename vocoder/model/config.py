@@ -168,8 +168,9 @@ def _build_conditioning(
         if product != steps_per_frame or min(config.upsample_scales) < 1:
             raise UserError(
                 f"model.conditioning.upsample_scales={list(config.upsample_scales)} multiply to {product}, "
-                f"but a frame has {steps_per_frame} steps (the mel's hop_length over model.wavenet.samples_per_step): "
-                "choose scales whose product is that, or null"
+                f"but the mel's hop_length is {mel.hop_length}"
+                + (f", which is {steps_per_frame} steps" if steps_per_frame < mel.hop_length else "")
+                + ": choose scales whose product is that, or null"
             )
         upsample = StagedUpsample(config.upsample_scales)
     return MelConditioning(mel.n_mels, config.channels, config.context_frames, upsample)

@@ -216,6 +216,7 @@ class VocoderModel(nn.Module):
             )
             + (f" and {len(self.speakers)} speakers" if self.speaker_embedding is not None else "")
             + (f", linear prediction of order {self.linear_prediction.order}" if self.linear_prediction else "")
+            + (f", {self.wavenet.samples_per_step} samples per step" if self.wavenet.samples_per_step > 1 else "")
         )
 
 
