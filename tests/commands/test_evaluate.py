@@ -135,7 +135,7 @@ def test_a_file_that_cannot_be_read_is_a_line_at_the_end(
         (["model=a", "data=b", "generated=c"], "give model and data, or generated and reference"),
         (["generated=a", "reference=b", "baselines=[griffinlim]"], "did you mean griffin_lim"),
         (["generated=a", "reference=b", "measures=[peqs_wb]"], "did you mean pesq_wb"),
-        (["generated=a", "reference=b", "mel=hifigan"], "did you mean hifigan_22k"),
+        (["generated=a", "reference=b", "mel_preset=hifigan"], "did you mean hifigan_22k"),
         (["generated=a", "reference=nowhere"], "reference=nowhere: no such folder"),
         (["model=nowhere", "data=b"], "model=nowhere: no such directory"),
         (["generated=a", "reference=b", "seeds=0"], "seeds=0: must be at least 1"),

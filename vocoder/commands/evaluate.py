@@ -55,7 +55,7 @@ class Config:
     speaker: str | None
     baselines: tuple[str, ...] | None
     measures: tuple[str, ...] | None
-    mel: str | None
+    mel_preset: str | None
     plots: Literal["png", "pdf", "svg"] | None
     embed: float
     overwrite: bool
@@ -132,7 +132,7 @@ def check_config(config: Config) -> None:
         raise UserError(f"embed={config.embed}: must be 0 or more megabytes")
     check_names("baselines", config.baselines or (), BASELINES)
     check_names("measures", config.measures or (), [measure.name for measure in MEASURES])
-    check_names("mel", [config.mel] if config.mel else [], PRESETS)
+    check_names("mel_preset", [config.mel_preset] if config.mel_preset else [], PRESETS)
 
 
 def check_names(setting: str, names: Iterable[str], known: Iterable[str]) -> None:
@@ -256,7 +256,7 @@ def compute_likelihoods(
 def prepare_folders(config: Config) -> Systems:
     """Pair the wavs of each folder with the recordings."""
     reference = Path(config.reference or "")
-    spec = PRESETS[config.mel] if config.mel else spec_of(reference)
+    spec = PRESETS[config.mel_preset] if config.mel_preset else spec_of(reference)
     recordings = files_by_id(reference, spec, "reference", config.folder)
     chosen = spread(list(recordings.values()), config.limit)
     paths = split_paths(config.generated or "")

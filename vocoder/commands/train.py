@@ -26,7 +26,7 @@ from vocoder.training import (
     local_device,
     process_group,
 )
-from vocoder.training.free_running import check_measure
+from vocoder.training.dev_speech import check_measure
 from vocoder.training.interrupts import Interrupts
 from vocoder.training.transfer import config_differences, load_matching_weights
 

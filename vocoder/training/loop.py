@@ -12,7 +12,7 @@ from vocoder.data.dataset import Batch
 from vocoder.errors import UserError
 from vocoder.evaluation.likelihood import NATS_PER_BIT
 from vocoder.training.audition import audition
-from vocoder.training.free_running import measure_free_running, score_of
+from vocoder.training.dev_speech import measure_dev_speech, score_of
 from vocoder.training.guard import ADVICE, Verdict
 from vocoder.training.interrupts import Interrupted, Interrupts
 from vocoder.training.monitor import Monitor
@@ -140,12 +140,12 @@ class Loop:
         values = {f"{trainer.unit}/dev": bits, "minutes": state.minutes}
         score = bits
         if self.config.checkpoint.best != "bits":
-            heard, score = self._measure_free_running()
+            heard, score = self._measure_dev_speech()
             values |= heard
         state.dev_bits, state.last_dev_bits, state.dev_score = bits, bits, score
         self.monitor.scalars(state.step, values | trainer.output_statistics())
 
-    def _measure_free_running(self) -> tuple[dict[str, float], float]:
+    def _measure_dev_speech(self) -> tuple[dict[str, float], float]:
         """Measures of synthesised dev speech, and the score of `checkpoint.best`, in the first process alone.
 
         Raises:
@@ -153,7 +153,7 @@ class Loop:
         """
         if not self.world.is_first:
             return {}, math.inf
-        values = measure_free_running(self.trainer, self.interrupts.check)
+        values = measure_dev_speech(self.trainer, self.interrupts.check)
         return {f"free_running/{name}": value for name, value in values.items()}, score_of(self.trainer, values)
 
     def _log(self, result: StepResult) -> None:

@@ -149,7 +149,7 @@ class ElementPlayback {
   play() {
     if (this.longest.ended) this.seek(0);
     this.playing = true;
-    for (const audio of this.elements) if (audio.currentTime < audio.duration) audio.play();
+    for (const audio of this.elements) if (audio.currentTime < audio.duration) audio.play().catch(ignoreInterruption);
   }
 
   pause() {
@@ -205,4 +205,9 @@ class ElementPlayback {
 function equalGains(loudness) {
   const quietest = Math.min(...loudness.filter((lufs) => lufs !== null));
   return loudness.map((lufs) => (lufs === null ? 1 : 10 ** ((quietest - lufs) / 20)));
+}
+
+// A pause ends a play() that has not begun: no error.
+function ignoreInterruption(error) {
+  if (error.name !== "AbortError") throw error;
 }

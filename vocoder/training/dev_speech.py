@@ -30,7 +30,7 @@ def check_measure(trainer: Trainer) -> None:
         raise UserError(f"training.checkpoint.best={best}: its package is not installed; pip install -e '.[metrics]'")
 
 
-def measure_free_running(trainer: Trainer, progress: Callable[[int], None] = lambda samples: None) -> dict[str, float]:
+def measure_dev_speech(trainer: Trainer, progress: Callable[[int], None] = lambda samples: None) -> dict[str, float]:
     """Means over `checkpoint.best_seconds` of dev speech, synthesised with the EMA weights and always the same noise.
 
     Args:

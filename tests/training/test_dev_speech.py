@@ -15,9 +15,9 @@ from vocoder.evaluation import log_mel_distance
 from vocoder.model import find_checkpoint
 from vocoder.model.checkpoint import checkpoints_in, open_checkpoint
 from vocoder.synthesis import Request, Vocoder
-from vocoder.training import Trainer, free_running
+from vocoder.training import Trainer, dev_speech
 from vocoder.training.config import CheckpointConfig
-from vocoder.training.free_running import check_measure, measure_free_running, score_of
+from vocoder.training.dev_speech import check_measure, measure_dev_speech, score_of
 
 MakeTrainer = Callable[..., Trainer]
 BY_LOG_MEL = CheckpointConfig(every=2, keep=1, dev_seconds=1.0, best="log_mel", best_seconds=0.5)
@@ -26,13 +26,13 @@ BY_LOG_MEL = CheckpointConfig(every=2, keep=1, dev_seconds=1.0, best="log_mel", 
 @pytest.fixture(autouse=True)
 def log_mel_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """The other measures take longer, and their packages may be missing."""
-    monkeypatch.setattr(free_running, "available_measures", lambda: {"log_mel"})
+    monkeypatch.setattr(dev_speech, "available_measures", lambda: {"log_mel"})
 
 
 def test_the_measure_is_of_dev_speech_synthesised_from_its_mel(make_trainer: MakeTrainer) -> None:
     trainer = make_trainer(checkpoint=BY_LOG_MEL)
     torch.rand(7)  # the global generator's state must not matter
-    found = measure_free_running(trainer)
+    found = measure_dev_speech(trainer)
     entry = trainer.dev_entries()[0]
     mel = torch.from_numpy(np.array(trainer.store.read(entry).mel.T))
     (wave,) = Vocoder(trainer.ema_model()).synthesize_batch([Request(entry.id, mel.numpy())], trainer.config.seed)
