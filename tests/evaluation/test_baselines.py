@@ -97,3 +97,18 @@ def test_world_renders_short_and_silent_waveforms_at_their_length(samples: int) 
     found = world_vocoder(np.zeros(samples, np.float32), 22050)
     assert found.shape == (samples,)
     assert np.abs(found).max(initial=0) < 1e-3
+
+
+@pytest.mark.usefixtures("_pyworld")
+@pytest.mark.parametrize("sample_rate", [6000, 8000, 11025])
+def test_world_keeps_voiced_speech_voiced_at_low_rates(sample_rate: int) -> None:
+    """A harmonic tone keeps its harmonics: most of its power stays where they are."""
+    times = np.arange(sample_rate) / sample_rate
+    tone = np.sum([np.sin(2 * np.pi * 120 * k * times) / k for k in range(1, 12)], axis=0) / 6
+    rendered = world_vocoder(tone.astype(np.float32), sample_rate)
+    assert len(rendered) == len(tone)
+    middle = rendered[sample_rate // 4 : 3 * sample_rate // 4]  # half a second: bins of 2 Hz
+    power = np.abs(np.fft.rfft(middle * np.hanning(len(middle)))) ** 2
+    hertz = np.fft.rfftfreq(len(middle), 1 / sample_rate)
+    near_harmonic = np.abs((hertz + 60) % 120 - 60) <= 10
+    assert power[near_harmonic].sum() > 0.9 * power.sum()

@@ -30,10 +30,11 @@ from vocoder.evaluation.models import Model, names_of
 from vocoder.evaluation.recordings import Recording, files_by_id, recordings_of, spec_for_rate, spread
 from vocoder.evaluation.results import Evaluation, System, Utterance
 from vocoder.evaluation.tables import markdown_summary, write_tables
+from vocoder.features.audio import INT16_LEVELS
 from vocoder.features.mel import PRESETS, MelSpec
 from vocoder.report import save_pictures, write_report
 from vocoder.settings import from_mapping, suggestion
-from vocoder.synthesis import check_folder, load
+from vocoder.synthesis import Vocoder, check_folder, load
 
 INSTALL = "pip install -e '.[metrics]' brings it"
 SOME_FAILED = 1  # exit code; where all utterances failed, it is cli.USER_ERROR
@@ -96,7 +97,7 @@ def job(settings: dict[str, Any]) -> int:
     check_config(config)
     check_folder(config.folder)
     measures, baselines = measures_of(config), baselines_of(config)
-    found = prepare_folders(config) if config.generated else prepare_models(config)
+    found = prepare_folders(config) if config.generated else prepare_models(config, measures)
     measurement = Measurement(config.folder, found.spec, measures, baselines)
     utterances = measure_all(found, measurement, config)
     if not utterances:
@@ -183,10 +184,10 @@ def check_installed(setting: str, names: Iterable[str], available: Iterable[str]
 
 def split_paths(text: str) -> list[Path]:
     """Paths separated by commas; a path that exists may have commas in it."""
-    return [Path(text)] if Path(text).exists() else [Path(part) for part in text.split(",") if part]
+    return [Path(text)] if Path(text).exists() else [Path(part).expanduser() for part in text.split(",") if part]
 
 
-def prepare_models(config: Config) -> Systems:
+def prepare_models(config: Config, measures: tuple[str, ...]) -> Systems:
     """Load the models, write their waves, and compute their likelihoods."""
     paths = split_paths(config.model or "")
     names = names_of(paths)
@@ -198,6 +199,8 @@ def prepare_models(config: Config) -> Systems:
                 f"model={name}: its mels are not those of {names[0]} ({vocoder.spec.differences(spec)}); "
                 "evaluate it alone, or compare folders of wavs (generated=…)"
             )
+        if config.speaker is not None:
+            vocoder.model.speaker_index(config.speaker)  # refuses a speaker that the model does not have
     recordings = spread(recordings_of(Path(config.data or ""), config.split, spec, exclude=config.folder), config.limit)
     failures: list[str] = []
     wavs: dict[str, dict[str, list[Path]]] = {recording.id: {} for recording in recordings}
@@ -207,10 +210,17 @@ def prepare_models(config: Config) -> Systems:
         print(f"{name}: {vocoder.engine.describe()}", flush=True)
         model = Model(name, vocoder, config.folder, config.temperature, config.speaker)
         synthesize_all(model, recordings, config, wavs, failures)
-        compute_likelihoods(model, recordings, likelihoods, failures)
+        if "bits" in measures and is_comparable(vocoder):
+            compute_likelihoods(model, recordings, likelihoods, failures)
         systems.append(System(name, "model", model.details()))
     tasks = [Task(recording, wavs[recording.id], likelihoods[recording.id]) for recording in recordings]
     return Systems(spec, recordings, tasks, systems, failures)
+
+
+def is_comparable(vocoder: Vocoder) -> bool:
+    """Whether its bits per sample are comparable: exact, over all levels of 16-bit audio."""
+    distribution = vocoder.model.distribution
+    return distribution.grid.levels == INT16_LEVELS and not distribution.is_density
 
 
 def synthesize_all(
@@ -258,14 +268,16 @@ def prepare_folders(config: Config) -> Systems:
     reference = Path(config.reference or "")
     spec = PRESETS[config.mel_preset] if config.mel_preset else spec_of(reference)
     recordings = files_by_id(reference, spec, "reference", config.folder)
-    chosen = spread(list(recordings.values()), config.limit)
     paths = split_paths(config.generated or "")
     names, failures = names_of(paths), []
-    wavs: dict[str, dict[str, list[Path]]] = {recording.id: {} for recording in chosen}
-    for name, path in zip(names, paths, strict=True):
-        generated = files_by_id(path, spec, "generated", config.folder)
+    found = [files_by_id(path, spec, "generated", config.folder) for path in paths]
+    for path, generated in zip(paths, found, strict=True):
         if not generated.keys() & recordings.keys():
             raise UserError(f"generated={path}: none of its files has the name of one in {reference}")
+    rendered = [recordings[id] for id in recordings if any(id in generated for generated in found)]
+    chosen = spread(rendered, config.limit)
+    wavs: dict[str, dict[str, list[Path]]] = {recording.id: {} for recording in chosen}
+    for name, generated in zip(names, found, strict=True):
         for id in wavs:
             if id in generated:
                 wavs[id][name] = [generated[id].path]

@@ -7,9 +7,12 @@ from torch import Tensor
 
 from vocoder.evaluation.packages import optional_package
 from vocoder.evaluation.pitch import HOP_SECONDS, pitch_track
+from vocoder.features.audio import resample
 from vocoder.features.mel import MelSpec, mel_filterbank
 from vocoder.model import extend_edges
 from vocoder.model.linear_prediction import LinearPrediction
+
+WORLD_RATE = 16000  # Hz; the lowest rate that WORLD is run at
 
 
 def griffin_lim(mel: np.ndarray, spec: MelSpec, iterations: int = 60) -> np.ndarray:
@@ -50,11 +53,16 @@ def world_vocoder(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
     """A waveform [T] from the parameters that WORLD (Morise et al. 2016; pyworld) extracts of a waveform [T].
 
     Unlike the other baselines it hears the recording, not the mel: its pitch (DIO and StoneMask), spectral envelope
-    (CheapTrick) and aperiodicity (D4C), every 5 ms.
+    (CheapTrick) and aperiodicity (D4C), every 5 ms. Below 16 kHz it works at 16 kHz, because D4C looks for voicing up
+    to 7.9 kHz.
 
     Raises:
         UserError: the package pyworld is not installed.
     """
+    if sample_rate < WORLD_RATE:
+        at_16k = resample(np.asarray(waveform, np.float32), sample_rate, WORLD_RATE)
+        rendered = resample(world_vocoder(at_16k, WORLD_RATE), WORLD_RATE, sample_rate)
+        return np.pad(rendered, (0, max(0, len(waveform) - len(rendered))))[: len(waveform)]
     world, wave = optional_package("pyworld"), np.ascontiguousarray(waveform, np.float64)
     track = pitch_track(wave, sample_rate).f0
     times = np.arange(len(track)) * HOP_SECONDS

@@ -2,8 +2,9 @@
 
 The folder of an evaluation:
 
-    wavs/SYSTEM/ID.wav    original, baselines and models (seeds after the first in SYSTEM/seeds/N)
+    wavs/SYSTEM/ID.wav    original, baselines and models; seeds/SYSTEM/N/ID.wav for seeds after the first
     utterances/*.json     what was measured of each utterance; work that is there is not repeated
+    likelihoods/, speeds/ of each model
     results.json, utterances.csv, summary.csv, report.html
 """
 
@@ -35,7 +36,7 @@ BASELINES: dict[str, Renderer] = {  # (waveform, mel, spec) -> waveform
     "world": lambda waveform, mel, spec: world_vocoder(waveform, spec.sample_rate),
 }
 NEEDS = {"world": "pyworld"}  # packages of baselines
-FORMAT = 1  # of the files in utterances/; a new number makes older ones be measured again
+FORMAT = 2  # of the files in utterances/; a new number makes older ones be measured again
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ The dilated layers run once for each step of K samples, and the head once for ea
         +---- head -----------+ -> params [B, T, P]
 
 With K = 1 this is the WaveNet of van den Oord et al. 2016. With larger K the layers' work is shared by K samples, as
-in the tiers of SampleRNN (Mehri et al. 2017). The head hears every sample, so each is still conditioned on all before
-it, and the likelihood stays exact.
+in the tiers of SampleRNN (Mehri et al. 2017). The head hears the L newest samples, so with L >= K - 1 each sample is
+still conditioned on all before it. The likelihood is exact with any L.
 """
 
 import math

@@ -146,7 +146,10 @@ def first_system(evaluation: Evaluation) -> str:
 def page_data(evaluation: Evaluation) -> dict[str, Any]:
     """What the page's script needs, except for sounds and pictures; values that are not finite are None."""
     measures = measures_of(evaluation)
-    renditions = [[u.id, [rendition.wav for rendition in u.renditions.values()]] for u in evaluation.utterances]
+    renditions = [
+        [u.id, [[rendition.wav, rendition.values] for rendition in u.renditions.values()]]
+        for u in evaluation.utterances
+    ]
     return {
         "key": hashlib.sha256(json.dumps(renditions).encode()).hexdigest()[:16],  # of what the browser stores
         "systems": [{"name": system.name, "kind": system.kind} for system in evaluation.systems],
