@@ -20,7 +20,9 @@ def griffin_lim(mel: np.ndarray, spec: MelSpec, iterations: int = 60) -> np.ndar
 
     Griffin and Lim 1984, in librosa's accelerated form (Perraudin et al. 2013).
     """
-    extended = np.pad(mel, ((0, 0), (1, 1)), mode="edge")  # sound beyond both ends, or the wave would jump from zero
+    # Sound beyond both ends, or the wave would jump from zero; half a window of it, so that librosa has a whole one.
+    edge = -(-spec.n_fft // (2 * spec.hop_length))
+    extended = np.pad(mel, ((0, 0), (edge, edge)), mode="edge")
     magnitude = librosa.util.nnls(mel_filterbank(spec).numpy(), np.exp(extended * spec.log_unit))
     wave = librosa.griffinlim(
         magnitude,
@@ -31,7 +33,7 @@ def griffin_lim(mel: np.ndarray, spec: MelSpec, iterations: int = 60) -> np.ndar
         random_state=0,
     )
     lead = int(spec.frame_centre * spec.hop_length)  # librosa centres frame 0 on sample 0
-    first = spec.hop_length - lead
+    first = edge * spec.hop_length - lead
     padded = np.pad(wave, (0, spec.n_fft))[first : first + mel.shape[1] * spec.hop_length]
     return padded.clip(-1, 1).astype(np.float32)
 
