@@ -62,7 +62,7 @@ class Result:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="the most important rows, within 45 seconds")
+    parser.add_argument("--quick", action="store_true", help="the most important rows, in about a minute")
     parser.add_argument("--rounds", type=int, help="default 3, or 1 if quick")
     parser.add_argument("--only", default="", metavar="WORDS", help="rows whose name contains these words")
     parser.add_argument("--json", type=Path, help="file for the results")
