@@ -74,7 +74,7 @@ def test_odd_ids_are_shown_as_they_are(open_page: Callable[..., Any], report_bes
     assert {SCRIPT_ID, ODD_ID} <= set(shown_ids(page))
     for index in range(5):  # all can be opened, and nothing in them is run
         page.click(f".utterance > summary >> nth={index}")
-    assert page.locator(".utterance[open] .play").count() == 5
+    page.wait_for_function("document.querySelectorAll('.utterance[open] .play').length === 5")
     page.wait_for_timeout(200)
 
 
