@@ -149,8 +149,8 @@ def measures_of(config: Config) -> tuple[str, ...]:
     Raises:
         UserError: the package of one that was asked for is not installed.
     """
-    names = [measure.name for measure in MEASURES]
-    available = [name for name in names if name in available_measures()]
+    names, usable = [measure.name for measure in MEASURES], available_measures()
+    available = [name for name in names if name in usable]
     if config.measures is not None:
         check_installed("measures", config.measures, available)
         return tuple(name for name in names if name in config.measures)

@@ -12,7 +12,6 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +22,7 @@ from vocoder.evaluation.artefacts import find_artefacts
 from vocoder.evaluation.baselines import griffin_lim, world_vocoder
 from vocoder.evaluation.flac import flac_bits
 from vocoder.evaluation.measure import Target, measure
+from vocoder.evaluation.packages import is_usable
 from vocoder.evaluation.recordings import Recording
 from vocoder.evaluation.results import Artefact, Rendition, Utterance
 from vocoder.features.audio import int16_to_waveform, read_audio, resample, waveform_to_int16, write_wav
@@ -81,7 +81,7 @@ class Measurement:
 
 def available_baselines() -> tuple[str, ...]:
     """The baselines whose packages are installed."""
-    return tuple(name for name in BASELINES if name not in NEEDS or find_spec(NEEDS[name]) is not None)
+    return tuple(name for name in BASELINES if name not in NEEDS or is_usable(NEEDS[name]))
 
 
 def measure_utterance(task: Task, measurement: Measurement) -> Utterance:

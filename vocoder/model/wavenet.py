@@ -152,9 +152,9 @@ class WaveNet(nn.Module):
         """
         if self.recent is not None and self.mix is not None and recent is not None:
             with without_autocast(hidden.device):
-                heard = self.recent(recent)
+                from_inputs = self.recent(recent)
             hidden = hidden.repeat_interleave(recent.shape[1] // hidden.shape[1], dim=1)
-            hidden = F.relu(hidden + heard.to(hidden.dtype))
+            hidden = F.relu(hidden + from_inputs.to(hidden.dtype))
             hidden = hidden + self.mix(hidden)
         hidden = F.relu(hidden)
         with without_autocast(hidden.device):
