@@ -204,6 +204,37 @@ def test_adding_files_to_a_large_corpus_does_not_change_the_splits_of_others(tmp
     assert before.items() <= after.items()
 
 
+def test_takes_of_a_prompt_share_a_split() -> None:
+    settings = replace(AS_IS, split_by=r"arctic_[ab]\d+")
+    takes = [[f"{who}/arctic_a{prompt:04d}_{take}" for who in "xy" for take in range(3)] for prompt in range(400)]
+    by_prompt = [{assign_split(Recording(Path(id), id), settings) for id in ids} for ids in takes]
+    assert all(len(splits) == 1 for splits in by_prompt)
+    assert set.union(*by_prompt) == set(SPLITS)
+    whole = [{assign_split(Recording(Path(id), id), AS_IS) for id in ids} for ids in takes]
+    assert any(len(splits) > 1 for splits in whole)
+
+
+def test_ids_without_a_match_are_split_by_the_whole_id() -> None:
+    for id in (f"speech/{number}" for number in range(300)):
+        recording = Recording(Path(id), id)
+        assert assign_split(recording, replace(AS_IS, split_by="arctic")) == assign_split(recording, AS_IS)
+
+
+def test_filling_an_empty_split_moves_all_takes_of_a_prompt(tmp_path: Path) -> None:
+    for prompt in "abc":
+        for take in range(2):
+            write(tmp_path / "in" / f"{prompt}_{take}.wav", noise(seed=take))
+    make(tmp_path / "in", tmp_path / "store", replace(AS_IS, split_by="^[abc]"))
+    entries = Store(tmp_path / "store").entries
+    assert {entry.split for entry in entries} == set(SPLITS)
+    assert len({(entry.id[0], entry.split) for entry in entries}) == 3
+
+
+def test_a_pattern_that_is_no_regular_expression_is_refused() -> None:
+    with pytest.raises(UserError, match=r"split_by=\[ab: not a regular expression"):
+        replace(AS_IS, split_by="[ab")
+
+
 @pytest.mark.parametrize(("count", "splits"), [(2, {"train", "dev"}), (3, set(SPLITS)), (6, set(SPLITS))])
 def test_a_small_corpus_has_no_empty_split_that_it_needs(tmp_path: Path, count: int, splits: set[str]) -> None:
     make(write_recordings(tmp_path / "in", count), tmp_path / "store")

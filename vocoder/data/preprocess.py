@@ -6,6 +6,7 @@ manifest as kept, or as skipped with the reason.
 """
 
 import hashlib
+import re
 from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import dataclass
@@ -51,12 +52,20 @@ class PreprocessConfig:
     silence_peak: float = 0.001  # -60 dBFS: quieter recordings are skipped as silence
     dev_fraction: float = 0.05
     test_fraction: float = 0.05
+    # A regular expression. What it matches of an id decides the split, so that takes of one prompt share a split; None,
+    # or no match: the whole id.
+    split_by: str | None = None
     speaker: Literal["none", "folder"] = "none"  # "folder": the first folder below the input names the speaker
     hold_out: tuple[str, ...] = ()  # speakers whose recordings all go to the test split; models do not learn them
 
     def __post_init__(self) -> None:
         if not 0 <= self.dev_fraction + self.test_fraction < 1:
             raise UserError("dev_fraction and test_fraction must add up to less than 1, to leave a train split")
+        if self.split_by is not None:
+            try:
+                re.compile(self.split_by)
+            except re.error as error:
+                raise UserError(f"split_by={self.split_by}: not a regular expression ({error})") from error
         if self.hold_out and self.speaker == "none":
             raise UserError(f"hold_out={','.join(self.hold_out)}: speakers have names only with speaker=folder")
         if self.peak is not None and not 0 < self.peak <= 1:
@@ -204,21 +213,27 @@ def process_recording(recording: Recording, settings: PreprocessConfig, gain: fl
 
 
 def assign_split(recording: Recording, settings: PreprocessConfig) -> str:
-    """train, dev or test by a hash of the id, so that it does not depend on the rest of the corpus.
+    """train, dev or test by a hash of the id or a part of it, so that it does not depend on the rest of the corpus.
 
     All recordings of held-out speakers go to test.
     """
     if recording.speaker_folder in settings.hold_out:
         return "test"
-    fraction = _hash_fraction(recording.id)
+    fraction = _hash_fraction(_split_key(recording.id, settings))
     if fraction < settings.dev_fraction:
         return "dev"
     return "test" if fraction < settings.dev_fraction + settings.test_fraction else "train"
 
 
-def _hash_fraction(utterance_id: str) -> float:
-    """A hash of the id, uniform in [0, 1)."""
-    return int(hashlib.sha256(utterance_id.encode()).hexdigest()[:8], 16) / 16**8
+def _split_key(utterance_id: str, settings: PreprocessConfig) -> str:
+    """The part of an id that decides the split."""
+    match = re.search(settings.split_by, utterance_id) if settings.split_by is not None else None
+    return match.group() if match else utterance_id
+
+
+def _hash_fraction(key: str) -> float:
+    """A hash of the key, uniform in [0, 1)."""
+    return int(hashlib.sha256(key.encode()).hexdigest()[:8], 16) / 16**8
 
 
 def _escaped(name: str) -> str:
@@ -229,12 +244,17 @@ def _escaped(name: str) -> str:
 def _fill_empty_splits(records: list[dict[str, Any]], settings: PreprocessConfig) -> None:
     """Move a recording from the largest split to each one that a small corpus has left empty: train, dev, then test.
 
-    Recordings are taken in the order of their hashes. The records are changed in place.
+    Recordings are taken in the order of their hashes; those that share what decides their split move together. The
+    records are changed in place.
 
     Raises:
         UserError: fewer than two recordings are usable, or all of them are held out.
     """
-    kept = sorted((r for r in records if r["status"] == "kept"), key=lambda r: _hash_fraction(r["id"]))
+
+    def key(record: dict[str, Any]) -> str:
+        return _split_key(record["id"], settings)
+
+    kept = sorted((r for r in records if r["status"] == "kept"), key=lambda r: _hash_fraction(key(r)))
     if len(kept) < 2:
         reasons = "; ".join(r["reason"] for r in records[:3] if r["status"] == "skipped")
         raise UserError(
@@ -248,7 +268,10 @@ def _fill_empty_splits(records: list[dict[str, Any]], settings: PreprocessConfig
                 raise UserError(f"hold_out={','.join(settings.hold_out)}: no speaker is left to train on")
             counts = {split: sum(record["split"] == split for record in movable) for split in SPLITS}
             largest = max(SPLITS, key=lambda split: counts[split])
-            next(record for record in movable if record["split"] == largest)["split"] = needed
+            moved = key(next(record for record in movable if record["split"] == largest))
+            for record in movable:
+                if key(record) == moved:
+                    record["split"] = needed
 
 
 def _speaker(recording: Recording, settings: PreprocessConfig) -> str | None:
