@@ -285,7 +285,7 @@ def test_the_direct_and_the_winograd_convolution_agree_with_the_plain_layer_on_a
     dtype: torch.dtype, sizes: dict[str, int], direct: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Matrix units take the direct one, vectors the other; each must be right on both."""
-    monkeypatch.setattr(residual_layer_cpu, "_on_matrix_units", lambda dtype: direct)
+    monkeypatch.setattr(residual_layer_cpu, "on_matrix_units", lambda dtype: direct)
     residual_layer_cpu._dilated_conv.cache_clear()
     try:
         inputs, dilation = layer_inputs(**sizes, dtype=dtype), sizes.get("dilation", 2)

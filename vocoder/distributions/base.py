@@ -118,3 +118,10 @@ class LocationScale(Distribution, Protocol):
     def affine(self, params: Tensor, shift: Tensor, log_scale: Tensor) -> Tensor:
         """Parameters of shift + exp(log_scale) y, where y has params [B, P, T]; shift and log_scale [B, T]."""
         ...
+
+    def affine_log_prob(self, params: Tensor, shift: Tensor, log_scale: Tensor, x: Tensor) -> Tensor:
+        """`log_prob` of `affine` parameters, in one pass where there is a way: x [B, T] -> [B, T].
+
+        Shift and scale are given, not learned: there may be no gradient with respect to them, nor to x.
+        """
+        ...

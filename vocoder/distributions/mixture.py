@@ -146,6 +146,10 @@ class Mixture:
         shift, log_scale = shift.unsqueeze(1), log_scale.unsqueeze(1)
         return torch.cat((*logits, torch.addcmul(shift, log_scale.exp(), means), log_scale + log_scales), 1)
 
+    def affine_log_prob(self, params: Tensor, shift: Tensor, log_scale: Tensor, x: Tensor) -> Tensor:
+        """`log_prob` of `affine` parameters."""
+        return self.log_prob(self.affine(params, shift, log_scale), x)
+
     def marginal_params(self, x: Tensor) -> Tensor:
         """Parameters [P] of a mixture fitted to samples x [N]: means 0, fixed log-spaced scales, fitted weights.
 

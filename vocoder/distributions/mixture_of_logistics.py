@@ -1,9 +1,14 @@
 """Discretized mixture of logistics (Salimans et al. 2017, PixelCNN++)."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, cast
+
+import torch
+from torch import Tensor
 
 from vocoder.distributions.mixture import Mixture
+from vocoder.distributions.mixture_of_logistics_cpu import mixture_log_prob_cpu
+from vocoder.distributions.sampling import at_least_float32
 from vocoder.distributions.standard import StandardDistribution, StandardLogistic
 
 
@@ -19,3 +24,27 @@ class MixtureOfLogistics(Mixture):
     components: int = 10
     levels: int = 65536
     log_scale_min: float | None = None
+
+    def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
+        """Exact log-probability in nats: params [B, P, T], x [B, T] on the grid -> [B, T].
+
+        On a CPU in float32 by compiled loops, otherwise in plain torch.
+        """
+        params = at_least_float32(params)
+        if _is_compiled_for(params, x):
+            return mixture_log_prob_cpu(params, x, None, None, self.grid.half_bin, cast(float, self.log_scale_min))
+        return super().log_prob(params, x)
+
+    def affine_log_prob(self, params: Tensor, shift: Tensor, log_scale: Tensor, x: Tensor) -> Tensor:
+        params = at_least_float32(params)
+        if _is_compiled_for(params, x, shift, log_scale):
+            floor = cast(float, self.log_scale_min)
+            return mixture_log_prob_cpu(params, x, shift, log_scale, self.grid.half_bin, floor)
+        return super().affine_log_prob(params, shift, log_scale, x)
+
+
+def _is_compiled_for(params: Tensor, *given: Tensor) -> bool:
+    """Whether compiled loops can compute the likelihood: they have no gradient with respect to what is given."""
+    return all(part.device.type == "cpu" and part.dtype == torch.float32 for part in (params, *given)) and not (
+        torch.is_grad_enabled() and any(part.requires_grad for part in given)
+    )

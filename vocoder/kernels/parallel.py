@@ -1,4 +1,4 @@
-"""The compiled training loops: those of `residual_layer.py`, run in parallel by numba's threads and cached on disk."""
+"""The compiled training loops, run in parallel by numba's threads and cached on disk."""
 
 from contextlib import nullcontext
 from threading import Lock
@@ -8,6 +8,7 @@ import numba
 import numpy as np
 import torch
 
+from vocoder.kernels import head, logistic_mixture
 from vocoder.kernels import residual_layer as loops
 from vocoder.kernels.jit import announce_if_slow, cached_parallel_jit
 
@@ -19,6 +20,10 @@ convolve = cached_parallel_jit(loops.convolve)
 gate_backward = cached_parallel_jit(loops.gate_backward)
 conv_weight_gradient = cached_parallel_jit(loops.conv_weight_gradient)
 out_weight_gradient = cached_parallel_jit(loops.out_weight_gradient)
+head_forward = cached_parallel_jit(head.head_forward)
+head_backward = cached_parallel_jit(head.head_backward)
+head_weight_gradient = cached_parallel_jit(head.head_weight_gradient)
+mixture_log_prob = cached_parallel_jit(logistic_mixture.mixture_log_prob)
 
 
 def run_parallel(loop: Any, *arguments: Any) -> None:

@@ -282,13 +282,13 @@ def out_weight_gradient(
     residual = dnext_h.shape[2]
     for part in range(worker, 2 * blocks, workers):
         if part % 2:
-            _accumulate_outer(dskips, gated, part // 2, blocks, block_like, dskips_total, dbias[residual:])
+            accumulate_outer(dskips, gated, part // 2, blocks, block_like, dskips_total, dbias[residual:])
         else:
-            _accumulate_outer(dnext_h, gated, part // 2, blocks, block_like, dnext_h_total, dbias[:residual])
+            accumulate_outer(dnext_h, gated, part // 2, blocks, block_like, dnext_h_total, dbias[:residual])
 
 
 @compiled
-def _accumulate_outer(x, y, block, blocks, block_like, total, sums):
+def accumulate_outer(x, y, block, blocks, block_like, total, sums):
     """total [channels of x, channels of y in whole tiles] += outer products of x and y, summed over time; sums += x.
 
     x has the last samples of y. Only one block of the channels of x is computed.

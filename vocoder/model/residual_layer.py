@@ -26,7 +26,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from vocoder.kernels.math import ROOT_HALF
-from vocoder.kernels.processor import HAS_BF16
+from vocoder.model.compiled import is_compiled_for
 from vocoder.model.interpolation import PiecewiseLinear
 from vocoder.model.residual_layer_cpu import LayerWeights, residual_layer_cpu
 
@@ -135,9 +135,3 @@ def residual_layer_ref(
 def _last(x: Tensor, samples: int) -> Tensor:
     """Of x [B, T, C] the last so many samples."""
     return x[:, x.shape[1] - samples :]
-
-
-def is_compiled_for(signal: Tensor) -> bool:
-    """Whether there are compiled loops for its device and precision."""
-    dtypes = (torch.float32, torch.bfloat16) if HAS_BF16 else (torch.float32,)
-    return signal.device.type == "cpu" and signal.dtype in dtypes

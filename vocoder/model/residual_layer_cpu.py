@@ -12,16 +12,11 @@ from torch.nn import functional as F
 
 from vocoder.kernels import parallel
 from vocoder.kernels.math import ROOT_HALF
-from vocoder.kernels.matmul import TILE, aligned_zeros, round_up
+from vocoder.kernels.matmul import TILE, round_up
 from vocoder.kernels.parallel import run_parallel
-from vocoder.kernels.processor import HAS_AMX
 from vocoder.kernels.winograd import WinogradPlan, plain_plan, winograd_plan
+from vocoder.model.compiled import NO_TRANSFORM, as_numpy, gradient_block_like, on_matrix_units, transform_and_pack
 from vocoder.model.interpolation import Interpolation, PiecewiseLinear
-
-# Samples, or groups of them, over which one product of a weight gradient sums. Matrix units want longer sums, in
-# multiples of 32 samples: `swap_axes` copies whole blocks of 16 pairs only.
-GRADIENT_BLOCK, GRADIENT_BLOCK_AMX = 128, 512
-NO_TRANSFORM = np.ones((1, 1), np.float32)  # [P, K] of a plain product
 
 
 @dataclass(frozen=True)
@@ -113,19 +108,20 @@ class _ResidualLayer(torch.autograd.Function):
         next_h = h.new_empty(batch, samples, residual)
         conv_out = h.new_empty(batch, samples if for_backward else 0, gates)
         first_sample = knots.shape[1] * len(interpolation.left) - samples  # of the layer, counted from frame 0
-        knot_position = (*_as_numpy(interpolation.left, interpolation.weights), first_sample)
+        knot_position = (*as_numpy(interpolation.left, interpolation.weights), first_sample)
         rows, biases = (_scale_and_pad(TILE, part, residual) for part in (out_weight, out_bias))
-        packed_out_weight = _transform_and_pack(rows.t().contiguous()[None], NO_TRANSFORM, h.dtype)
+        packed_out_weight = transform_and_pack(rows.T[None], NO_TRANSFORM, h.dtype)
         run_parallel(
             parallel.layer_forward,
-            *_as_numpy(h, conv_input),
+            *as_numpy(h, conv_input),
             dilation,
             *conv.plan_arrays,
             conv.pack(conv_weight, h.dtype),
-            *_as_numpy(knots),
+            *as_numpy(knots),
             *knot_position,
             packed_out_weight,
-            *_as_numpy(biases, conv_out, next_h, skips),
+            biases,
+            *as_numpy(conv_out, next_h, skips),
         )
         ctx.save_for_backward(h, conv_input, knots, conv_weight, out_weight, conv_out)
         ctx.knot_position, ctx.dilation, ctx.dropped = knot_position, dilation, conv_input is not h
@@ -143,9 +139,9 @@ class _ResidualLayer(torch.autograd.Function):
             _convolve(conv_out, conv_input, 0, dilation, conv, conv.pack(conv_weight, h.dtype))
         gated = h.new_empty(batch, samples, gates // 2)
         dconv_out, dknots = torch.empty_like(conv_out), torch.zeros_like(knots)
-        packed_out_weight = _transform_and_pack(_scale_and_pad(2, out_weight, residual)[None], NO_TRANSFORM, h.dtype)
-        inputs = (*_as_numpy(dnext_h, dskips), packed_out_weight, *_as_numpy(conv_out, knots), *ctx.knot_position)
-        run_parallel(parallel.gate_backward, *inputs, *_as_numpy(gated, dconv_out, dknots))
+        packed_out_weight = transform_and_pack(_scale_and_pad(2, out_weight, residual)[None], NO_TRANSFORM, h.dtype)
+        inputs = (*as_numpy(dnext_h, dskips), packed_out_weight, *as_numpy(conv_out, knots), *ctx.knot_position)
+        run_parallel(parallel.gate_backward, *inputs, *as_numpy(gated, dconv_out, dknots))
         del conv_out
         dconv_weight = _conv_weight_gradient(dconv_out, conv_input, dilation, conv)
         dout_weight, dout_bias = _out_weight_gradient(dnext_h, dskips, gated)
@@ -172,8 +168,8 @@ def _convolve(
     The taps of output t are x[t + shift + k dilation]; x counts as zero outside of its samples.
     """
     added = result.new_empty(len(result), 0, result.shape[2]) if added is None else added
-    arrays = (*conv.plan_arrays, weights, *_as_numpy(result, added))
-    run_parallel(parallel.convolve, *_as_numpy(x), shift, dilation, *arrays, np.float32(ROOT_HALF))
+    arrays = (*conv.plan_arrays, weights, *as_numpy(result, added))
+    run_parallel(parallel.convolve, *as_numpy(x), shift, dilation, *arrays, np.float32(ROOT_HALF))
 
 
 def _conv_weight_gradient(dconv_out: Tensor, x: Tensor, dilation: int, conv: "_DilatedConv") -> Tensor:
@@ -183,8 +179,8 @@ def _conv_weight_gradient(dconv_out: Tensor, x: Tensor, dilation: int, conv: "_D
     # The plain plan's products share their outputs, so a thread keeps to one block of channels; 16 fill a tile's rows.
     plain_blocks = min(_thread_count(), -(-dconv_out.shape[2] // 16))
     blocks = plain_blocks if conv.plan.group_size == 1 else -(-_thread_count() // products)
-    arrays = (*conv.plan_arrays, blocks, _gradient_block_like(x), *_as_numpy(total))
-    run_parallel(parallel.conv_weight_gradient, *_as_numpy(dconv_out, x), dilation, *arrays)
+    arrays = (*conv.plan_arrays, blocks, gradient_block_like(x), *as_numpy(total))
+    run_parallel(parallel.conv_weight_gradient, *as_numpy(dconv_out, x), dilation, *arrays)
     return conv.gradient(total[..., : x.shape[2]])
 
 
@@ -193,27 +189,16 @@ def _out_weight_gradient(dnext_h: Tensor, dskips: Tensor, gated: Tensor) -> tupl
     residual, blocks = dnext_h.shape[2], -(-_thread_count() // 2)
     totals = [torch.zeros(x.shape[2], round_up(gated.shape[2], TILE)) for x in (dnext_h, dskips)]
     dout_bias = torch.zeros(residual + dskips.shape[2])
-    arrays = (blocks, _gradient_block_like(gated), *_as_numpy(*totals, dout_bias))
-    run_parallel(parallel.out_weight_gradient, *_as_numpy(dnext_h, dskips, gated), *arrays)
+    arrays = (blocks, gradient_block_like(gated), *as_numpy(*totals, dout_bias))
+    run_parallel(parallel.out_weight_gradient, *as_numpy(dnext_h, dskips, gated), *arrays)
     dout_weight = torch.cat(totals)[:, : gated.shape[2]]
     for gradient in (dout_weight, dout_bias):
         gradient[:residual] *= ROOT_HALF
     return dout_weight, dout_bias
 
 
-def _on_matrix_units(dtype: torch.dtype) -> bool:
-    return HAS_AMX and dtype == torch.bfloat16
-
-
 def _thread_count() -> int:
     return torch.get_num_threads()
-
-
-def _gradient_block_like(x: Tensor) -> np.ndarray:
-    """A dummy: the loops read only its length and dtype, the block size and the precision of a sum over time."""
-    if x.dtype == torch.bfloat16:
-        return np.zeros((GRADIENT_BLOCK_AMX if _on_matrix_units(x.dtype) else GRADIENT_BLOCK) // 2, np.uint32)
-    return np.zeros(GRADIENT_BLOCK, np.float32)
 
 
 # Weights
@@ -232,43 +217,38 @@ class _DilatedConv:
 
     def pack(self, conv_weight: Tensor, dtype: torch.dtype) -> np.ndarray:
         """conv_weight [G, K R], transformed and packed: from R channels to G."""
-        kernels = conv_weight.detach().t().contiguous().unflatten(0, (self.kernel_size, -1))  # [K, R, G]
-        return _transform_and_pack(kernels, self.plan.weight_transform, dtype)
+        kernels = self._taps(conv_weight).transpose(1, 2, 0)  # [K, R, G]
+        return transform_and_pack(kernels, self.plan.weight_transform, dtype)
 
     def pack_transposed(self, conv_weight: Tensor, dtype: torch.dtype) -> np.ndarray:
         """The same for the transposed convolution, which propagates gradients: from G channels to R."""
-        kernels = conv_weight.detach().contiguous().unflatten(1, (self.kernel_size, -1)).transpose(0, 1)  # [K, G, R]
+        kernels = self._taps(conv_weight).transpose(1, 0, 2)  # [K, G, R]
         reversed_taps = np.ascontiguousarray(self.plan.weight_transform[:, ::-1])
-        return _transform_and_pack(kernels, reversed_taps, dtype)
+        return transform_and_pack(kernels, reversed_taps, dtype)
 
     def gradient(self, products: Tensor) -> Tensor:
         """The gradient of conv_weight [G, K R], from that of the transformed weights [P, G, R]."""
+        if self.plan.group_size == 1:  # one product for each tap
+            return products.transpose(0, 1).flatten(1)
         return torch.einsum("pk,pgr->gkr", torch.from_numpy(self.plan.weight_transform), products).flatten(1)
+
+    def _taps(self, conv_weight: Tensor) -> np.ndarray:
+        """[G, K R] -> [G, K, R]."""
+        return conv_weight.detach().numpy().reshape(len(conv_weight), self.kernel_size, -1)
 
 
 @cache
 def _dilated_conv(kernel_size: int, dtype: torch.dtype) -> _DilatedConv:
     """By the fewest products; where matrix units make these cheap, by the plain ones, without sums of inputs."""
-    plan = plain_plan(kernel_size) if _on_matrix_units(dtype) else winograd_plan(kernel_size)
+    plan = plain_plan(kernel_size) if on_matrix_units(dtype) else winograd_plan(kernel_size)
     return _DilatedConv(plan, plan.arrays())
 
 
-def _transform_and_pack(weights: Tensor, transform: np.ndarray, dtype: torch.dtype) -> np.ndarray:
-    """transform [P, K] @ weights [K, k, rows] -> [P, tile, k, TILE]; in bfloat16, pairs of neighbouring k."""
-    tiles, pairs = round_up(weights.shape[2], TILE) // TILE, dtype == torch.bfloat16
-    depth = round_up(weights.shape[1], 2) // 2 if pairs else weights.shape[1]
-    packed = aligned_zeros((len(transform), tiles, depth, TILE), np.uint32 if pairs else np.float32)
-    run_parallel(parallel.transform_weights, weights.numpy(), transform, packed)
-    return packed
-
-
-def _scale_and_pad(unit: int, weights: Tensor, residual: int) -> Tensor:
+def _scale_and_pad(unit: int, weights: Tensor, residual: int) -> np.ndarray:
     """Rows [R + S, ...] of the product after the gate, R rows times sqrt(1/2), with R and S padded to the unit."""
-    parts = weights.detach()[:residual] * ROOT_HALF, weights.detach()[residual:]
-    return torch.cat([F.pad(rows, (*(0, 0) * (rows.dim() - 1), 0, -len(rows) % unit)) for rows in parts])
-
-
-def _as_numpy(*tensors: Tensor) -> tuple[np.ndarray, ...]:
-    """Contiguous arrays that share memory with contiguous tensors; bfloat16 becomes uint16."""
-    contiguous = (tensor.detach().contiguous() for tensor in tensors)
-    return tuple((x.view(torch.uint16) if x.dtype == torch.bfloat16 else x).numpy() for x in contiguous)
+    rows, first_skip = weights.detach().numpy(), round_up(residual, unit)
+    skip = len(rows) - residual
+    padded = np.zeros((first_skip + round_up(skip, unit), *rows.shape[1:]), np.float32)
+    np.multiply(rows[:residual], np.float32(ROOT_HALF), out=padded[:residual])
+    padded[first_skip : first_skip + skip] = rows[residual:]
+    return padded

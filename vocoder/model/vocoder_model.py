@@ -87,10 +87,16 @@ class VocoderModel(nn.Module):
         Returns:
             params [B, P, F H].
         """
+        params, prediction = self._params_and_prediction(waves, mel, speaker)
+        return params if prediction is None else self.shift_and_scale(params, prediction)
+
+    def _params_and_prediction(
+        self, waves: Tensor, mel: Tensor, speaker: Tensor | None
+    ) -> tuple[Tensor, Prediction | None]:
+        """Parameters [B, P, F H] as the network emits them, those of the excitation where there is a prediction."""
         conditioning = self.condition(mel, speaker)
         inputs, prediction = self.inputs_and_prediction(waves, conditioning)
-        params = self.wavenet(inputs, conditioning.signal).transpose(1, 2)  # [B, P, F H]
-        return params if prediction is None else self.shift_and_scale(params, prediction)
+        return self.wavenet(inputs, conditioning.signal).transpose(1, 2), prediction
 
     def condition(self, mel: Tensor, speaker: Tensor | None = None) -> Conditioning:
         """What the samples of mel [B, n_mels, F + 2 context] are conditioned on; engines are given the same."""
@@ -146,9 +152,17 @@ class VocoderModel(nn.Module):
         return self.linear_prediction.predict(waves, self._filters(mel), before).excitation(waves[:, before:])
 
     def log_prob(self, waves: Tensor, mel: Tensor, speaker: Tensor | None = None) -> Tensor:
-        """Log-probability in nats of every sample after the history: as `forward` -> [B, F H]."""
-        params, target = self.params_and_target(waves, mel, speaker)
-        return self.distribution.log_prob(params, target)
+        """Log-probability in nats of every sample after the history: as `forward` -> [B, F H].
+
+        Waves are first rounded to the distribution's grid.
+        """
+        waves = self.distribution.grid.round(waves)
+        params, prediction = self._params_and_prediction(waves, mel, speaker)
+        target = waves[:, -params.shape[2] :]
+        if prediction is None:
+            return self.distribution.log_prob(params, target)
+        distribution = cast(LocationScale, self.distribution)
+        return distribution.affine_log_prob(params, prediction.mean, prediction.log_gain, target)
 
     def params_and_target(self, waves: Tensor, mel: Tensor, speaker: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """(params [B, P, F H], the samples that they predict [B, F H]), arguments as `forward`.

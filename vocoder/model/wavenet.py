@@ -29,6 +29,7 @@ from torch.nn.utils import parametrizations, parametrize
 
 from vocoder.device import to_autocast_dtype, without_autocast
 from vocoder.errors import UserError
+from vocoder.model.head import HeadLayers, head, head_ref
 from vocoder.model.interpolation import PiecewiseLinear
 from vocoder.model.residual_layer import ResidualLayer
 
@@ -112,7 +113,7 @@ class WaveNet(nn.Module):
         skips = inputs.new_zeros(len(inputs), steps, self.skip_channels)
         for layer in self.residual_layers:
             h, skips = layer(h, skips, conditioning, self.recompute)
-        return self.head(self.head_step(skips), self.head_inputs(inputs))
+        return head(self.head_step(skips), self.head_inputs(inputs), self._head_layers)
 
     def step_inputs(self, inputs: Tensor) -> Tensor:
         """For each step the inputs of its first sample and of the K - 1 before it: [B, K n + K - 1, I] -> [B, n, K I].
@@ -147,19 +148,13 @@ class WaveNet(nn.Module):
     def head(self, hidden: Tensor, recent: Tensor | None) -> Tensor:
         """hidden [B, N, S] of steps and the newest inputs [B, T, L I] of their samples -> parameters [B, T, P].
 
-        Products of inputs, and the last, are in float32: in bfloat16 a mean of 0.5 could only move in steps of 128 of
-        the grid's levels.
+        In plain torch, for the samples of a step; `forward` has faster ways for all of them.
         """
-        if self.recent is not None and self.mix is not None and recent is not None:
-            with without_autocast(hidden.device):
-                from_inputs = self.recent(recent)
-            hidden = hidden.repeat_interleave(recent.shape[1] // hidden.shape[1], dim=1)
-            hidden = F.relu(hidden + from_inputs.to(hidden.dtype))
-            hidden = hidden + self.mix(hidden)
-        hidden = F.relu(hidden)
-        with without_autocast(hidden.device):
-            params: Tensor = self.output(hidden.float())
-        return params
+        return head_ref(hidden, recent, self._head_layers)
+
+    @property
+    def _head_layers(self) -> HeadLayers:
+        return HeadLayers(self.recent, self.mix, self.output)
 
 
 def dilations(layers: int, stacks: int) -> list[int]:

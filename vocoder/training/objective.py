@@ -35,13 +35,14 @@ class Objective(nn.Module):
         straight-through (Gumbel-softmax) draw and the target. Dropout and the draw's noise are functions of the seed
         and of the batch's number and utterances.
         """
+        segments = batch.waves, batch.mel, batch.speaker
         with autocast(self.precision, self.model.device), self._seeded_dropout(batch, number):
-            params, target = self.model.params_and_target(batch.waves, batch.mel, batch.speaker)
-        loss = -self.model.distribution.log_prob(params, target).mean()
-        if self.config.loss.spectral_weight:
-            distance = self._spectral_distance(params, target, [f"{number} {id}" for id in batch.ids])
-            loss = loss + self.config.loss.spectral_weight * distance
-        return loss
+            if self.is_likelihood:
+                return -self.model.log_prob(*segments).mean()
+            params, target = self.model.params_and_target(*segments)
+        distance = self._spectral_distance(params, target, [f"{number} {id}" for id in batch.ids])
+        likelihood = self.model.distribution.log_prob(params, target).mean()
+        return self.config.loss.spectral_weight * distance - likelihood
 
     def _spectral_distance(self, params: Tensor, target: Tensor, names: list[str]) -> Tensor:
         distribution = self.model.distribution

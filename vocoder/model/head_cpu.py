@@ -1,0 +1,100 @@
+"""The head in training on the CPU: the autograd function around the compiled loops of `vocoder.kernels.head`."""
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+
+from vocoder.kernels import parallel
+from vocoder.kernels.matmul import TILE, round_up
+from vocoder.kernels.parallel import run_parallel
+from vocoder.model.compiled import as_numpy, gradient_block_like, pack
+
+
+def head_cpu(hidden: Tensor, recent: Tensor, weights: Sequence[Tensor]) -> Tensor:
+    """`head` by compiled loops; there is no gradient with respect to recent.
+
+    Args:
+        weights: weight and bias of the layers `recent`, `mix` and `output`, in float32.
+
+    Raises:
+        ValueError: shapes do not fit together. The loops do not check and would read beyond the arrays.
+    """
+    (batch, steps, skip), (samples, heard) = hidden.shape, recent.shape[1:]
+    params = len(weights[4])
+    shapes = [(skip, heard), (skip,), (skip, skip), (skip,), (params, skip), (params,)]
+    if len(recent) != batch or not steps or samples % steps or [tuple(part.shape) for part in weights] != shapes:
+        found = ", ".join(str(list(part.shape)) for part in (hidden, recent, *weights))
+        raise ValueError(f"a head cannot take {found}")
+    return cast(Tensor, _Head.apply(hidden.contiguous(), recent, *weights))
+
+
+class _Head(torch.autograd.Function):
+    """Keeps nothing for the backward pass, which computes each block of samples again."""
+
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, recent: Tensor, *weights: Tensor) -> Tensor:
+        output, output_bias = weights[4:]
+        params = recent.new_empty(*recent.shape[:2], len(output))
+        run_parallel(
+            parallel.head_forward,
+            *as_numpy(hidden),
+            recent.detach().numpy(),
+            *_first_layers(hidden, weights),
+            pack(output, torch.float32),
+            *as_numpy(_padded(output_bias), params),
+        )
+        ctx.save_for_backward(hidden, recent, *weights)
+        return params
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, dparams: Tensor) -> tuple[Tensor | None, ...]:
+        hidden, recent, *weights = ctx.saved_tensors
+        dparams = dparams.contiguous()
+        shape = (*recent.shape[:2], hidden.shape[2])
+        mix_input, dmixed = hidden.new_empty(shape), hidden.new_empty(shape)  # in the precision of the product
+        output_input, drecent = recent.new_empty(shape), recent.new_empty(shape)
+        dhidden = torch.empty_like(hidden)
+        run_parallel(
+            parallel.head_backward,
+            *as_numpy(hidden),
+            recent.detach().numpy(),
+            *_first_layers(hidden, weights),
+            pack(weights[2].t(), hidden.dtype),
+            pack(weights[4].t(), torch.float32),
+            *as_numpy(dparams, mix_input, output_input, drecent, dmixed, dhidden),
+        )
+        sums = [torch.zeros(len(part), round_up(part.shape[1], TILE)) for part in weights[::2]]
+        dbiases = [torch.zeros_like(part) for part in weights[1::2]]
+        run_parallel(
+            parallel.head_weight_gradient,
+            *as_numpy(drecent),
+            recent.detach().numpy(),
+            *as_numpy(dmixed, mix_input, dparams, output_input),
+            -(-torch.get_num_threads() // 3),
+            gradient_block_like(recent),
+            gradient_block_like(mix_input),
+            *as_numpy(*sums, *dbiases),
+        )
+        dweights = [total[:, : part.shape[1]] for total, part in zip(sums, weights[::2], strict=True)]
+        return dhidden, None, *(part for pair in zip(dweights, dbiases, strict=True) for part in pair)
+
+
+def _first_layers(hidden: Tensor, weights: Sequence[Tensor]) -> tuple[Any, ...]:
+    """Packed weight and padded bias of the layers `recent`, in float32, and `mix`, in the precision of hidden."""
+    recent, recent_bias, mix, mix_bias = weights[:4]
+    return (
+        pack(recent, torch.float32),
+        *as_numpy(_padded(recent_bias)),
+        pack(mix, hidden.dtype),
+        *as_numpy(_padded(mix_bias)),
+    )
+
+
+def _padded(bias: Tensor) -> Tensor:
+    """A bias with zeros up to whole tiles."""
+    return F.pad(bias.detach(), (0, -len(bias) % TILE))
