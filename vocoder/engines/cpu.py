@@ -61,7 +61,7 @@ class CpuEngine:
         with announce_if_slow(COMPILING):
             lane = self.lanes(1)
             none = np.zeros((0, 1, 1), f32)
-            samples, forced = np.zeros((1, 0), f32), np.zeros(1, bool)
+            samples, forced = np.zeros((0, 1), f32), np.zeros(1, bool)
             generate_frame(
                 self.network, lane.state, self.frame_layout, lane.sampler, 0, none, none, none, forced, samples, none
             )
@@ -95,35 +95,35 @@ class CpuLanes:
         self.time = 0
 
     def advance(self, frames: Sequence[Frame]) -> np.ndarray:
-        return self._generate(frames, np.zeros((0, 1, 1), f32))
+        return self._generate(frames, np.zeros((0, 1, len(frames)), f32))
 
     def predict(self, frames: Sequence[Frame]) -> np.ndarray:
         hop, channels = self.engine.model.spec.hop_length, self.engine.model.distribution.channels
-        recorded = np.zeros((hop, len(frames), channels), f32)
+        recorded = np.zeros((hop, channels, len(frames)), f32)
         self._generate(frames, recorded)
-        return np.ascontiguousarray(recorded.transpose(1, 2, 0))
+        return np.ascontiguousarray(recorded.T)
 
     def _generate(self, frames: Sequence[Frame], recorded: np.ndarray) -> np.ndarray:
-        """Samples [n, H]; their parameters go to `recorded` [H, n, P], unless it is empty."""
+        """Samples [n, H]; their parameters go to `recorded` [H, P, n], unless it is empty."""
         n, hop = len(frames), self.engine.model.spec.hop_length
         knots = stack_float32([frame.knots for frame in frames], 1)
         filters = [frame.filters for frame in frames if frame.filters is not None]
-        lpc = stack_float32(filters, 1) if filters else np.zeros((0, n, 1), f32)
-        noise = stack_float32([frame.noise.T for frame in frames], 1)
+        lpc = stack_float32(filters, 2) if filters else np.zeros((0, 1, n), f32)
+        noise = stack_float32([frame.noise.T for frame in frames], 2)
         forced = np.array([frame.forced is not None for frame in frames])
         silence = np.zeros(hop, f32)
-        samples = stack_float32([silence if frame.forced is None else frame.forced for frame in frames], 0)
+        samples = stack_float32([silence if frame.forced is None else frame.forced for frame in frames], 1)
         arguments = (self.time, knots, lpc, noise, forced, samples, recorded)
         generate_frame(self.engine.network, self.state, self.engine.frame_layout, self.sampler, *arguments)
         self.time += hop
-        return samples
+        return np.ascontiguousarray(samples.T)
 
     def move(self, source: int, target: int) -> None:
         for array, axis in (
             (self.state.ring, 1),
-            (self.state.past, 0),
+            (self.state.past, 1),
             (self.state.excitation, 0),
-            (self.state.inputs, 0),
+            (self.state.inputs, 2),
         ):
             lanes = np.moveaxis(array, axis, 0)
             lanes[target] = lanes[source]
@@ -149,6 +149,7 @@ def initial_generation_state(model: VocoderModel, lanes: int, precision: str) ->
     wavenet = model.wavenet
     R, S, Z, P = padded_sizes(wavenet)
     order = model.linear_prediction.order if model.linear_prediction else 1
+    heard = max(wavenet.samples_per_step, wavenet.head_context)  # samples whose inputs are kept
     slots = sum(layer.history + 1 for layer in wavenet.residual_layers)
     blocks, z_starts, z_count = block_layout(wavenet, lanes)
     interpolation = model.conditioning.interpolation
@@ -156,7 +157,7 @@ def initial_generation_state(model: VocoderModel, lanes: int, precision: str) ->
     stored = np.uint16 if precision == "bfloat16" else f32
     return GenerationState(
         ring=aligned_zeros((slots, lanes, R // per_element), dtype),
-        past=aligned_zeros((lanes, order + model.spec.hop_length), f32),
+        past=aligned_zeros((order + model.spec.hop_length, lanes), f32),
         excitation=aligned_zeros((lanes,), f32),
         projected=aligned_zeros((knots_in_use(interpolation, max(blocks)), len(blocks), lanes, 2 * Z), stored),
         blocks=np.array(blocks),
@@ -164,9 +165,14 @@ def initial_generation_state(model: VocoderModel, lanes: int, precision: str) ->
         z_starts=np.array(z_starts),
         gated=aligned_zeros((1, lanes, Z // per_element), dtype),
         h_and_skips=aligned_zeros((lanes, R + S), f32),
-        inputs=aligned_zeros((lanes, max(wavenet.samples_per_step, wavenet.head_context), wavenet.input_channels), f32),
+        inputs=aligned_zeros((1, heard * wavenet.input_channels, lanes), f32),
         s=aligned_zeros((3, lanes, S), f32),
         params=aligned_zeros((lanes, P), f32),
+        params_by_lane=aligned_zeros((wavenet.output_channels, lanes), f32),
+        prediction=aligned_zeros((lanes,), f32),
+        gain=aligned_zeros((lanes,), f32),
+        scores=aligned_zeros((3, lanes), f32),
+        drawn=aligned_zeros((lanes,), f32),
     )
 
 

@@ -54,19 +54,15 @@ def pack_network(model: VocoderModel, precision: str) -> Network:
     hidden, hidden_bias = weight_and_bias(wavenet.hidden)
     output, output_bias = weight_and_bias(wavenet.output)
     embed, embed_bias = weight_and_bias(wavenet.input)
-    recent, mix, mix_bias, inputs = (
-        np.zeros((skip, 0)),
-        np.zeros((0, skip, skip)),
-        np.zeros(skip),
-        wavenet.input_channels,
-    )
+    recent, mix, mix_bias = np.zeros((0, skip, 0)), np.zeros((0, skip, skip)), np.zeros(skip)
     if wavenet.recent is not None and wavenet.mix is not None:
         recent, recent_bias = weight_and_bias(wavenet.recent)
         hidden_bias = hidden_bias + recent_bias
         mix, mix_bias = weight_and_bias(wavenet.mix)
-        mix = mix[None]
+        recent, mix = recent[None], mix[None]
     return Network(
-        embed=zero_padded(embed.T, (embed.shape[1], R)).reshape(-1, inputs, R),
+        inputs_per_sample=wavenet.input_channels,
+        embed=pack_weights(embed[None], R, embed.shape[1]),
         embed_bias=zero_padded(embed_bias, (R,)),
         gate=pack(np.concatenate(gates), 2 * Z, R),
         gate_bias=np.stack(biases).astype(f32),
@@ -76,7 +72,7 @@ def pack_network(model: VocoderModel, precision: str) -> Network:
         skip_bias=zero_padded(skip_bias, (S,)),
         hidden=pack_weights(hidden[None] * scale, S, S),
         hidden_bias=zero_padded(hidden_bias, (S,)),
-        recent=zero_padded(recent.T, (recent.shape[1], S)).reshape(-1, inputs, S),
+        recent=pack_weights(recent, S, recent.shape[2]),
         mix=pack_weights(mix, S, S),
         mix_bias=zero_padded(mix_bias, (S,)),
         output=pack_weights(output[None], P, S),

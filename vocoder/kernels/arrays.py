@@ -1,8 +1,9 @@
 """The arguments of the generation loops, as named tuples of arrays and numbers.
 
-n lanes, H samples a frame, N steps a frame, M samples a step, L layers, I inputs of a sample, R residual, S skip, C
-conditioning channels, G gate channels, Z = G / 2 (`half` in the loops), P parameters, K order of the linear prediction
-(1 without it), kernel_size taps of the dilated convolution. All channels but C are padded to whole tiles.
+n lanes, H samples a frame, N steps a frame, M samples a step, A samples that the head hears, L layers, I inputs of a
+sample, R residual, S skip, C conditioning channels, G gate channels, Z = G / 2 (`half` in the loops), P parameters, K
+order of the linear prediction (1 without it), kernel_size taps of the dilated convolution. All channels but C are
+padded to whole tiles.
 """
 
 from typing import NamedTuple
@@ -13,7 +14,8 @@ import numpy as np
 class Network(NamedTuple):
     """A model's weights; the dtype of `gate` and `out` is the precision of their products."""
 
-    embed: np.ndarray  # [M, I, R] of the inputs of a step, oldest first
+    inputs_per_sample: int  # I
+    embed: np.ndarray  # [1, tiles, M I, TILE] of the inputs of a step, oldest first
     embed_bias: np.ndarray  # [R]
     gate: np.ndarray  # [L * kernel_size, tiles, R, TILE], the dilated convolution, oldest tap first
     gate_bias: np.ndarray  # [L, G]
@@ -23,7 +25,7 @@ class Network(NamedTuple):
     skip_bias: np.ndarray  # [S], summed over layers
     hidden: np.ndarray  # [1, tiles, S, TILE], scaled for the sum of the skips
     hidden_bias: np.ndarray  # [S]
-    recent: np.ndarray  # [head context, I, S] of the inputs that the head hears; no rows without
+    recent: np.ndarray  # [1, tiles, A I, TILE] of the inputs that the head hears; or [0, tiles, 0, TILE]
     mix: np.ndarray  # [1, tiles, S, TILE] of the head's second layer, or [0, tiles, S, TILE]
     mix_bias: np.ndarray  # [S]
     output: np.ndarray  # [1, tiles, S, TILE]
@@ -36,9 +38,9 @@ class GenerationState(NamedTuple):
     """The state of n lanes, or more, and the loops' working memory."""
 
     ring: np.ndarray  # [slots, n, R], past h in the precision of the products; a layer's ring has history + 1 slots
-    past: np.ndarray  # [n, K + H], the last K samples before the frame, and those of the frame
+    past: np.ndarray  # [K + H, n], the last K samples before the frame, and those of the frame
     excitation: np.ndarray  # [n], of the last sample
-    inputs: np.ndarray  # [n, M or head context, I], the network's newest, oldest first
+    inputs: np.ndarray  # [1, M I or A I, n], the network's newest, oldest first
     projected: np.ndarray  # [slots, L, n, G], V c and the bias at the knots of a block, knot j at j % slots; bfloat16
     # (uint16) if products are
     blocks: np.ndarray  # [L], samples for which a layer computes all taps but the newest at once, powers of two
@@ -48,6 +50,11 @@ class GenerationState(NamedTuple):
     h_and_skips: np.ndarray  # [n, R + S], residual stream and sum of skips
     s: np.ndarray  # [3, n, S], of the head: what a step's samples share, inputs and outputs of its layers
     params: np.ndarray  # [n, P]
+    params_by_lane: np.ndarray  # [P, n] without padding, of the sample: shifted and scaled by the linear prediction
+    prediction: np.ndarray  # [n], the linear prediction
+    gain: np.ndarray  # [n], its gain
+    scores: np.ndarray  # [3, n], of a draw
+    drawn: np.ndarray  # [n]
 
 
 class FrameLayout(NamedTuple):

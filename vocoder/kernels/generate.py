@@ -22,7 +22,6 @@ newest are known a dilation ahead. So with few lanes a layer computes them for a
 dilation, from one reading of their weights (`state.blocks`). Each z is still the same sum, in the same order.
 """
 
-import numpy as np
 from numba import types
 
 from vocoder.kernels.bfloat16 import pack_bf16_pair
@@ -42,22 +41,23 @@ def _generate_frame(network, state, frame_layout, sampler, time, knots, lpc, noi
         network, state, frame_layout, sampler: see `arrays.py`.
         time: samples that these lanes generated before; it gives the position in the rings.
         knots: conditioning channels [J, n, C].
-        lpc: [U, n, K + 1], coefficients of the linear prediction, oldest sample first, and the logarithm of the gain;
-            [0, n, 1] without linear prediction.
-        noise: [H, n, choices + 1], for each choice, and for the value.
+        lpc: [U, K + 1, n], coefficients of the linear prediction, oldest sample first, and the logarithm of the gain;
+            [0, 1, n] without linear prediction.
+        noise: [H, choices + 1, n], for each choice, and for the value.
         forced: [n], lanes whose samples are given, not drawn.
-        samples: [n, H], read where forced, else written.
-        recorded: [H, n, P] to record the parameters of every sample, or [0, n, P].
+        samples: [H, n], read where forced, else written.
+        recorded: [H, P, n] to record the parameters of every sample, or [0, P, n].
     """
     use_whole_vectors()
-    lanes, frame = samples.shape
-    order = state.past.shape[1] - frame
-    steps, samples_per_step = len(frame_layout.left), network.embed.shape[0]
+    frame, lanes = samples.shape
+    order = state.past.shape[0] - frame
+    steps = len(frame_layout.left)
+    samples_per_step = frame // steps
     last_knot, longest_block = -1, state.blocks.max()
     for t in range(frame):
         update = t * frame_layout.updates // frame
         step, within = t // samples_per_step, t % samples_per_step
-        _append_inputs(lanes, state, lpc, update, order, t)
+        _append_inputs(lanes, network, state, lpc, update, order, t)
         if within == 0:
             if step % longest_block == 0:
                 last_step = min(step + longest_block, steps) - 1
@@ -66,33 +66,9 @@ def _generate_frame(network, state, frame_layout, sampler, time, knots, lpc, noi
             _layers(lanes, network, state, frame_layout, time // samples_per_step + step, step)
             _head_step(lanes, network, state)
         _head(lanes, network, state)
-        for lane in range(lanes):
-            _take_sample(state, sampler, lpc, noise, forced, samples, recorded, lane, update, order, t)
-    for lane in range(lanes):
-        for k in range(order):
-            state.past[lane, k] = state.past[lane, frame + k]
-
-
-@compiled
-def _take_sample(state, sampler, lpc, noise, forced, samples, recorded, lane, update, order, t):
-    """Draw sample t of a lane from its parameters, unless it is forced, and remember it."""
-    has_lpc = lpc.shape[0] > 0
-    prediction, log_gain = f32(0), f32(0)
-    if has_lpc:
-        prediction = f32(0.25) * state.inputs[lane, state.inputs.shape[1] - 1, 1]  # an input is four times it
-        log_gain = lpc[update, lane, order]
-        _shift_and_scale(state.params, sampler, lane, prediction, log_gain)
-    if recorded.shape[0]:
-        for k in range(recorded.shape[2]):
-            recorded[t, lane, k] = state.params[lane, k]
-    if not forced[lane]:
-        samples[lane, t] = _draw_sample(state.params, sampler, noise, t, lane)
-    x = samples[lane, t]
-    if has_lpc:
-        # Where full scale clips the prediction, the unclipped prediction is remembered.
-        x = prediction if x == min(max(prediction, f32(-1)), f32(1)) else x
-        state.excitation[lane] = (x - prediction) * exp(-log_gain)
-    state.past[lane, order + t] = x
+        _take_samples(lanes, state, sampler, lpc, noise, forced, samples, recorded, update, order, t)
+    for k in range(order):
+        copy(state.past[k], state.past[frame + k])
 
 
 generate_frame = cached_jit(_generate_frame)
@@ -173,51 +149,57 @@ def _project_knot(lanes, network, state, knots, knot):
 
 
 @compiled
-def _append_inputs(lanes, state, lpc, update, order, t):
+def _append_inputs(lanes, network, state, lpc, update, order, t):
     """Append the network's inputs at sample t to the newest ones, scaled as in `network_inputs`."""
-    inputs = state.inputs
-    newest = inputs.shape[1] - 1
+    use_whole_vectors()
+    inputs, prediction = state.inputs[0], state.prediction
+    has_lpc = lpc.shape[0] > 0
+    newest = len(inputs) - network.inputs_per_sample
+    for k in range(newest):
+        copy(inputs[k], inputs[k + network.inputs_per_sample])
+    scaled_copy(inputs[newest, :lanes], f32(4), state.past[order + t - 1, :lanes])
+    if has_lpc:
+        _predict(lanes, prediction, state.past, lpc[update], order, t)
+        scaled_copy(inputs[newest + 1, :lanes], f32(4), prediction[:lanes])
+        _bound(inputs[newest + 2, :lanes], state.excitation)
+
+
+@compiled
+def _predict(lanes, prediction, past, coefficients, order, t):
+    """prediction = the weighted sum of the last `order` samples before t."""
+    use_whole_vectors()
     for lane in range(lanes):
-        for i in range(newest):
-            for k in range(inputs.shape[2]):
-                inputs[lane, i, k] = inputs[lane, i + 1, k]
-        inputs[lane, newest, 0] = f32(4) * state.past[lane, order + t - 1]
-        if lpc.shape[0] > 0:
-            inputs[lane, newest, 1] = f32(4) * _lpc_prediction(state.past, lpc, update, lane, order, t)
-            inputs[lane, newest, 2] = f32(2) * tanh(f32(0.25) * state.excitation[lane])
+        prediction[lane] = f32(0)
+    for k in range(order):
+        coefficient, sample = coefficients[k], past[t + k]
+        for lane in range(lanes):
+            prediction[lane] = fma(coefficient[lane], sample[lane], prediction[lane])
+
+
+@compiled
+def _bound(bounded, excitation):
+    """The excitation as the network hears it."""
+    use_whole_vectors()
+    for lane in range(len(bounded)):
+        bounded[lane] = f32(2) * tanh(f32(0.25) * excitation[lane])
 
 
 @compiled
 def _embed(lanes, network, state):
     """The newest inputs into the residual stream; the skips start at their bias."""
     h = state.h_and_skips
-    residual_channels = network.embed.shape[2]
+    residual_channels = len(network.embed_bias)
     for lane in range(lanes):
-        for j in range(residual_channels):
-            h[lane, j] = network.embed_bias[j]
-        _add_inputs(h[lane], network.embed, state.inputs[lane])
-        for j in range(residual_channels, h.shape[1]):
-            h[lane, j] = network.skip_bias[j - residual_channels]
+        copy(h[lane], network.embed_bias)
+        copy(h[lane, residual_channels:], network.skip_bias)
+    _add_inputs(lanes, h, network.embed, state.inputs)
 
 
 @compiled
-def _add_inputs(sums, weights, inputs):
-    """sums += the product of weights [n, I, rows] with the newest n of inputs [..., I]."""
-    first = inputs.shape[0] - weights.shape[0]
-    for i in range(weights.shape[0]):
-        for k in range(weights.shape[1]):
-            x = inputs[first + i, k]
-            for j in range(weights.shape[2]):
-                sums[j] = fma(weights[i, k, j], x, sums[j])
-
-
-@compiled
-def _lpc_prediction(past, lpc, update, lane, order, t):
-    """The weighted sum of the last `order` samples before t."""
-    prediction = f32(0)
-    for k in range(order):
-        prediction = fma(lpc[update, lane, k], past[lane, t + k], prediction)
-    return prediction
+def _add_inputs(lanes, sums, weights, inputs):
+    """sums[lane] += the product of packed weights [1, tiles, k, TILE] with the newest k inputs of the lane."""
+    first = inputs.shape[1] - weights.shape[2]
+    add_product(lanes, sums, weights, 0, inputs[:, first:].transpose(0, 2, 1), 0)
 
 
 @compiled
@@ -225,7 +207,7 @@ def _layers(lanes, network, state, frame_layout, time, t):
     """All residual layers at one sample: h and the skips are updated, h is appended to the rings."""
     use_whole_vectors()
     gated, h = state.gated, state.h_and_skips
-    layers, residual_channels = network.dilations.shape[0], network.embed.shape[2]
+    layers, residual_channels = network.dilations.shape[0], len(network.embed_bias)
     kernel_size = network.gate.shape[0] // layers
     for layer in range(layers):
         first, block = network.ring_starts[layer], state.blocks[layer]
@@ -284,64 +266,122 @@ def _interpolate_conditioning(lanes, z, projected, layer, frame_layout, t):
 @compiled
 def _head_step(lanes, network, state):
     """The head's part that the samples of a step share: skips -> s[0]."""
+    use_whole_vectors()
     h_and_skips, s = state.h_and_skips, state.s
-    residual_channels = network.embed.shape[2]
+    residual_channels = len(network.embed_bias)
     for lane in range(lanes):
-        for j in range(s.shape[2]):
-            s[1, lane, j] = max(h_and_skips[lane, residual_channels + j], f32(0))
-            s[0, lane, j] = network.hidden_bias[j]
+        _rectify(s[1, lane], h_and_skips[lane, residual_channels:])
+        copy(s[0, lane], network.hidden_bias)
     add_product(lanes, s[0], network.hidden, 0, s, 1)
 
 
 @compiled
 def _head(lanes, network, state):
     """What the samples of a step share, and the newest inputs -> parameters."""
+    use_whole_vectors()
     s, params = state.s, state.params
     for lane in range(lanes):
-        for j in range(s.shape[2]):
-            s[1, lane, j] = s[0, lane, j]
-        _add_inputs(s[1, lane], network.recent, state.inputs[lane])
-        for j in range(s.shape[2]):
-            s[1, lane, j] = max(s[1, lane, j], f32(0))
+        copy(s[1, lane], s[0, lane])
+    if network.recent.shape[0]:
+        _add_inputs(lanes, s[1], network.recent, state.inputs)
+    for lane in range(lanes):
+        _rectify(s[1, lane], s[1, lane])
     if network.mix.shape[0]:
         for lane in range(lanes):
-            for j in range(s.shape[2]):
-                s[2, lane, j] = s[1, lane, j] + network.mix_bias[j]
+            weighted_sum(s[2, lane], f32(1), s[1, lane], f32(1), network.mix_bias)
         add_product(lanes, s[2], network.mix, 0, s, 1)
         for lane in range(lanes):
-            for j in range(s.shape[2]):
-                s[1, lane, j] = max(s[2, lane, j], f32(0))
+            _rectify(s[1, lane], s[2, lane])
     for lane in range(lanes):
-        for j in range(params.shape[1]):
-            params[lane, j] = network.output_bias[j]
+        copy(params[lane], network.output_bias)
     add_product(lanes, params, network.output, 0, s, 1)
 
 
+@inlined
+def _rectify(target, x):
+    """target = max(x, 0), for the length of target."""
+    for j in range(len(target)):
+        target[j] = max(x[j], f32(0))
+
+
+# Drawing. Its arrays have lanes last, so that loops over lanes vectorise.
+
+
 @compiled
-def _shift_and_scale(params, sampler, lane, prediction, log_gain):
-    """Parameters of the sample from those of the excitation: x = p + g e."""
-    gain = exp(log_gain)
+def _take_samples(lanes, state, sampler, lpc, noise, forced, samples, recorded, update, order, t):
+    """Draw sample t of every lane from its parameters, unless it is forced, and remember it."""
+    use_whole_vectors()
+    has_lpc, params, drawn = lpc.shape[0] > 0, state.params_by_lane, state.drawn
+    for k in range(len(params)):
+        row = params[k]
+        for lane in range(lanes):
+            row[lane] = state.params[lane, k]
+    if has_lpc:
+        _shift_and_scale(lanes, params, sampler, state.prediction, lpc[update, order], state.gain)
+    if recorded.shape[0]:
+        for k in range(recorded.shape[1]):
+            copy(recorded[t, k], params[k, :lanes])
+    _draw(lanes, params, sampler, noise[t], state.scores, drawn)
+    sample, past = samples[t], state.past[order + t]
+    for lane in range(lanes):
+        if not forced[lane]:
+            sample[lane] = drawn[lane]
+    if has_lpc:
+        _remember(lanes, past, state.excitation, sample, state.prediction, lpc[update, order])
+    else:
+        copy(past[:lanes], sample)
+
+
+@compiled
+def _remember(lanes, past, excitation, sample, prediction, log_gain):
+    """The sample and its excitation. Where full scale clips the prediction, the unclipped prediction is remembered."""
+    use_whole_vectors()
+    for lane in range(lanes):
+        x, p = sample[lane], prediction[lane]
+        x = p if x == min(max(p, f32(-1)), f32(1)) else x
+        excitation[lane] = (x - p) * exp(-log_gain[lane])
+        past[lane] = x
+
+
+@compiled
+def _shift_and_scale(lanes, params, sampler, prediction, log_gain, gain):
+    """Parameters of the sample from those of the excitation: x = p + g e; gain is working memory."""
+    use_whole_vectors()
+    for lane in range(lanes):
+        gain[lane] = exp(log_gain[lane])
     for k in range(sampler.choices):
-        params[lane, sampler.first_location + k] = fma(gain, params[lane, sampler.first_location + k], prediction)
-        params[lane, sampler.first_log_scale + k] += log_gain
+        location, log_scale = params[sampler.first_location + k], params[sampler.first_log_scale + k]
+        for lane in range(lanes):
+            location[lane] = fma(gain[lane], location[lane], prediction[lane])
+            log_scale[lane] += log_gain[lane]
 
 
 @compiled
-def _draw_sample(params, sampler, noise, t, lane):
-    """A choice by the Gumbel-max trick, then its value, or location + scale * noise, at the nearest level."""
-    best = 0
-    if sampler.choices > 1:
-        highest = f32(-np.inf)
-        for k in range(sampler.choices):
-            score = params[lane, k] / sampler.temperature + noise[t, lane, k]
-            if score > highest:
-                highest, best = score, k
-    if sampler.first_location < 0:
-        return sampler.values[best]
-    scale = sampler.temperature * exp(max(params[lane, sampler.first_log_scale + best], sampler.log_scale_min))
-    return _nearest_level(
-        params[lane, sampler.first_location + best], scale * noise[t, lane, sampler.choices], sampler.levels
-    )
+def _draw(lanes, params, sampler, noise, scores, drawn):
+    """A choice by the Gumbel-max trick, then its value, or location + scale * noise, at the nearest level.
+
+    scores: [3, lanes], working memory: the highest score, and location and log-scale, or value, of its choice.
+    """
+    use_whole_vectors()
+    highest, location, log_scale = scores[0], scores[1], scores[2]
+    has_location = sampler.first_location >= 0
+    for k in range(sampler.choices):
+        logit, gumbel = params[k], noise[k]
+        its_location = params[max(sampler.first_location, 0) + k]
+        its_log_scale = params[max(sampler.first_log_scale, 0) + k]
+        value = f32(0) if has_location else sampler.values[k]
+        for lane in range(lanes):
+            score = logit[lane] / sampler.temperature + gumbel[lane] if sampler.choices > 1 else f32(0)
+            is_best = k == 0 or score > highest[lane]
+            highest[lane] = score if is_best else highest[lane]
+            location[lane] = (its_location[lane] if has_location else value) if is_best else location[lane]
+            log_scale[lane] = its_log_scale[lane] if is_best else log_scale[lane]
+    value_noise = noise[sampler.choices]
+    for lane in range(lanes):
+        drawn[lane] = location[lane]
+        if has_location:
+            scale = sampler.temperature * exp(max(log_scale[lane], sampler.log_scale_min))
+            drawn[lane] = _nearest_level(location[lane], scale * value_noise[lane], sampler.levels)
 
 
 @compiled

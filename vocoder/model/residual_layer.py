@@ -59,25 +59,20 @@ class ResidualLayer(nn.Module):
         return (self.kernel_size - 1) * self.dilation
 
     def forward(
-        self, h: Tensor, skips: Tensor, conditioning: PiecewiseLinear, recompute: bool = False
+        self, h: Tensor, skips: Tensor, projected: PiecewiseLinear, recompute: bool = False
     ) -> tuple[Tensor, Tensor]:
         """(the next layer's h [B, T, R], the sum of skips [B, N, S] with this layer's).
 
         Args:
             h: [B, history + T, R].
             skips: sum over the layers before, for the last N of the T samples; may be overwritten.
-            conditioning: channels [B, F H, C], whose last sample is the last of h.
+            projected: of `project`, [B, F H, G], whose last sample is the last of h.
             recompute: keep nothing but h for the backward pass.
         """
-        taps, projection = self.gate.weight.split(
-            (self.kernel_size * self.residual_channels, self.conditioning_channels), 1
-        )
-        projected = F.linear(conditioning.knots, projection, self.gate.bias).float()
+        taps = self.gate.weight[:, : self.kernel_size * self.residual_channels]
         conv_input = F.dropout(h, self.dropout, self.training) if self.dropout else h
         weights = LayerWeights(taps, self.out.weight, self.out.bias, self.dilation)
-        return residual_layer(
-            h, conv_input, skips, PiecewiseLinear(projected, conditioning.interpolation), weights, recompute
-        )
+        return residual_layer(h, conv_input, skips, projected, weights, recompute)
 
     def step(self, h: Tensor, taps: Sequence[Tensor], channels: Tensor) -> tuple[Tensor, Tensor]:
         """(next h, skip) of one sample: h[t], the K taps (oldest first) [..., R], the conditioning [..., C]."""
@@ -85,6 +80,18 @@ class ResidualLayer(nn.Module):
         out = self.out(signal.tanh() * gate.sigmoid())
         residual, skip = out.split((self.residual_channels, self.skip_channels), -1)
         return (h + residual) * ROOT_HALF, skip
+
+
+def project(conditioning: PiecewiseLinear, layers: Sequence[ResidualLayer]) -> list[PiecewiseLinear]:
+    """Channels [B, F H, C] projected to the gate of each layer, and its bias added: [B, F H, G] in float32.
+
+    One product for all layers: each alone would be a small one, which takes longer to begin than to compute.
+    """
+    weight = torch.cat([layer.gate.weight[:, layer.kernel_size * layer.residual_channels :] for layer in layers])
+    bias = torch.cat([layer.gate.bias for layer in layers])
+    knots = F.linear(conditioning.knots, weight, bias).float()
+    gates = [len(layer.gate.bias) for layer in layers]
+    return [PiecewiseLinear(part, conditioning.interpolation) for part in knots.split(gates, -1)]
 
 
 def residual_layer(

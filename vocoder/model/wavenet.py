@@ -31,7 +31,7 @@ from vocoder.device import to_autocast_dtype, without_autocast
 from vocoder.errors import UserError
 from vocoder.model.head import HeadLayers, head, head_ref
 from vocoder.model.interpolation import PiecewiseLinear
-from vocoder.model.residual_layer import ResidualLayer
+from vocoder.model.residual_layer import ResidualLayer, project
 
 
 class WaveNet(nn.Module):
@@ -111,8 +111,9 @@ class WaveNet(nn.Module):
         h = self.embed(self.step_inputs(inputs))
         steps = (inputs.shape[1] - (self.receptive_field - 1)) // self.samples_per_step
         skips = inputs.new_zeros(len(inputs), steps, self.skip_channels)
-        for layer in self.residual_layers:
-            h, skips = layer(h, skips, conditioning, self.recompute)
+        projected = project(conditioning, self.residual_layers)
+        for layer, gate_input in zip(self.residual_layers, projected, strict=True):
+            h, skips = layer(h, skips, gate_input, self.recompute)
         return head(self.head_step(skips), self.head_inputs(inputs), self._head_layers)
 
     def step_inputs(self, inputs: Tensor) -> Tensor:
