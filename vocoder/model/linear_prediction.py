@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from vocoder.device import without_autocast
 from vocoder.errors import UserError
 from vocoder.features.mel import MelSpec, hann_window, mel_filterbank
+from vocoder.kernels import levinson as kernels
 from vocoder.model.interpolation import LinearUpsample, interpolate
 
 WHITE_NOISE = 1e-7  # of the power, added to it: no valley is deeper than 70 dB below the mean
@@ -163,7 +164,33 @@ def inverse_filterbank(spec: MelSpec) -> Tensor:
 
 
 def levinson(autocorrelation: Tensor) -> tuple[Tensor, Tensor]:
-    """Reflection coefficients [..., K] and error power [...] from autocorrelation [..., K + 1] (Levinson, Durbin)."""
+    """Reflection coefficients [..., K] and error power [...] from float64 autocorrelation [..., K + 1].
+
+    On a CPU by compiled loops, otherwise in plain torch.
+    """
+    if autocorrelation.device.type != "cpu":
+        return levinson_ref(autocorrelation)
+    rows = autocorrelation.flatten(0, -2).contiguous()
+    reflection, error = torch.empty_like(rows[:, 1:]), torch.empty_like(rows[:, 0])
+    kernels.levinson(rows.numpy(), reflection.numpy(), error.numpy())
+    return reflection.view(*autocorrelation.shape[:-1], -1), error.view(autocorrelation.shape[:-1])
+
+
+def step_up(reflection: Tensor) -> Tensor:
+    """Predictor coefficients [..., K] from float64 reflection coefficients [..., K]: stable where all lie in (-1, 1).
+
+    On a CPU by compiled loops, otherwise in plain torch.
+    """
+    if reflection.device.type != "cpu":
+        return step_up_ref(reflection)
+    rows = reflection.flatten(0, -2).contiguous()
+    coefficients = torch.empty_like(rows)
+    kernels.step_up(rows.numpy(), coefficients.numpy())
+    return coefficients.view_as(reflection)
+
+
+def levinson_ref(autocorrelation: Tensor) -> tuple[Tensor, Tensor]:
+    """`levinson` in plain torch: the recursion of Levinson and Durbin."""
     r = autocorrelation
     error = r[..., 0]
     a = r[..., :0]
@@ -176,8 +203,8 @@ def levinson(autocorrelation: Tensor) -> tuple[Tensor, Tensor]:
     return torch.stack(reflection, -1), error
 
 
-def step_up(reflection: Tensor) -> Tensor:
-    """Predictor coefficients [..., K] from reflection coefficients [..., K]: stable where all lie within (-1, 1)."""
+def step_up_ref(reflection: Tensor) -> Tensor:
+    """`step_up` in plain torch."""
     a = reflection[..., :0]
     for k in reflection.split(1, -1):
         a = torch.cat((a - k * a.flip(-1), k), -1)

@@ -17,7 +17,7 @@ from vocoder.device import one_torch_thread
 from vocoder.engines import Frame, Noise
 from vocoder.model import VocoderModel
 
-BLOCK = 16  # frames
+BLOCK = 32  # frames
 
 
 def frames_of(
@@ -41,8 +41,9 @@ def frames_of(
     conditioning = BlockwiseConditioning(model, speaker)
     standard_noise = BlockwiseNoise(model, noise, first)
     silence = np.zeros(model.spec.hop_length, np.float32)
+    history_frames = model.history_frames
     for index, (knots, filters) in enumerate(conditioning.frames(mel)):
-        frame = index - model.history_frames
+        frame = index - history_frames
         if frame < 0:
             yield Frame(knots, filters, standard_noise.zeros, silence)
         else:
