@@ -16,7 +16,7 @@ from vocoder.commands import cli
 from vocoder.device import reuse_freed_memory
 from vocoder.distributions import MixtureOfLogistics
 from vocoder.features.mel import PRESETS
-from vocoder.model import ModelConfig, VocoderConfig, residual_layer
+from vocoder.model import ModelConfig, VocoderConfig, head, residual_layer
 from vocoder.settings import from_mapping
 from vocoder.training import Trainer, TrainingConfig
 
@@ -34,6 +34,7 @@ class TrainingStep:
         """Floating-point operations of a step with plain torch layers; torch cannot count inside compiled loops."""
         with (
             patch.object(residual_layer, "is_compiled_for", lambda signal: False),
+            patch.object(head, "is_compiled_for", lambda signal: False),
             FlopCounterMode(display=False) as counter,
         ):
             self.run()

@@ -41,3 +41,18 @@ def test_the_gate_agrees_with_float64() -> None:
     huge = np.array([-1e30, -100, 100, 1e30], np.float32)
     ends = gated(huge[:, None], huge[None])
     np.testing.assert_allclose(ends, np.array([-1, -1, 1, 1])[:, None] * np.array([0, 0, 1, 1]), rtol=0, atol=1e-6)
+
+
+def test_log_agrees_with_float64() -> None:
+    x = np.concatenate([np.exp2(np.linspace(-125, 125, 2_000_001)), np.linspace(0.4, 2.5, 1_000_001)])
+    x = x.astype(np.float32)
+    exact = np.log(x.astype(float))
+    assert (np.abs(elementwise(math.log)(x) - exact) < np.maximum(2e-7 * np.abs(exact), 6e-8)).all()
+    assert elementwise(math.log)(np.ones(1, np.float32)) == 0
+
+
+def test_the_mean_of_exp_minus_agrees_with_float64() -> None:
+    w = np.concatenate([np.linspace(1e-6, np.log(2), 1_000_001), np.logspace(-30, -6, 1000)]).astype(np.float32)
+    exact = -np.expm1(-w.astype(float)) / w.astype(float)
+    assert np.abs(elementwise(math.mean_of_exp_minus)(w) / exact - 1).max() < 2e-7
+    assert elementwise(math.mean_of_exp_minus)(np.zeros(1, np.float32)) == 1

@@ -37,7 +37,9 @@ from vocoder.model.linear_prediction import (
     default_order,
     inverse_filterbank,
     levinson,
+    levinson_ref,
     step_up,
+    step_up_ref,
 )
 
 SPEC = PRESETS["speech_16k"]
@@ -133,6 +135,17 @@ def test_levinsons_recursion_solves_the_toeplitz_system(order: int) -> None:
         expected = scipy.linalg.solve_toeplitz(r[:order], r[1:])
         np.testing.assert_allclose(a, expected, rtol=0, atol=1e-10)
         assert float(e) == pytest.approx(r[0] - expected @ r[1:])
+
+
+@pytest.mark.parametrize("order", [1, 24, 100])
+def test_the_compiled_recursions_agree_with_plain_torch(order: int) -> None:
+    power = torch.from_numpy(np.exp(np.random.default_rng(3).standard_normal((2, 3, 257))))
+    autocorrelation = torch.fft.irfft(power)[..., : order + 1]
+    reflection, error = levinson(autocorrelation)
+    plain_reflection, plain_error = levinson_ref(autocorrelation)
+    torch.testing.assert_close(reflection, plain_reflection, rtol=0, atol=1e-12)
+    torch.testing.assert_close(error, plain_error, rtol=1e-12, atol=0)
+    torch.testing.assert_close(step_up(reflection), step_up_ref(reflection), rtol=0, atol=1e-11)
 
 
 def test_the_filter_of_a_known_resonator_is_found() -> None:

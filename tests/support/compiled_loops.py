@@ -1,6 +1,8 @@
 """Compile the loops once for all processes of a test run; otherwise each process would compile them."""
 
 import os
+from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -40,9 +42,11 @@ def compile_loops(config: VocoderConfig, locks: Path) -> None:
     worker = os.environ.get("PYTEST_XDIST_WORKER")
     if worker is None:
         return
-    model, precisions = build_model(config), ("float32", "bfloat16")[: 1 + HAS_BF16]
+    wavenet = replace(config.model.wavenet, samples_per_step=2, head_context=4)
+    with_steps = build_model(replace(config, model=replace(config.model, wavenet=wavenet)))
+    models, precisions = (build_model(config), with_steps), ("float32", "bfloat16")[: 1 + HAS_BF16]
     steps = [("training", train), ("synthesis", synthesize)]
     for name, step in steps[:: -1 if int(worker.removeprefix("gw")) % 2 else 1]:
         with FileLock(locks / f"{name}.lock"):
-            for precision in precisions:
+            for model, precision in product(models, precisions):
                 step(model, precision)
