@@ -123,9 +123,9 @@ def generate_frames(engine: CpuEngine, cpu_lanes: Any, lanes: int, times: int) -
     """Generate `times` frames, without the preparation in Python."""
     rng, hop = np.random.default_rng(0), engine.model.spec.hop_length
     knots = rng.standard_normal((3, lanes, 80)).astype(np.float32)
-    filters = 0.01 * rng.standard_normal((8, lanes, cpu_lanes.state.past.shape[1] - hop + 1)).astype(np.float32)
-    noise = rng.standard_normal((hop, lanes, 11)).astype(np.float32)
-    samples, recorded = np.zeros((lanes, hop), np.float32), np.zeros((0, lanes, 1), np.float32)
+    filters = 0.01 * rng.standard_normal((8, len(cpu_lanes.state.past) - hop + 1, lanes)).astype(np.float32)
+    noise = rng.standard_normal((hop, 11, lanes)).astype(np.float32)
+    samples, recorded = np.zeros((hop, lanes), np.float32), np.zeros((0, 1, lanes), np.float32)
     known = (0, knots, filters, noise, np.zeros(lanes, bool), samples, recorded)
     for _ in range(times):
         step.generate_frame(engine.network, cpu_lanes.state, engine.frame_layout, cpu_lanes.sampler, *known)

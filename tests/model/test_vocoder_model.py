@@ -178,3 +178,9 @@ def test_describe_gives_receptive_field_and_conditioning() -> None:
     assert "receptive field 15 samples (0.9 ms at 16000 Hz)" in text
     assert "mel frames -3..+3 and 2 speakers" in text
     assert "nothing" in small_model(conditioning=ConditioningConfig("none")).describe()
+
+
+def test_describe_says_what_a_step_of_several_samples_is() -> None:
+    text = small_model(samples_per_step=3, head_context=5).describe()
+    assert "layers run once for 3 samples, a head that hears 5 for each" in text
+    assert "layers run once" not in small_model().describe()

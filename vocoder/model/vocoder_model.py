@@ -217,7 +217,7 @@ class VocoderModel(nn.Module):
         return self.wavenet.output.weight.device
 
     def describe(self) -> str:
-        """Parameter count, receptive field and conditioning, in one line for users."""
+        """Parameter count, receptive field, conditioning and samples per step, in one line for users."""
         parameters = sum(parameter.numel() for parameter in self.parameters())
         milliseconds = 1000 * self.receptive_field / self.spec.sample_rate
         return (
@@ -230,8 +230,12 @@ class VocoderModel(nn.Module):
             )
             + (f" and {len(self.speakers)} speakers" if self.speaker_embedding is not None else "")
             + (f", linear prediction of order {self.linear_prediction.order}" if self.linear_prediction else "")
-            + (f", {self.wavenet.samples_per_step} samples per step" if self.wavenet.samples_per_step > 1 else "")
+            + self._describe_steps()
         )
+
+    def _describe_steps(self) -> str:
+        K, heard = self.wavenet.samples_per_step, self.wavenet.head_context
+        return f", layers run once for {K} samples, a head that hears {heard} for each" if K > 1 else ""
 
 
 def network_inputs(previous: Tensor, prediction: Tensor | None = None, excitation: Tensor | None = None) -> Tensor:
