@@ -28,7 +28,7 @@ from vocoder.kernels.bfloat16 import pack_bf16_pair
 from vocoder.kernels.jit import cached_jit, compiled, implements, inlined, jitable, use_whole_vectors
 from vocoder.kernels.math import ROOT_HALF_F32, exp, f32, fma, gated_activation, rint, tanh
 from vocoder.kernels.matmul import add_product
-from vocoder.kernels.rows import copy, scaled_copy, weighted_sum
+from vocoder.kernels.rows import copy, rectify, scaled_copy, weighted_sum
 
 LARGEST = f32(1e30)
 
@@ -270,7 +270,7 @@ def _head_step(lanes, network, state):
     h_and_skips, s = state.h_and_skips, state.s
     residual_channels = len(network.embed_bias)
     for lane in range(lanes):
-        _rectify(s[1, lane], h_and_skips[lane, residual_channels:])
+        rectify(s[1, lane], h_and_skips[lane, residual_channels:])
         copy(s[0, lane], network.hidden_bias)
     add_product(lanes, s[0], network.hidden, 0, s, 1)
 
@@ -285,23 +285,16 @@ def _head(lanes, network, state):
     if network.recent.shape[0]:
         _add_inputs(lanes, s[1], network.recent, state.inputs)
     for lane in range(lanes):
-        _rectify(s[1, lane], s[1, lane])
+        rectify(s[1, lane], s[1, lane])
     if network.mix.shape[0]:
         for lane in range(lanes):
             weighted_sum(s[2, lane], f32(1), s[1, lane], f32(1), network.mix_bias)
         add_product(lanes, s[2], network.mix, 0, s, 1)
         for lane in range(lanes):
-            _rectify(s[1, lane], s[2, lane])
+            rectify(s[1, lane], s[2, lane])
     for lane in range(lanes):
         copy(params[lane], network.output_bias)
     add_product(lanes, params, network.output, 0, s, 1)
-
-
-@inlined
-def _rectify(target, x):
-    """target = max(x, 0), for the length of target."""
-    for j in range(len(target)):
-        target[j] = max(x[j], f32(0))
 
 
 # Drawing. Its arrays have lanes last, so that loops over lanes vectorise.

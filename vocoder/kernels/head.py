@@ -8,12 +8,12 @@ B batch, N steps of K samples, T = N K samples, S skip channels, W numbers that 
 
 import numpy as np
 
-from vocoder.kernels.bfloat16 import to_dtype_of, to_float32, unpaired
+from vocoder.kernels.bfloat16 import unpaired
 from vocoder.kernels.jit import borrowed, compiled, jitable, use_whole_vectors
 from vocoder.kernels.math import f32
 from vocoder.kernels.matmul import add_product, input_buffer
 from vocoder.kernels.residual_layer import accumulate_outer
-from vocoder.kernels.rows import copy, scaled_copy, set_to_zero
+from vocoder.kernels.rows import axpy, copy, rectify, scaled_copy, set_to_zero
 
 TIME_BLOCK = 96  # samples, at most: their rows stay in the second-level cache
 
@@ -55,7 +55,7 @@ def _head_forward(worker, workers, hidden, recent, first, mix, output, params, l
         n = min(length, samples - t)
         _mixed(n, hidden, recent, b, t, first, mix, rows, mix_inputs)
         for i in range(n):
-            _rectify(rows[1, i])
+            rectify(rows[1, i], rows[1, i])
             copy(out_rows[i], output_bias)
         add_product(n, out_rows, output_weights, 0, rows[1:, :, :channels], 0)
         for i in range(n):
@@ -76,38 +76,15 @@ def _mixed(n, hidden, recent, b, t, first, mix, rows, mix_inputs):
     samples_per_step, channels = recent.shape[1] // hidden.shape[1], hidden.shape[2]
     for i in range(n):
         copy(rows[0, i], recent_bias)
-        _add(hidden[b, (t + i) // samples_per_step], rows[0, i])
+        axpy(f32(1), hidden[b, (t + i) // samples_per_step], rows[0, i])
     add_product(n, rows[0], recent_weights, 0, recent[b : b + 1, t:], 0)
     for i in range(n):
         row, mixed, mix_input = rows[0, i], rows[1, i], unpaired(mix_inputs[0])[i]
         copy(mixed, mix_bias)
         for j in range(channels):
             mixed[j] += max(row[j], f32(0))
-        _copy_rectified(mix_input, row[:channels])
+        rectify(mix_input, row[:channels])
     add_product(n, rows[1], mix_weights, 0, mix_inputs, 0)
-
-
-@compiled
-def _add(x, y):
-    """y += x."""
-    use_whole_vectors()
-    for j in range(len(x)):
-        y[j] += to_float32(x[j])
-
-
-@compiled
-def _rectify(row):
-    use_whole_vectors()
-    for j in range(len(row)):
-        row[j] = max(row[j], f32(0))
-
-
-@compiled
-def _copy_rectified(target, row):
-    """target = max(row, 0), in the precision of the target."""
-    use_whole_vectors()
-    for j in range(len(row)):
-        target[j] = to_dtype_of(target, max(row[j], f32(0)))
 
 
 @jitable
@@ -163,19 +140,19 @@ def _head_backward(
             mixed, dmixed_row = rows[1, i, :channels], rows[2, i, :channels]
             _zero_where_negative(mixed, dmixed_row)
             scaled_copy(rows[3, i], f32(1), rows[2, i])
-            _copy_rectified(output_input[b, t + i], mixed)
+            rectify(output_input[b, t + i], mixed)
             copy(dmixed[b, t + i], dmixed_row)
             copy(unpaired(dmix_inputs[0])[i], dmixed_row)
         add_product(n, rows[3], transposed_mix_weights, 0, dmix_inputs, 0)
         for i in range(n):
             row, drow = rows[0, i, :channels], rows[3, i, :channels]
             _zero_where_negative(row, drow)
-            _copy_rectified(mix_input[b, t + i], row)
+            rectify(mix_input[b, t + i], row)
             copy(drecent[b, t + i], drow)
         for step in range(n // samples_per_step):
             total = rows[3, step * samples_per_step, :channels]
             for i in range(1, samples_per_step):
-                _add(rows[3, step * samples_per_step + i, :channels], total)
+                axpy(f32(1), rows[3, step * samples_per_step + i, :channels], total)
             copy(dhidden[b, t // samples_per_step + step], total)
 
 

@@ -45,6 +45,13 @@ def weighted_sum(target, a, x, b, y):
 
 
 @inlined
+def rectify(target, x):
+    """target = max(x, 0), in the precision of the target and for its length; x is float32."""
+    for j in range(len(target)):
+        target[j] = to_dtype_of(target, max(x[j], f32(0)))
+
+
+@inlined
 def join_pairs(target, low, high):
     """target = pairs of low and high in bfloat16, for the length of low."""
     for j in range(len(low)):
