@@ -10,7 +10,8 @@ ROOT = Path(__file__).parent.parent
 ROWS = (  # from the bottom; packages on one row do not import each other
     ("errors",),
     ("files", "settings", "device", "jobs"),
-    ("features", "distributions", "kernels"),
+    ("features", "kernels"),
+    ("distributions",),
     ("data", "model"),
     ("engines",),
     ("synthesis",),

@@ -117,3 +117,15 @@ def test_gradients_of_samples_or_of_the_affine_map_are_those_of_plain_torch() ->
         assert wanted.grad is not None
         assert wanted.grad.abs().max() > 0
         wanted.requires_grad_(False)
+
+
+def test_parameters_are_broadcast_over_samples_as_in_plain_torch() -> None:
+    """The compiled loops would read beyond them, so they are not used."""
+    distribution, (params, x, shift, log_scale) = MixtureOfLogistics(3), inputs(2, 40, 3)
+    one = params[:1, :, :1]
+    expected = distribution.log_prob(one.expand(2, -1, 40), x)
+    torch.testing.assert_close(distribution.log_prob(one, x), expected, rtol=1e-5, atol=1e-5)
+    expected = distribution.affine_log_prob(params, shift[:1].expand(2, -1), log_scale, x)
+    torch.testing.assert_close(
+        distribution.affine_log_prob(params, shift[:1], log_scale, x), expected, rtol=1e-5, atol=1e-5
+    )

@@ -20,14 +20,14 @@ def test_out_of_memory_halves_the_parts_and_computes_the_same(make_trainer: Make
     trainer, whole = make_trainer(), make_trainer()
     messages: list[str] = []
     trainer.log = messages.append
-    params_and_target = trainer.model.params_and_target
+    log_prob = trainer.model.log_prob
 
     def frugal(waves: torch.Tensor, *rest: Any) -> Any:
         if len(waves) > 1:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return params_and_target(waves, *rest)
+        return log_prob(waves, *rest)
 
-    trainer.model.params_and_target = frugal  # type: ignore[method-assign]
+    trainer.model.log_prob = frugal  # type: ignore[method-assign]
     for each in (trainer, whole):
         each.train_step(each.data[0])
     assert trainer.state.parts == 4
@@ -37,7 +37,7 @@ def test_out_of_memory_halves_the_parts_and_computes_the_same(make_trainer: Make
     ]
     for name, tensor in whole.model.state_dict().items():
         torch.testing.assert_close(trainer.model.state_dict()[name], tensor, rtol=0, atol=2e-5)
-    del trainer.model.params_and_target
+    del trainer.model.log_prob
     trainer.save(tmp_path / "checkpoints/step-00000001")
     assert resumed(make_trainer(), tmp_path).state.parts == 4  # otherwise the resumed run would round differently
 
@@ -48,7 +48,7 @@ def test_memory_that_is_too_small_for_one_segment_is_reported(make_trainer: Make
     def never(*_: Any) -> Any:
         raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory: you tried …")
 
-    trainer.model.params_and_target = never  # type: ignore[method-assign]
+    trainer.model.log_prob = never  # type: ignore[method-assign]
     with pytest.raises(UserError, match=r"single segment; take a smaller training\.batch\.segment_frames"):
         trainer.train_step(trainer.data[0])
 
@@ -59,7 +59,7 @@ def test_other_errors_are_not_mistaken_for_out_of_memory(make_trainer: MakeTrain
     def broken(*_: Any) -> Any:
         raise RuntimeError("shapes do not match")
 
-    trainer.model.params_and_target = broken  # type: ignore[method-assign]
+    trainer.model.log_prob = broken  # type: ignore[method-assign]
     with pytest.raises(RuntimeError, match="shapes"):
         trainer.train_step(trainer.data[0])
 

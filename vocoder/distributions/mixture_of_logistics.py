@@ -43,8 +43,14 @@ class MixtureOfLogistics(Mixture):
         return super().affine_log_prob(params, shift, log_scale, x)
 
 
-def _is_compiled_for(params: Tensor, *given: Tensor) -> bool:
-    """Whether compiled loops can compute the likelihood: they have no gradient with respect to what is given."""
-    return all(part.device.type == "cpu" and part.dtype == torch.float32 for part in (params, *given)) and not (
-        torch.is_grad_enabled() and any(part.requires_grad for part in given)
+def _is_compiled_for(params: Tensor, x: Tensor, *affine: Tensor) -> bool:
+    """Whether compiled loops can compute the likelihood.
+
+    They do not broadcast, and have no gradient with respect to x and the affine map.
+    """
+    given = (x, *affine)
+    return (
+        all(part.device.type == "cpu" and part.dtype == torch.float32 for part in (params, *given))
+        and all(part.shape == (params.shape[0], params.shape[2]) for part in given)
+        and not (torch.is_grad_enabled() and any(part.requires_grad for part in given))
     )
