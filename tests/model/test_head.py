@@ -1,13 +1,14 @@
 """The compiled head agrees with the plain one, forwards and backwards, for all sizes and thread counts."""
 
+import copy
 from typing import Any
 
 import pytest
 import torch
+from support.precisions import in_both
 from torch import Tensor, nn
 
 from vocoder.device import autocast
-from vocoder.kernels import processor
 from vocoder.model import head_cpu
 from vocoder.model.compiled import is_compiled_for
 from vocoder.model.head import HeadLayers, head, head_ref
@@ -18,27 +19,17 @@ TOLERANCE = {torch.float32: 2e-6, torch.bfloat16: 1e-2}
 SIZES: dict[str, dict[str, int]] = {
     "a tile": {"skip": 64},
     "less than a tile": {},
-    "odd": {"skip": 13, "heard": 5, "params": 7, "samples_per_step": 3, "steps": 11},
-    "several tiles": {"skip": 130, "heard": 90, "params": 66},
+    "odd": {"skip": 13, "width": 5, "params": 7, "samples_per_step": 3, "steps": 11},
+    "several tiles": {"skip": 130, "width": 90, "params": 66},
     "several blocks of time": {"steps": 150},
     "one sample per step": {"samples_per_step": 1, "steps": 30},
     "steps longer than a block": {"samples_per_step": 100, "steps": 3},
     "one step": {"steps": 1},
 }
-in_both = pytest.mark.parametrize(
-    "dtype",
-    [
-        torch.float32,
-        pytest.param(
-            torch.bfloat16,
-            marks=pytest.mark.skipif(not processor.HAS_BF16, reason="this processor does not multiply bfloat16"),
-        ),
-    ],
-)
 
 
 def head_inputs(
-    skip: int = 10, heard: int = 6, params: int = 9, samples_per_step: int = 4, steps: int = 9,
+    skip: int = 10, width: int = 6, params: int = 9, samples_per_step: int = 4, steps: int = 9,
     dtype: torch.dtype = torch.float32,
 ) -> tuple[Tensor, Tensor, HeadLayers]:  # fmt: skip
     """hidden, recent and layers; recent overlaps itself in memory as in the network.
@@ -47,14 +38,17 @@ def head_inputs(
     """
     torch.manual_seed(0)
     hidden = away_from_zero(torch.randn(2, steps, skip), 6.0).to(dtype)
-    recent = torch.randn(2, samples_per_step * steps + heard - 1).unfold(1, heard, 1)
-    layers = HeadLayers(nn.Linear(heard, skip), nn.Linear(skip, skip), nn.Linear(skip, params))
+    recent = torch.randn(2, samples_per_step * steps + width - 1).unfold(1, width, 1)
+    layers = HeadLayers(nn.Linear(width, skip), nn.Linear(skip, skip), nn.Linear(skip, params))
     with torch.no_grad():
-        for linear in (layers.recent, layers.mix):
-            assert linear is not None
+        for linear in linears(layers)[:2]:
             linear.weight.copy_(torch.randn(linear.weight.shape) * 0.1 / linear.weight.shape[1] ** 0.5)
             linear.bias.copy_(away_from_zero(torch.randn(skip), 1.0))
     return hidden, recent, layers
+
+
+def linears(layers: HeadLayers) -> list[nn.Linear]:
+    return [linear for linear in (layers.recent, layers.mix, layers.output) if linear is not None]
 
 
 def away_from_zero(x: Tensor, margin: float) -> Tensor:
@@ -64,25 +58,17 @@ def away_from_zero(x: Tensor, margin: float) -> Tensor:
 def outcome(function: Any, hidden: Tensor, recent: Tensor, layers: HeadLayers) -> dict[str, Tensor]:
     """Parameters and gradients, in float64."""
     hidden = hidden.clone().requires_grad_()
-    linears = [linear for linear in (layers.recent, layers.mix, layers.output) if linear is not None]
     with autocast(torch.bfloat16 if hidden.dtype == torch.bfloat16 else torch.float32, CPU):
         params = function(hidden, recent, layers)
     weights = torch.randn(params.shape, generator=torch.Generator().manual_seed(5))
-    leaves = [hidden, *(part for linear in linears for part in (linear.weight, linear.bias))]
+    leaves = [hidden, *(part for linear in linears(layers) for part in (linear.weight, linear.bias))]
     gradients = torch.autograd.grad((params.double() * weights).sum(), leaves)
     return {name: part.detach().double() for name, part in zip(NAMES, (params, *gradients), strict=True)}
 
 
 def in_float64(hidden: Tensor, recent: Tensor, layers: HeadLayers) -> dict[str, Tensor]:
-    linears = [layers.recent, layers.mix, layers.output]
-    for linear in linears:
-        assert linear is not None
-        linear.double()
-    found = outcome(head_ref, hidden.double(), recent.double(), layers)
-    for linear in linears:
-        assert linear is not None
-        linear.float()
-    return found
+    in_double = HeadLayers(*(copy.deepcopy(linear).double() for linear in linears(layers)))
+    return outcome(head_ref, hidden.double(), recent.double(), in_double)
 
 
 @pytest.mark.parametrize("sizes", SIZES.values(), ids=SIZES)
@@ -119,18 +105,13 @@ def test_the_compiled_head_is_the_one_that_is_used(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("vocoder.model.head.head_cpu", lambda *_: "compiled")
     assert head(*inputs) == "compiled"
     hidden, recent, layers = inputs
-    assert torch.is_tensor(head(hidden.double().float().to("meta"), recent.to("meta"), meta(layers)))
-
-
-def meta(layers: HeadLayers) -> HeadLayers:
-    linears = [layers.recent, layers.mix, layers.output]
-    return HeadLayers(*(linear.to("meta") for linear in linears if linear is not None))  # type: ignore[arg-type]
+    on_meta = HeadLayers(*(linear.to("meta") for linear in linears(layers)))
+    assert torch.is_tensor(head(hidden.to("meta"), recent.to("meta"), on_meta))
 
 
 def test_shapes_that_do_not_fit_are_refused_before_the_loops_run() -> None:
     hidden, recent, layers = head_inputs()
-    linears = [layers.recent, layers.mix, layers.output]
-    weights = [part for linear in linears if linear is not None for part in (linear.weight, linear.bias)]
+    weights = [part for linear in linears(layers) for part in (linear.weight, linear.bias)]
     for wrong in ((hidden[:1], recent), (hidden, recent[:, 1:]), (hidden, recent[..., 1:]), (hidden[..., 1:], recent)):
         with pytest.raises(ValueError, match="cannot take"):
             head_cpu.head_cpu(*wrong, weights)

@@ -11,6 +11,7 @@ from typing import Any
 import numba
 import pytest
 import torch
+from support.precisions import in_both
 from torch import Tensor
 
 from vocoder.device import autocast
@@ -31,16 +32,6 @@ INTERPOLATIONS = {
 NAMES = ["next_h", "sums", "dh", "dconv_input", "dskips", "dknots", "dconv_weight", "dout_weight", "dout_bias"]
 CPU = torch.device("cpu")
 Layer = Callable[..., tuple[Tensor, Tensor]]
-in_both = pytest.mark.parametrize(
-    "dtype",
-    [
-        torch.float32,
-        pytest.param(
-            torch.bfloat16,
-            marks=pytest.mark.skipif(not processor.HAS_BF16, reason="this processor does not multiply bfloat16"),
-        ),
-    ],
-)
 
 
 def layer_inputs(
@@ -368,6 +359,7 @@ def test_the_layer_runs_on_processors_without_avx512() -> None:
         **os.environ,
         "NUMBA_CPU_NAME": "haswell",
         "NUMBA_CPU_FEATURES": "+avx2,+fma,+avx,+sse4.2,+bmi,+bmi2,+f16c,+popcnt",
+        "PYTHONPATH": str(Path(__file__).parent.parent),
     }
     program = AVX2_PROGRAM.format(folder=str(Path(__file__).parent))
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)

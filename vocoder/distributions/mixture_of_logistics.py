@@ -32,15 +32,17 @@ class MixtureOfLogistics(Mixture):
         """
         params = at_least_float32(params)
         if _is_compiled_for(params, x):
-            return mixture_log_prob_cpu(params, x, None, None, self.grid.half_bin, cast(float, self.log_scale_min))
+            return self._log_prob_cpu(params, x)
         return super().log_prob(params, x)
 
     def affine_log_prob(self, params: Tensor, shift: Tensor, log_scale: Tensor, x: Tensor) -> Tensor:
         params = at_least_float32(params)
         if _is_compiled_for(params, x, shift, log_scale):
-            floor = cast(float, self.log_scale_min)
-            return mixture_log_prob_cpu(params, x, shift, log_scale, self.grid.half_bin, floor)
+            return self._log_prob_cpu(params, x, shift, log_scale)
         return super().affine_log_prob(params, shift, log_scale, x)
+
+    def _log_prob_cpu(self, params: Tensor, x: Tensor, *affine: Tensor) -> Tensor:
+        return mixture_log_prob_cpu(params, x, self.grid.half_bin, cast(float, self.log_scale_min), *affine)
 
 
 def _is_compiled_for(params: Tensor, x: Tensor, *affine: Tensor) -> bool:

@@ -13,7 +13,12 @@ from vocoder.kernels.parallel import run_parallel
 
 
 def mixture_log_prob_cpu(
-    params: Tensor, x: Tensor, shift: Tensor | None, log_scale: Tensor | None, half_bin: float, log_scale_min: float
+    params: Tensor,
+    x: Tensor,
+    half_bin: float,
+    log_scale_min: float,
+    shift: Tensor | None = None,
+    log_scale: Tensor | None = None,
 ) -> Tensor:
     """The log-probability [B, T] in nats of shift + exp(log_scale) y at x, where y has params [B, 3M, T].
 

@@ -149,7 +149,7 @@ def initial_generation_state(model: VocoderModel, lanes: int, precision: str) ->
     wavenet = model.wavenet
     R, S, Z, P = padded_sizes(wavenet)
     order = model.linear_prediction.order if model.linear_prediction else 1
-    heard = max(wavenet.samples_per_step, wavenet.head_context)  # samples whose inputs are kept
+    inputs_kept = max(wavenet.samples_per_step, wavenet.head_context)  # samples
     slots = sum(layer.history + 1 for layer in wavenet.residual_layers)
     blocks, z_starts, z_count = block_layout(wavenet, lanes)
     interpolation = model.conditioning.interpolation
@@ -165,7 +165,7 @@ def initial_generation_state(model: VocoderModel, lanes: int, precision: str) ->
         z_starts=np.array(z_starts),
         gated=aligned_zeros((1, lanes, Z // per_element), dtype),
         h_and_skips=aligned_zeros((lanes, R + S), f32),
-        inputs=aligned_zeros((1, heard * wavenet.input_channels, lanes), f32),
+        inputs=aligned_zeros((1, inputs_kept * wavenet.input_channels, lanes), f32),
         s=aligned_zeros((3, lanes, S), f32),
         params=aligned_zeros((lanes, P), f32),
         params_by_lane=aligned_zeros((wavenet.output_channels, lanes), f32),

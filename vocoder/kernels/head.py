@@ -13,7 +13,7 @@ from vocoder.kernels.jit import borrowed, compiled, jitable, use_whole_vectors
 from vocoder.kernels.math import f32
 from vocoder.kernels.matmul import add_product, input_buffer
 from vocoder.kernels.residual_layer import accumulate_outer
-from vocoder.kernels.rows import axpy, copy, rectify, scaled_copy, set_to_zero
+from vocoder.kernels.rows import axpy, copy, rectify, set_to_zero
 
 TIME_BLOCK = 96  # samples, at most: their rows stay in the second-level cache
 
@@ -59,7 +59,7 @@ def _head_forward(worker, workers, hidden, recent, first, mix, output, params, l
             copy(out_rows[i], output_bias)
         add_product(n, out_rows, output_weights, 0, rows[1:, :, :channels], 0)
         for i in range(n):
-            scaled_copy(params[b, t + i], f32(1), out_rows[i, : params.shape[2]])
+            copy(params[b, t + i], out_rows[i])
 
 
 @jitable
@@ -139,7 +139,7 @@ def _head_backward(
         for i in range(n):
             mixed, dmixed_row = rows[1, i, :channels], rows[2, i, :channels]
             _zero_where_negative(mixed, dmixed_row)
-            scaled_copy(rows[3, i], f32(1), rows[2, i])
+            copy(rows[3, i], rows[2, i])
             rectify(output_input[b, t + i], mixed)
             copy(dmixed[b, t + i], dmixed_row)
             copy(unpaired(dmix_inputs[0])[i], dmixed_row)

@@ -5,6 +5,7 @@ multiplications and additions are fused where `fma` is called and nowhere else.
 """
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -63,24 +64,14 @@ def power_of_two(typing_context: Any, n: Any) -> Any:
     return types.float32(types.float32), generate
 
 
-def _exp2_coefficients() -> tuple[np.float32, ...]:
-    """Of the degree-6 polynomial that interpolates 2^f at Chebyshev points of |f| <= 1/2, highest power first."""
-    fitted = np.polynomial.Chebyshev.interpolate(lambda f: 2.0 ** (f / 2), 6).convert(kind=np.polynomial.Polynomial)
-    scaled = np.asarray(fitted.coef, float) * 2.0 ** np.arange(7)  # from u = 2 f in [-1, 1] to f
-    return tuple(f32(c) for c in scaled[::-1])
+def _polynomial(function: Callable[[Any], Any], degree: int, low: float, high: float) -> tuple[np.float32, ...]:
+    """Coefficients of the polynomial that interpolates at Chebyshev points of [low, high], highest power first."""
+    fitted = np.polynomial.Chebyshev.interpolate(function, degree, domain=[low, high])
+    return tuple(f32(c) for c in fitted.convert(kind=np.polynomial.Polynomial).coef[::-1])
 
 
-def _slope_coefficients() -> tuple[np.float32, ...]:
-    """Of the degree-7 polynomial that interpolates (1 - e^-w) / w on [0, ln 2], highest power first."""
-    middle = math.log(2) / 2
-    fitted = np.polynomial.Chebyshev.interpolate(lambda w: -np.expm1(-w) / w, 7, domain=[1e-9, 2 * middle]).convert(
-        kind=np.polynomial.Polynomial
-    )
-    return tuple(f32(c) for c in np.asarray(fitted.coef, float)[::-1])
-
-
-C6, C5, C4, C3, C2, C1, C0 = _exp2_coefficients()
-S7, S6, S5, S4, S3, S2, S1, S0 = _slope_coefficients()
+C6, C5, C4, C3, C2, C1, C0 = _polynomial(lambda f: 2.0**f, 6, -0.5, 0.5)
+S7, S6, S5, S4, S3, S2, S1, S0 = _polynomial(lambda w: -np.expm1(-w) / w, 7, 1e-9, math.log(2))
 LOG2_E = f32(1 / math.log(2))
 LN2_HIGH = f32(0.693359375)  # ln 2 in two parts; the first has so few bits that n LN2_HIGH is exact
 LN2_LOW = f32(math.log(2) - 0.693359375)

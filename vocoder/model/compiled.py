@@ -12,7 +12,7 @@ from vocoder.kernels.processor import HAS_AMX, HAS_BF16
 # Samples, or groups of them, over which one product of a weight gradient sums. Matrix units want longer sums, in
 # multiples of 32 samples: `swap_axes` copies whole blocks of 16 pairs only.
 GRADIENT_BLOCK, GRADIENT_BLOCK_AMX = 128, 512
-NO_TRANSFORM = np.ones((1, 1), np.float32)  # [P, K] of a plain product
+_NO_TRANSFORM = np.ones((1, 1), np.float32)  # [P, K] of a plain product
 
 
 def is_compiled_for(signal: Tensor) -> bool:
@@ -44,9 +44,9 @@ def transform_and_pack(weights: np.ndarray, transform: np.ndarray, dtype: torch.
     return packed
 
 
-def pack(weight: Tensor, dtype: torch.dtype) -> np.ndarray:
+def pack(weight: np.ndarray, dtype: torch.dtype) -> np.ndarray:
     """weight [rows, k] -> [1, tile, k, TILE]; in bfloat16, pairs of neighbouring k."""
-    return transform_and_pack(weight.detach().numpy().T[None], NO_TRANSFORM, dtype)
+    return transform_and_pack(weight.T[None], _NO_TRANSFORM, dtype)
 
 
 def gradient_block_like(x: Tensor) -> np.ndarray:

@@ -1,6 +1,6 @@
 """The head of a network with several samples per step: the layers that run for each sample.
 
-B batch, N steps of K samples, T = N K samples, S skip channels, L inputs heard, I numbers each, P parameters.
+B batch, N steps of K samples, T = N K samples, S skip channels, L samples of head context, I inputs each, P parameters.
 
     hidden [B, N, S]        recent [B, T, L I]
     of the skips, K times       |

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-from torch.nn import functional as F
 
 from vocoder.kernels import parallel
 from vocoder.kernels.matmul import TILE, round_up
@@ -23,9 +23,9 @@ def head_cpu(hidden: Tensor, recent: Tensor, weights: Sequence[Tensor]) -> Tenso
     Raises:
         ValueError: shapes do not fit together. The loops do not check and would read beyond the arrays.
     """
-    (batch, steps, skip), (samples, heard) = hidden.shape, recent.shape[1:]
+    (batch, steps, skip), (samples, width) = hidden.shape, recent.shape[1:]
     params = len(weights[4])
-    shapes = [(skip, heard), (skip,), (skip, skip), (skip,), (params, skip), (params,)]
+    shapes = [(skip, width), (skip,), (skip, skip), (skip,), (params, skip), (params,)]
     if len(recent) != batch or not steps or samples % steps or [tuple(part.shape) for part in weights] != shapes:
         found = ", ".join(str(list(part.shape)) for part in (hidden, recent, *weights))
         raise ValueError(f"a head cannot take {found}")
@@ -37,15 +37,15 @@ class _Head(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, recent: Tensor, *weights: Tensor) -> Tensor:
-        output, output_bias = weights[4:]
-        params = recent.new_empty(*recent.shape[:2], len(output))
+        params = recent.new_empty(*recent.shape[:2], len(weights[4]))
         run_parallel(
             parallel.head_forward,
             *as_numpy(hidden),
             recent.detach().numpy(),
-            *_first_layers(hidden, weights),
-            pack(output, torch.float32),
-            *as_numpy(_padded(output_bias), params),
+            *_layer(weights[:2], torch.float32),
+            *_layer(weights[2:4], hidden.dtype),
+            *_layer(weights[4:], torch.float32),
+            *as_numpy(params),
         )
         ctx.save_for_backward(hidden, recent, *weights)
         return params
@@ -63,9 +63,10 @@ class _Head(torch.autograd.Function):
             parallel.head_backward,
             *as_numpy(hidden),
             recent.detach().numpy(),
-            *_first_layers(hidden, weights),
-            pack(weights[2].t(), hidden.dtype),
-            pack(weights[4].t(), torch.float32),
+            *_layer(weights[:2], torch.float32),
+            *_layer(weights[2:4], hidden.dtype),
+            pack(weights[2].detach().numpy().T, hidden.dtype),
+            pack(weights[4].detach().numpy().T, torch.float32),
             *as_numpy(dparams, mix_input, output_input, drecent, dmixed, dhidden),
         )
         sums = [torch.zeros(len(part), round_up(part.shape[1], TILE)) for part in weights[::2]]
@@ -84,17 +85,7 @@ class _Head(torch.autograd.Function):
         return dhidden, None, *(part for pair in zip(dweights, dbiases, strict=True) for part in pair)
 
 
-def _first_layers(hidden: Tensor, weights: Sequence[Tensor]) -> tuple[Any, ...]:
-    """Packed weight and padded bias of the layers `recent`, in float32, and `mix`, in the precision of hidden."""
-    recent, recent_bias, mix, mix_bias = weights[:4]
-    return (
-        pack(recent, torch.float32),
-        *as_numpy(_padded(recent_bias)),
-        pack(mix, hidden.dtype),
-        *as_numpy(_padded(mix_bias)),
-    )
-
-
-def _padded(bias: Tensor) -> Tensor:
-    """A bias with zeros up to whole tiles."""
-    return F.pad(bias.detach(), (0, -len(bias) % TILE))
+def _layer(weight_and_bias: Sequence[Tensor], dtype: torch.dtype) -> tuple[np.ndarray, np.ndarray]:
+    """The packed weight of a layer, and its bias with zeros up to whole tiles."""
+    weight, bias = (part.detach().numpy() for part in weight_and_bias)
+    return pack(weight, dtype), np.pad(bias, (0, -len(bias) % TILE))

@@ -46,7 +46,6 @@ class ResidualLayer(nn.Module):
     ) -> None:
         super().__init__()
         self.residual_channels, self.skip_channels = residual_channels, skip_channels
-        self.conditioning_channels = conditioning_channels
         self.kernel_size = kernel_size
         self.dilation = dilation
         self.dropout = dropout

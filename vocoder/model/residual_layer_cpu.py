@@ -15,7 +15,7 @@ from vocoder.kernels.math import ROOT_HALF
 from vocoder.kernels.matmul import TILE, round_up
 from vocoder.kernels.parallel import run_parallel
 from vocoder.kernels.winograd import WinogradPlan, plain_plan, winograd_plan
-from vocoder.model.compiled import NO_TRANSFORM, as_numpy, gradient_block_like, on_matrix_units, transform_and_pack
+from vocoder.model.compiled import as_numpy, gradient_block_like, on_matrix_units, pack, transform_and_pack
 from vocoder.model.interpolation import Interpolation, PiecewiseLinear
 
 
@@ -110,7 +110,6 @@ class _ResidualLayer(torch.autograd.Function):
         first_sample = knots.shape[1] * len(interpolation.left) - samples  # of the layer, counted from frame 0
         knot_position = (*as_numpy(interpolation.left, interpolation.weights), first_sample)
         rows, biases = (_scale_and_pad(TILE, part, residual) for part in (out_weight, out_bias))
-        packed_out_weight = transform_and_pack(rows.T[None], NO_TRANSFORM, h.dtype)
         run_parallel(
             parallel.layer_forward,
             *as_numpy(h, conv_input),
@@ -119,7 +118,7 @@ class _ResidualLayer(torch.autograd.Function):
             conv.pack(conv_weight, h.dtype),
             *as_numpy(knots),
             *knot_position,
-            packed_out_weight,
+            pack(rows, h.dtype),
             biases,
             *as_numpy(conv_out, next_h, skips),
         )
@@ -139,7 +138,7 @@ class _ResidualLayer(torch.autograd.Function):
             _convolve(conv_out, conv_input, 0, dilation, conv, conv.pack(conv_weight, h.dtype))
         gated = h.new_empty(batch, samples, gates // 2)
         dconv_out, dknots = torch.empty_like(conv_out), torch.zeros_like(knots)
-        packed_out_weight = transform_and_pack(_scale_and_pad(2, out_weight, residual)[None], NO_TRANSFORM, h.dtype)
+        packed_out_weight = pack(_scale_and_pad(2, out_weight, residual).T, h.dtype)
         inputs = (*as_numpy(dnext_h, dskips), packed_out_weight, *as_numpy(conv_out, knots), *ctx.knot_position)
         run_parallel(parallel.gate_backward, *inputs, *as_numpy(gated, dconv_out, dknots))
         del conv_out
