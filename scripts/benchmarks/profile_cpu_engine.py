@@ -48,7 +48,7 @@ def rings(lanes, net, state):  # type: ignore[no-untyped-def]
 
 @compiled
 def head(lanes, net, state):  # type: ignore[no-untyped-def]
-    step._head(lanes, net, state)
+    step._head(lanes, net, state, 0)
 
 
 @compiled

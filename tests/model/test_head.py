@@ -19,26 +19,23 @@ TOLERANCE = {torch.float32: 2e-6, torch.bfloat16: 1e-2}
 SIZES: dict[str, dict[str, int]] = {
     "a tile": {"skip": 64},
     "less than a tile": {},
-    "odd": {"skip": 13, "width": 5, "params": 7, "samples_per_step": 3, "steps": 11},
+    "odd": {"skip": 13, "width": 5, "params": 7, "samples": 33},
     "several tiles": {"skip": 130, "width": 90, "params": 66},
-    "several blocks of time": {"steps": 150},
-    "one sample per step": {"samples_per_step": 1, "steps": 30},
-    "steps longer than a block": {"samples_per_step": 100, "steps": 3},
-    "one step": {"steps": 1},
+    "several blocks of time": {"samples": 600},
+    "one sample": {"samples": 1},
 }
 
 
 def head_inputs(
-    skip: int = 10, width: int = 6, params: int = 9, samples_per_step: int = 4, steps: int = 9,
-    dtype: torch.dtype = torch.float32,
-) -> tuple[Tensor, Tensor, HeadLayers]:  # fmt: skip
+    skip: int = 10, width: int = 6, params: int = 9, samples: int = 36, dtype: torch.dtype = torch.float32
+) -> tuple[Tensor, Tensor, HeadLayers]:
     """hidden, recent and layers; recent overlaps itself in memory as in the network.
 
     No sum is so close to 0 that rounding to bfloat16 would switch a rectifier.
     """
     torch.manual_seed(0)
-    hidden = away_from_zero(torch.randn(2, steps, skip), 6.0).to(dtype)
-    recent = torch.randn(2, samples_per_step * steps + width - 1).unfold(1, width, 1)
+    hidden = away_from_zero(torch.randn(2, samples, skip), 6.0).to(dtype)
+    recent = torch.randn(2, samples + width - 1).unfold(1, width, 1)
     layers = HeadLayers(nn.Linear(width, skip), nn.Linear(skip, skip), nn.Linear(skip, params))
     with torch.no_grad():
         for linear in linears(layers)[:2]:
@@ -87,7 +84,7 @@ def test_parameters_and_gradients_agree_with_the_plain_head_in_float64(
 
 @in_both
 def test_results_do_not_depend_on_the_number_of_threads(dtype: torch.dtype) -> None:
-    inputs, before = head_inputs(skip=130, steps=120, dtype=dtype), torch.get_num_threads()
+    inputs, before = head_inputs(skip=130, samples=480, dtype=dtype), torch.get_num_threads()
     results = []
     try:
         for threads in (1, 2, 3):

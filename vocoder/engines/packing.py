@@ -52,6 +52,7 @@ def pack_network(model: VocoderModel, precision: str) -> Network:
         skip_bias = skip_bias + bias[residual:]
     scale = np.sqrt(1 / len(layers))
     hidden, hidden_bias = weight_and_bias(wavenet.hidden)
+    hidden_bias = hidden_bias.reshape(-1, skip)
     output, output_bias = weight_and_bias(wavenet.output)
     embed, embed_bias = weight_and_bias(wavenet.input)
     recent, mix, mix_bias = np.zeros((0, skip, 0)), np.zeros((0, skip, skip)), np.zeros(skip)
@@ -70,8 +71,8 @@ def pack_network(model: VocoderModel, precision: str) -> Network:
         out=pack(np.stack(out_weights), R + S, Z),
         out_bias=zero_padded(np.stack(out_biases), (len(layers), R)),
         skip_bias=zero_padded(skip_bias, (S,)),
-        hidden=pack_weights(hidden[None] * scale, S, S),
-        hidden_bias=zero_padded(hidden_bias, (S,)),
+        hidden=pack_weights(hidden.reshape(-1, skip, skip) * scale, S, S),
+        hidden_bias=zero_padded(hidden_bias, (wavenet.samples_per_step, S)),
         recent=pack_weights(recent, S, recent.shape[2]),
         mix=pack_weights(mix, S, S),
         mix_bias=zero_padded(mix_bias, (S,)),

@@ -127,12 +127,12 @@ class ReferenceLanes:
     def step(self, buffers: FrameBuffers) -> None:
         """Draw the next step's samples of every lane, or take those that are given."""
         hidden = None
-        for _ in range(self.model.wavenet.samples_per_step):
+        for i in range(self.model.wavenet.samples_per_step):
             predictor = buffers.predictor()
             prediction = predictor.predict(self.state.past[:, None]) if predictor else None
             self._append_inputs(prediction)
             hidden = self._layers(buffers) if hidden is None else hidden
-            self._draw(buffers, hidden, prediction)
+            self._draw(buffers, hidden[:, i : i + 1], prediction)
         self.state.time += 1
 
     def _append_inputs(self, prediction: Prediction | None) -> None:
@@ -143,7 +143,7 @@ class ReferenceLanes:
         state.inputs.copy_(torch.cat((state.inputs[:, 1:], newest), 1))
 
     def _layers(self, buffers: FrameBuffers) -> Tensor:
-        """What the head needs of the layers [n, 1, S], at the first sample of a step; writes to the rings."""
+        """What the head needs of the layers [n, K, S], at the first sample of a step; writes to the rings."""
         wavenet, state = self.model.wavenet, self.state
         step = buffers.position // wavenet.samples_per_step
         channels = buffers.channels.index_select(1, step).squeeze(1)  # [n, C]
@@ -158,7 +158,7 @@ class ReferenceLanes:
                 ring.index_copy_(1, slots[:1], h[:, None])  # over the oldest tap, read above for the last time
             h, skip = layer.step(h, taps, channels)
             skips = skips + skip
-        return wavenet.head_step(skips)[:, None]
+        return wavenet.hidden_of(skips[:, None])
 
     def _draw(self, buffers: FrameBuffers, hidden: Tensor, prediction: Prediction | None) -> None:
         """Draw the next sample, or take the one that is given; update the state."""

@@ -23,8 +23,8 @@ class Network(NamedTuple):
     out: np.ndarray  # [L, tiles, Z, TILE]: rows of the residual, over sqrt 2, and of the skip
     out_bias: np.ndarray  # [L, R], over sqrt 2
     skip_bias: np.ndarray  # [S], summed over layers
-    hidden: np.ndarray  # [1, tiles, S, TILE], scaled for the sum of the skips
-    hidden_bias: np.ndarray  # [S]
+    hidden: np.ndarray  # [M, tiles, S, TILE], for each sample of a step, scaled for the sum of the skips
+    hidden_bias: np.ndarray  # [M, S]
     recent: np.ndarray  # [1, tiles, A I, TILE] of the inputs that the head hears; or [0, tiles, 0, TILE]
     mix: np.ndarray  # [1, tiles, S, TILE] of the head's second layer, or [0, tiles, S, TILE]
     mix_bias: np.ndarray  # [S]
@@ -48,7 +48,7 @@ class GenerationState(NamedTuple):
     z_starts: np.ndarray  # [L], the first z of each layer's block; layers without blocks share one
     gated: np.ndarray  # [1, n, Z], tanh(signal) sigmoid(gate), in the precision of the products
     h_and_skips: np.ndarray  # [n, R + S], residual stream and sum of skips
-    s: np.ndarray  # [3, n, S], of the head: what a step's samples share, inputs and outputs of its layers
+    s: np.ndarray  # [3, n, S], of the head: the rectified skips of a step, inputs and outputs of its layers
     params: np.ndarray  # [n, P]
     params_by_lane: np.ndarray  # [P, n] without padding, of the sample: shifted and scaled by the linear prediction
     prediction: np.ndarray  # [n], the linear prediction

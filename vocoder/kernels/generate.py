@@ -63,8 +63,8 @@ def _generate_frame(network, state, frame_layout, sampler, time, knots, lpc, noi
                 last_knot = _project_knots(lanes, network, state, frame_layout, knots, last_knot, step, last_step)
             _embed(lanes, network, state)
             _layers(lanes, network, state, frame_layout, time // samples_per_step + step, step)
-            _head_step(lanes, network, state)
-        _head(lanes, network, state)
+            _rectify_skips(lanes, network, state)
+        _head(lanes, network, state, within)
         take_samples(lanes, state, sampler, lpc, noise, forced, samples, recorded, update, order, t)
     for k in range(order):
         copy(state.past[k], state.past[frame + k])
@@ -263,24 +263,21 @@ def _interpolate_conditioning(lanes, z, projected, layer, frame_layout, t):
 
 
 @compiled
-def _head_step(lanes, network, state):
-    """The head's part that the samples of a step share: skips -> s[0]."""
+def _rectify_skips(lanes, network, state):
+    """s[0] = the rectified sum of a step's skips."""
     use_whole_vectors()
-    h_and_skips, s = state.h_and_skips, state.s
-    residual_channels = len(network.embed_bias)
     for lane in range(lanes):
-        rectify(s[1, lane], h_and_skips[lane, residual_channels:])
-        copy(s[0, lane], network.hidden_bias)
-    add_product(lanes, s[0], network.hidden, 0, s, 1)
+        rectify(state.s[0, lane], state.h_and_skips[lane, len(network.embed_bias) :])
 
 
 @compiled
-def _head(lanes, network, state):
-    """What the samples of a step share, and the newest inputs -> parameters."""
+def _head(lanes, network, state, within):
+    """A step's skips and the newest inputs -> parameters of sample `within` of the step."""
     use_whole_vectors()
     s, params = state.s, state.params
     for lane in range(lanes):
-        copy(s[1, lane], s[0, lane])
+        copy(s[1, lane], network.hidden_bias[within])
+    add_product(lanes, s[1], network.hidden, within, s, 0)
     if network.recent.shape[0]:
         _add_inputs(lanes, s[1], network.recent, state.inputs)
     for lane in range(lanes):

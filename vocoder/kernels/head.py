@@ -3,7 +3,7 @@
 The equations of `vocoder.model.head`. A block of samples goes through all products while it is in the cache; nothing
 but inputs is kept for the backward pass, which computes the block again.
 
-B batch, N steps of K samples, T = N K samples, S skip channels, W numbers that a sample's head hears, P parameters.
+B batch, T samples, S skip channels, W numbers that a sample's head hears, P parameters.
 """
 
 import numpy as np
@@ -15,7 +15,7 @@ from vocoder.kernels.matmul import add_product, input_buffer
 from vocoder.kernels.residual_layer import accumulate_outer
 from vocoder.kernels.rows import axpy, copy, rectify, set_to_zero
 
-TIME_BLOCK = 96  # samples, at most: their rows stay in the second-level cache
+TIME_BLOCK = 96  # samples: their rows stay in the second-level cache
 
 
 @jitable
@@ -26,33 +26,32 @@ def head_forward(
     """Write params.
 
     Args:
-        hidden: [B, N, S], of the skips.
+        hidden: [B, T, S], of the skips.
         recent: [B, T, W], the newest inputs of each sample.
         recent_weights, mix_weights, output_weights: packed weights, the first and last in float32.
         recent_bias, mix_bias, output_bias: padded to whole tiles.
         params: [B, T, P], written.
     """
-    length, columns = _block_length(recent.shape[1] // hidden.shape[1]), len(mix_bias)
     buffers = (
-        np.empty((2, length, columns), f32),
-        input_buffer(mix_weights, length),
-        np.empty((length, len(output_bias)), f32),
+        np.empty((2, TIME_BLOCK, len(mix_bias)), f32),
+        input_buffer(mix_weights, TIME_BLOCK),
+        np.empty((TIME_BLOCK, len(output_bias)), f32),
     )
     first, mix = (recent_weights, recent_bias), (mix_weights, mix_bias)
-    _head_forward(worker, workers, hidden, recent, first, mix, (output_weights, output_bias), params, length, buffers)
+    _head_forward(worker, workers, hidden, recent, first, mix, (output_weights, output_bias), params, buffers)
 
 
 @compiled
-def _head_forward(worker, workers, hidden, recent, first, mix, output, params, length, owned_buffers):
+def _head_forward(worker, workers, hidden, recent, first, mix, output, params, owned_buffers):
     """`head_forward` with its buffers."""
     use_whole_vectors()
     rows, mix_inputs, out_rows = borrowed(owned_buffers)
     output_weights, output_bias = output
     samples, channels = recent.shape[1], output_weights.shape[2]
-    blocks = -(-samples // length)
+    blocks = -(-samples // TIME_BLOCK)
     for block in range(worker, len(recent) * blocks, workers):
-        b, t = block // blocks, block % blocks * length
-        n = min(length, samples - t)
+        b, t = block // blocks, block % blocks * TIME_BLOCK
+        n = min(TIME_BLOCK, samples - t)
         _mixed(n, hidden, recent, b, t, first, mix, rows, mix_inputs)
         for i in range(n):
             rectify(rows[1, i], rows[1, i])
@@ -62,21 +61,15 @@ def _head_forward(worker, workers, hidden, recent, first, mix, output, params, l
             copy(params[b, t + i], out_rows[i])
 
 
-@jitable
-def _block_length(samples_per_step):
-    """Samples of a block: whole steps, so that one worker sums the gradient of a step."""
-    return max(1, TIME_BLOCK // samples_per_step) * samples_per_step
-
-
 @compiled
 def _mixed(n, hidden, recent, b, t, first, mix, rows, mix_inputs):
     """For n samples from t on, rows[0] = sums of the first layer, and rows[1] = those of the second."""
     use_whole_vectors()
     (recent_weights, recent_bias), (mix_weights, mix_bias) = first, mix
-    samples_per_step, channels = recent.shape[1] // hidden.shape[1], hidden.shape[2]
+    channels = hidden.shape[2]
     for i in range(n):
         copy(rows[0, i], recent_bias)
-        axpy(f32(1), hidden[b, (t + i) // samples_per_step], rows[0, i])
+        axpy(f32(1), hidden[b, t + i], rows[0, i])
     add_product(n, rows[0], recent_weights, 0, recent[b : b + 1, t:], 0)
     for i in range(n):
         row, mixed, mix_input = rows[0, i], rows[1, i], unpaired(mix_inputs[0])[i]
@@ -90,7 +83,7 @@ def _mixed(n, hidden, recent, b, t, first, mix, rows, mix_inputs):
 @jitable
 def head_backward(
     worker, workers, hidden, recent, recent_weights, recent_bias, mix_weights, mix_bias, transposed_mix_weights,
-    transposed_output_weights, dparams, mix_input, output_input, drecent, dmixed, dhidden,
+    transposed_output_weights, dparams, mix_input, output_input, dsum, dmixed,
 ):  # fmt: skip
     """Write what the products had as inputs, and the gradients of what they gave.
 
@@ -99,39 +92,35 @@ def head_backward(
         transposed_mix_weights, transposed_output_weights: packed.
         dparams: [B, T, P].
         mix_input, output_input: [B, T, S], written: the inputs of the second layer and of the last.
-        drecent, dmixed: [B, T, S], written: gradients of the sums of the first layer and of the second.
-        dhidden: [B, N, S], written.
+        dsum, dmixed: [B, T, S], written: gradients of the sums of the first layer and of the second.
     """
-    length, columns = _block_length(recent.shape[1] // hidden.shape[1]), len(mix_bias)
     buffers = (
-        np.empty((4, length, columns), f32),
-        input_buffer(mix_weights, length),
-        input_buffer(transposed_mix_weights, length),
+        np.empty((4, TIME_BLOCK, len(mix_bias)), f32),
+        input_buffer(mix_weights, TIME_BLOCK),
+        input_buffer(transposed_mix_weights, TIME_BLOCK),
     )
     first, mix = (recent_weights, recent_bias), (mix_weights, mix_bias)
     transposed, inputs, gradients = (
         (transposed_mix_weights, transposed_output_weights),
         (mix_input, output_input),
-        (drecent, dmixed, dhidden),
+        (dsum, dmixed),
     )
-    _head_backward(worker, workers, hidden, recent, first, mix, transposed, dparams, inputs, gradients, length, buffers)
+    _head_backward(worker, workers, hidden, recent, first, mix, transposed, dparams, inputs, gradients, buffers)
 
 
 @compiled
-def _head_backward(
-    worker, workers, hidden, recent, first, mix, transposed, dparams, inputs, gradients, length, owned_buffers
-):  # fmt: skip
+def _head_backward(worker, workers, hidden, recent, first, mix, transposed, dparams, inputs, gradients, owned_buffers):
     """`head_backward` with its buffers."""
     use_whole_vectors()
     rows, mix_inputs, dmix_inputs = borrowed(owned_buffers)
     transposed_mix_weights, transposed_output_weights = transposed
     mix_input, output_input = inputs
-    drecent, dmixed, dhidden = gradients
-    samples, channels, samples_per_step = recent.shape[1], hidden.shape[2], recent.shape[1] // hidden.shape[1]
-    blocks = -(-samples // length)
+    dsum, dmixed = gradients
+    samples, channels = recent.shape[1], hidden.shape[2]
+    blocks = -(-samples // TIME_BLOCK)
     for block in range(worker, len(recent) * blocks, workers):
-        b, t = block // blocks, block % blocks * length
-        n = min(length, samples - t)
+        b, t = block // blocks, block % blocks * TIME_BLOCK
+        n = min(TIME_BLOCK, samples - t)
         _mixed(n, hidden, recent, b, t, first, mix, rows, mix_inputs)
         for i in range(n):
             set_to_zero(rows[2, i])
@@ -148,12 +137,7 @@ def _head_backward(
             row, drow = rows[0, i, :channels], rows[3, i, :channels]
             _zero_where_negative(row, drow)
             rectify(mix_input[b, t + i], row)
-            copy(drecent[b, t + i], drow)
-        for step in range(n // samples_per_step):
-            total = rows[3, step * samples_per_step, :channels]
-            for i in range(1, samples_per_step):
-                axpy(f32(1), rows[3, step * samples_per_step + i, :channels], total)
-            copy(dhidden[b, t // samples_per_step + step], total)
+            copy(dsum[b, t + i], drow)
 
 
 @compiled
@@ -166,7 +150,7 @@ def _zero_where_negative(x, dx):
 
 @jitable
 def head_weight_gradient(
-    worker, workers, drecent, recent, dmixed, mix_input, dparams, output_input, blocks, float32_like, block_like,
+    worker, workers, dsum, recent, dmixed, mix_input, dparams, output_input, blocks, float32_like, block_like,
     recent_total, mix_total, output_total, drecent_bias, dmix_bias, doutput_bias,
 ):  # fmt: skip
     """`..._total` [out, in, in whole tiles] += the gradients of the three layers' weights, and `d..._bias` theirs.
@@ -175,7 +159,7 @@ def head_weight_gradient(
     """
     for part in range(worker, 3 * blocks, workers):
         if part % 3 == 0:
-            accumulate_outer(drecent, recent, part // 3, blocks, float32_like, recent_total, drecent_bias)
+            accumulate_outer(dsum, recent, part // 3, blocks, float32_like, recent_total, drecent_bias)
         elif part % 3 == 1:
             accumulate_outer(dmixed, mix_input, part // 3, blocks, block_like, mix_total, dmix_bias)
         else:

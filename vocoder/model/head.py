@@ -1,9 +1,9 @@
 """The head of a network with several samples per step: the layers that run for each sample.
 
-B batch, N steps of K samples, T = N K samples, S skip channels, L samples of head context, I inputs each, P parameters.
+B batch, T samples, S skip channels, L samples of head context, I inputs each, P parameters.
 
-    hidden [B, N, S]        recent [B, T, L I]
-    of the skips, K times       |
+    hidden [B, T, S]        recent [B, T, L I]
+    of the skips                |
           |                   linear
           +------- + -----------+
                    |
@@ -41,7 +41,7 @@ def head(hidden: Tensor, recent: Tensor | None, layers: HeadLayers) -> Tensor:
     """Parameters [B, T, P] in float32, by the fastest way there is.
 
     Args:
-        hidden: [B, N, S], float32 or autocast's dtype.
+        hidden: [B, T, S], float32 or autocast's dtype.
         recent: [B, T, L I] float32, the newest inputs of each sample; None where the head hears none.
     """
     if layers.recent is None or layers.mix is None or recent is None:
@@ -62,7 +62,6 @@ def head_ref(hidden: Tensor, recent: Tensor | None, layers: HeadLayers) -> Tenso
     if layers.recent is not None and layers.mix is not None and recent is not None:
         with without_autocast(hidden.device):
             from_inputs = layers.recent(recent)
-        hidden = hidden.repeat_interleave(recent.shape[1] // hidden.shape[1], dim=1)
         hidden = F.relu(hidden + from_inputs.to(hidden.dtype))
         hidden = hidden + layers.mix(hidden)
     hidden = F.relu(hidden)

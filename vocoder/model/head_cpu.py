@@ -23,10 +23,9 @@ def head_cpu(hidden: Tensor, recent: Tensor, weights: Sequence[Tensor]) -> Tenso
     Raises:
         ValueError: shapes do not fit together. The loops do not check and would read beyond the arrays.
     """
-    (batch, steps, skip), (samples, width) = hidden.shape, recent.shape[1:]
-    params = len(weights[4])
+    skip, width, params = hidden.shape[2], recent.shape[2], len(weights[4])
     shapes = [(skip, width), (skip,), (skip, skip), (skip,), (params, skip), (params,)]
-    if len(recent) != batch or not steps or samples % steps or [tuple(part.shape) for part in weights] != shapes:
+    if recent.shape[:2] != hidden.shape[:2] or [tuple(part.shape) for part in weights] != shapes:
         found = ", ".join(str(list(part.shape)) for part in (hidden, recent, *weights))
         raise ValueError(f"a head cannot take {found}")
     return cast(Tensor, _Head.apply(hidden.contiguous(), recent, *weights))
@@ -55,10 +54,8 @@ class _Head(torch.autograd.Function):
     def backward(ctx: Any, dparams: Tensor) -> tuple[Tensor | None, ...]:
         hidden, recent, *weights = ctx.saved_tensors
         dparams = dparams.contiguous()
-        shape = (*recent.shape[:2], hidden.shape[2])
-        mix_input, dmixed = hidden.new_empty(shape), hidden.new_empty(shape)  # in the precision of the product
-        output_input, drecent = recent.new_empty(shape), recent.new_empty(shape)
-        dhidden = torch.empty_like(hidden)
+        mix_input, dmixed = torch.empty_like(hidden), torch.empty_like(hidden)  # in the precision of the product
+        output_input, dsum = (recent.new_empty(hidden.shape) for _ in range(2))
         run_parallel(
             parallel.head_backward,
             *as_numpy(hidden),
@@ -67,13 +64,13 @@ class _Head(torch.autograd.Function):
             *_layer(weights[2:4], hidden.dtype),
             pack(weights[2].detach().numpy().T, hidden.dtype),
             pack(weights[4].detach().numpy().T, torch.float32),
-            *as_numpy(dparams, mix_input, output_input, drecent, dmixed, dhidden),
+            *as_numpy(dparams, mix_input, output_input, dsum, dmixed),
         )
         sums = [torch.zeros(len(part), round_up(part.shape[1], TILE)) for part in weights[::2]]
         dbiases = [torch.zeros_like(part) for part in weights[1::2]]
         run_parallel(
             parallel.head_weight_gradient,
-            *as_numpy(drecent),
+            *as_numpy(dsum),
             recent.detach().numpy(),
             *as_numpy(dmixed, mix_input, dparams, output_input),
             -(-torch.get_num_threads() // 3),
@@ -82,7 +79,7 @@ class _Head(torch.autograd.Function):
             *as_numpy(*sums, *dbiases),
         )
         dweights = [total[:, : part.shape[1]] for total, part in zip(sums, weights[::2], strict=True)]
-        return dhidden, None, *(part for pair in zip(dweights, dbiases, strict=True) for part in pair)
+        return dsum.to(hidden.dtype), None, *(part for pair in zip(dweights, dbiases, strict=True) for part in pair)
 
 
 def _layer(weight_and_bias: Sequence[Tensor], dtype: torch.dtype) -> tuple[np.ndarray, np.ndarray]:

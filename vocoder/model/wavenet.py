@@ -13,11 +13,14 @@ The dilated layers run once for each step of K samples, and the head once for ea
     dilated layers            |
         |                     |
     skips [B, N, S]           |
+        |                     |
+    hidden [B, T, S]          |
         +---- head -----------+ -> params [B, T, P]
 
 With K = 1 this is the WaveNet of van den Oord et al. 2016. With larger K the layers' work is shared by K samples, as
-in the tiers of SampleRNN (Mehri et al. 2017). The head hears the L newest samples, so with L >= K - 1 each sample is
-still conditioned on all before it. The likelihood is exact with any L.
+in the tiers of SampleRNN (Mehri et al. 2017). Each of the K samples has weights of its own between skips and head: what
+the skips say of the next sample is not what they say of the fourth. The head hears the L newest samples, so with
+L >= K - 1 each sample is still conditioned on all before it. The likelihood is exact with any L.
 """
 
 import math
@@ -71,7 +74,7 @@ class WaveNet(nn.Module):
             )
             for dilation in dilations(layers, stacks)
         )
-        self.hidden = nn.Linear(skip_channels, skip_channels)
+        self.hidden = nn.Linear(skip_channels, samples_per_step * skip_channels)
         self.output = nn.Linear(skip_channels, output_channels)
         self.recent = self.mix = None
         if head_context:
@@ -114,7 +117,7 @@ class WaveNet(nn.Module):
         projected = project(conditioning, self.residual_layers)
         for layer, gate_input in zip(self.residual_layers, projected, strict=True):
             h, skips = layer(h, skips, gate_input, self.recompute)
-        return head(self.head_step(skips), self.head_inputs(inputs), self._head_layers)
+        return head(self.hidden_of(skips), self.head_inputs(inputs), self._head_layers)
 
     def step_inputs(self, inputs: Tensor) -> Tensor:
         """For each step the inputs of its first sample and of the K - 1 before it: [B, K n + K - 1, I] -> [B, n, K I].
@@ -141,15 +144,15 @@ class WaveNet(nn.Module):
             h: Tensor = self.input(inputs)
         return to_autocast_dtype(h)
 
-    def head_step(self, skips: Tensor) -> Tensor:
-        """The head's part that a step's samples share: summed skips [..., S] -> [..., S]."""
+    def hidden_of(self, skips: Tensor) -> Tensor:
+        """What a step's skips tell each of its samples: [B, N, S] -> [B, N K, S]."""
         hidden: Tensor = self.hidden(F.relu(skips * math.sqrt(1 / len(self.layers))))
-        return hidden
+        return hidden.unflatten(2, (self.samples_per_step, self.skip_channels)).flatten(1, 2)
 
     def head(self, hidden: Tensor, recent: Tensor | None) -> Tensor:
-        """hidden [B, N, S] of steps and the newest inputs [B, T, L I] of their samples -> parameters [B, T, P].
+        """hidden [B, T, S] and the newest inputs [B, T, L I] of samples -> parameters [B, T, P].
 
-        In plain torch, for the samples of a step; `forward` has faster ways for all of them.
+        In plain torch, for single samples; `forward` has faster ways for all of them.
         """
         return head_ref(hidden, recent, self._head_layers)
 
