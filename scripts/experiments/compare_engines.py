@@ -77,7 +77,7 @@ def teacher_forced(engine: Engine, waves: torch.Tensor, mels: np.ndarray) -> tor
 def generate(engine: Engine, mels: np.ndarray) -> np.ndarray:
     """Free-running synthesis: int16 waves [B, T]."""
     requests = [Request(str(i), mel) for i, mel in enumerate(mels)]
-    return waveform_to_int16(np.stack(Vocoder(engine.model, engine).synthesize_batch(requests)))
+    return waveform_to_int16(np.stack(Vocoder(engine.model, engine, postfilter=0).synthesize_batch(requests)))
 
 
 def agreement(waves: np.ndarray, reference: np.ndarray) -> str:

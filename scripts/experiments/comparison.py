@@ -172,7 +172,7 @@ def synthesize(store: Store, batch: list[Condition]) -> None:
     if all(path.exists() for _, _, path in outputs):
         return
     print(f"== synthesising {'; '.join(condition.name for condition in batch)}", flush=True)
-    vocoder, temperature = load(batch[0].network.run), batch[0].temperature
+    vocoder, temperature = load(batch[0].network.run, postfilter=0), batch[0].temperature
     requests = [Request(e.id, mel_of(store, e, c.mel_noise, c.mel_blur)) for c, e, _ in outputs]
     waves = vocoder.synthesize_batch(requests, temperature=temperature)
     for (_, _, path), wave in zip(outputs, waves, strict=True):

@@ -30,7 +30,7 @@ def main() -> None:
     parser.add_argument("--split", default="test")
     parser.add_argument("--output", type=Path, help="folder for the wavs")
     arguments = parser.parse_args()
-    vocoder, store = load(arguments.run), Store(arguments.store)
+    vocoder, store = load(arguments.run, postfilter=0), Store(arguments.store)
     rate, hop = vocoder.sample_rate, vocoder.spec.hop_length
     entries = sorted(store.split(arguments.split), key=lambda entry: -entry.frames)[: arguments.utterances]
     requests = [Request(entry.id, store.read(entry).mel.T.copy()) for entry in entries]

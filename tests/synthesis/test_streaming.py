@@ -33,7 +33,7 @@ def test_a_frame_is_generated_as_soon_as_its_context_has_arrived(
             yield frame[:, None]
 
     for generated, _ in enumerate(vocoder.stream(chunks()), start=1):
-        assert arrived == min(FRAMES, generated + vocoder.model.context_frames)
+        assert arrived == min(FRAMES, generated + vocoder.model.context_frames + vocoder.postfilter.delay)
 
 
 def test_empty_chunks_are_ignored_and_an_empty_stream_yields_nothing(
@@ -48,8 +48,10 @@ def test_empty_chunks_are_ignored_and_an_empty_stream_yields_nothing(
 def test_a_bad_chunk_is_refused_when_it_arrives(make_vocoder: Callable[..., Vocoder], make_mel) -> None:
     vocoder = make_vocoder()
     bad = np.full((8, 1), np.nan, np.float32)
-    stream = vocoder.stream([make_mel(10), bad])
-    pieces = [next(stream) for _ in range(10 - vocoder.model.context_frames)]
-    assert len(pieces) == 8
+    stream = vocoder.stream([make_mel(FRAMES), bad])
+    complete = FRAMES - vocoder.model.context_frames - vocoder.postfilter.delay
+    assert complete > 8
+    for _ in range(complete):
+        next(stream)
     with pytest.raises(UserError, match="NaN"):
         next(stream)

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from vocoder.errors import UserError
+from vocoder.features.audio import waveform_to_int16
 from vocoder.features.mel import log_mel
 from vocoder.model import VocoderConfig, build_model, save_checkpoint
 from vocoder.synthesis import Request, Vocoder, load
@@ -53,6 +54,15 @@ def test_the_wave_is_a_function_of_seed_and_id(vocoder: Vocoder) -> None:
     assert np.array_equal(vocoder.synthesize(mel[None], seed=1, id="a"), wave)
     assert not np.array_equal(vocoder.synthesize(mel, seed=2, id="a"), wave)
     assert not np.array_equal(vocoder.synthesize(mel, seed=1, id="b"), wave)
+
+
+@pytest.mark.parametrize("fold", [False, True])
+def test_the_wave_is_the_models_draw_after_the_postfilter(vocoder: Vocoder, fold: bool) -> None:
+    mel, unfiltered = noise_mel(vocoder, 80), Vocoder(vocoder.model, postfilter=0)
+    drawn = waveform_to_int16(unfiltered.synthesize(mel, fold=fold))
+    wave = waveform_to_int16(vocoder.synthesize(mel, fold=fold))
+    assert not np.array_equal(wave, drawn)
+    assert np.array_equal(wave, vocoder.postfilter(mel, drawn))
 
 
 def test_the_wave_depends_on_the_mel_and_the_temperature(vocoder: Vocoder) -> None:

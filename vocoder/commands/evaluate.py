@@ -53,6 +53,7 @@ class Config:
     limit: int | None
     seeds: int
     temperature: float
+    postfilter: int
     speaker: str | None
     baselines: tuple[str, ...] | None
     measures: tuple[str, ...] | None
@@ -191,7 +192,9 @@ def prepare_models(config: Config, measures: tuple[str, ...]) -> Systems:
     """Load the models, write their waves, and compute their likelihoods."""
     paths = split_paths(config.model or "")
     names = names_of(paths)
-    vocoders = [load(path, config.device, config.engine, config.precision, config.threads) for path in paths]
+    vocoders = [
+        load(path, config.device, config.engine, config.precision, config.threads, config.postfilter) for path in paths
+    ]
     spec = vocoders[0].spec
     for name, vocoder in zip(names, vocoders, strict=True):
         if vocoder.spec != spec:
@@ -316,7 +319,18 @@ def measure_all(found: Systems, measurement: Measurement, config: Config) -> lis
 
 def shown_settings(config: Config) -> dict[str, str]:
     """The settings that tables and report name."""
-    names = ("model", "data", "split", "generated", "reference", "limit", "seeds", "temperature", "speaker")
+    names = (
+        "model",
+        "data",
+        "split",
+        "generated",
+        "reference",
+        "limit",
+        "seeds",
+        "temperature",
+        "postfilter",
+        "speaker",
+    )
     return {name: str(getattr(config, name)) for name in names if getattr(config, name) is not None}
 
 

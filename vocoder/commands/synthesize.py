@@ -45,6 +45,7 @@ class Config:
     speaker: str | None
     seed: int
     temperature: float
+    postfilter: int
     fold: Literal["auto", "on", "off"]
     engine: str
     precision: str
@@ -177,7 +178,7 @@ def synthesize_shard(config: Config, shard: str) -> Summary:
 
 def load_shard(config: Config, shard: str) -> tuple[Vocoder, list[Source]]:
     """The model, and the inputs of one shard (`i/N`)."""
-    vocoder = load(config.model, config.device, config.engine, config.precision, config.threads)
+    vocoder = load(config.model, config.device, config.engine, config.precision, config.threads, config.postfilter)
     found = find_sources(vocoder, Path(config.input), config.split, config.speaker, Path(config.output))
     return vocoder, shard_of(found[: config.limit], shard)
 

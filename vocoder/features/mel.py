@@ -78,6 +78,12 @@ class MelSpec:
         return 0.0 if self.padding == "centre" else 0.5
 
     @property
+    def window_reach(self) -> tuple[int, int]:
+        """Samples before and after a frame's hop that its window reaches."""
+        left = (self.n_fft if self.padding == "centre" else self.n_fft - self.hop_length) // 2
+        return left, self.n_fft - self.hop_length - left
+
+    @property
     def log_minimum(self) -> float:
         """The lowest value of a mel with this spec."""
         return math.log(self.log_floor) / self.log_unit
@@ -158,29 +164,31 @@ def log_mel(waveform: Tensor, spec: MelSpec) -> Tensor:
         UserError: the waveform is too short for reflection padding.
     """
     frames = frame_count(waveform.shape[-1], spec)
-    padding = spec.n_fft if spec.padding == "centre" else spec.n_fft - spec.hop_length
-    left, right = padding // 2, padding - padding // 2  # right is one sample longer if the total is odd
-    if frames * spec.hop_length <= right:
+    reach = max(spec.window_reach)
+    if frames * spec.hop_length <= reach:
         raise UserError(
             f"{waveform.shape[-1]} samples are too short for a mel-spectrogram: it needs more than "
-            f"{right} ({1000 * right / spec.sample_rate:.0f} ms)"
+            f"{reach} ({1000 * reach / spec.sample_rate:.0f} ms)"
         )
     waveform = waveform[..., : frames * spec.hop_length]
     batch = waveform.reshape(-1, waveform.shape[-1])
     spectrum = torch.stft(
-        pad(batch, (left, right), mode="reflect"),
+        pad(batch, spec.window_reach, mode="reflect"),
         spec.n_fft,
         spec.hop_length,
         spec.win_length,
         hann_window(spec).to(batch),
         center=False,
         return_complex=True,
-    )[..., :frames]  # [B, n_fft/2 + 1, F]; padding "centre" gives one more frame
+    )  # [B, n_fft/2 + 1, F]
+    return log_mel_of_spectrum(spectrum, spec).reshape(*waveform.shape[:-1], spec.n_mels, frames)
+
+
+def log_mel_of_spectrum(spectrum: Tensor, spec: MelSpec) -> Tensor:
+    """The log-mel [..., n_mels, F] of a complex short-time spectrum [..., n_fft/2 + 1, F]."""
     magnitude = (spectrum.real.square() + spectrum.imag.square() + spec.magnitude_epsilon).sqrt()
-    mel = mel_filterbank(spec).to(batch) @ magnitude
-    mel = mel.clamp(min=spec.log_floor)
-    mel = mel.log10() if spec.log_base == "10" else mel.log()
-    return mel.reshape(*waveform.shape[:-1], spec.n_mels, frames)
+    mel = (mel_filterbank(spec).to(magnitude) @ magnitude).clamp(min=spec.log_floor)
+    return mel.log10() if spec.log_base == "10" else mel.log()
 
 
 # How far, in nepers, an acoustic model's mel may lie outside the range that the spec can produce.

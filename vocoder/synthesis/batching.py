@@ -25,13 +25,14 @@ class Task(Generic[Key]):
 
     key: Key
     frames: Callable[[], Iterator[Frame]]  # called when a lane starts the task, so that waiting tasks take no memory
+    finish: Callable[[np.ndarray], np.ndarray] = lambda wave: wave  # called with the whole int16 wave: its post-filter
 
 
 @dataclass
 class RunningTask(Generic[Key]):
     """The task that a lane is generating."""
 
-    key: Key
+    task: Task[Key]
     frames: Iterator[Frame]
     next_frame: Frame
     samples: list[np.ndarray] = field(default_factory=list)  # int16 [H] of each frame drawn so far
@@ -155,22 +156,22 @@ class WorkerPool(Generic[Key]):
                 return None
             frames = task.frames()
             try:
-                return RunningTask(key=task.key, frames=frames, next_frame=next(frames))
+                return RunningTask(task=task, frames=frames, next_frame=next(frames))
             except StopIteration:
                 self._put(TaskFinished(task.key, np.zeros(0, np.int16)))
             except UserError as error:
                 self._put(TaskFinished(task.key, error))
 
-    def _load_next_frame(self, task: RunningTask[Key]) -> bool:
+    def _load_next_frame(self, running: RunningTask[Key]) -> bool:
         """Returns whether there is another frame; if not, the task's result has been sent."""
         try:
-            task.next_frame = next(task.frames)
+            running.next_frame = next(running.frames)
             return True
         except StopIteration:
-            wave = np.concatenate(task.samples) if task.samples else np.zeros(0, np.int16)
-            self._put(TaskFinished(task.key, wave))
+            wave = np.concatenate(running.samples) if running.samples else np.zeros(0, np.int16)
+            self._put(TaskFinished(running.task.key, running.task.finish(wave)))
         except UserError as error:
-            self._put(TaskFinished(task.key, error))
+            self._put(TaskFinished(running.task.key, error))
         return False
 
     def _put(self, message: TaskFinished[Key] | SamplesDrawn | WorkerStopped) -> None:

@@ -6,16 +6,14 @@ import json
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from vocoder.engines import Frame
 from vocoder.errors import UserError
 from vocoder.features.audio import read_comment, write_wav
 from vocoder.files import read_json, write_json
-from vocoder.synthesis.batching import Task, generate
+from vocoder.synthesis.batching import generate
 from vocoder.synthesis.sources import Source
 from vocoder.synthesis.vocoder import Vocoder, check_temperature
 
@@ -181,11 +179,7 @@ def _synthesize_batched(
     vocoder: Vocoder, sources: list[Source], options: SynthesisOptions, progress: Callable[[int], None]
 ) -> Waves:
     """Many sources at the same time, by continuous batching."""
-
-    def frames(source: Source) -> Iterator[Frame]:
-        yield from vocoder.frames(source.read(), options.seed)
-
-    tasks = [Task(source, partial(frames, source)) for source in sources]
+    tasks = [vocoder.task(source, source.read, options.seed) for source in sources]
     return generate(vocoder.engine, tasks, options.temperature, progress)
 
 
@@ -214,6 +208,7 @@ def provenance_of(vocoder: Vocoder, options: SynthesisOptions) -> dict[str, obje
         "engine": vocoder.engine.arithmetic,
         "seed": options.seed,
         "temperature": options.temperature,
+        "postfilter": vocoder.postfilter.passes,
         "fold": options.folded,
         "speaker": options.speaker,
     }

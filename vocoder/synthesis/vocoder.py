@@ -5,11 +5,12 @@ mel = model.mel(waveform, sample_rate)
 waveform = model.synthesize(mel, seed=0)
 """
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import TypeVar, cast
 
 import numpy as np
 import torch
@@ -24,6 +25,9 @@ from vocoder.model import VocoderModel, find_checkpoint, load_model
 from vocoder.synthesis.batching import Task, generate
 from vocoder.synthesis.folding import frames_of_piece, join_pieces, pieces_of
 from vocoder.synthesis.frames import frames_of
+from vocoder.synthesis.postfilter import PASSES, PostFilter
+
+Key = TypeVar("Key")
 
 
 @dataclass(frozen=True)
@@ -36,11 +40,21 @@ class Request:
 
 
 class Vocoder:
-    """A trained model, ready to turn mels into waveforms."""
+    """A trained model, ready to turn mels into waveforms.
 
-    def __init__(self, model: VocoderModel, engine: Engine | None = None) -> None:
+    Args:
+        engine: that generates; None picks the fastest one.
+        postfilter: passes of the filter that brings the wave's mel closer to the given one; with 0 a wave is the draw
+            from the model itself.
+
+    Raises:
+        UserError: the post-filter does not fit the model's mel.
+    """
+
+    def __init__(self, model: VocoderModel, engine: Engine | None = None, postfilter: int = PASSES) -> None:
         self.model = model
         self.engine = engine or pick_engine(model)
+        self.postfilter = PostFilter(model.spec, postfilter)
 
     @property
     def spec(self) -> MelSpec:
@@ -129,7 +143,7 @@ class Vocoder:
         """
         check_temperature(temperature)
         longest_first = sorted(range(len(requests)), key=lambda i: -requests[i].mel.shape[-1])
-        tasks = [Task(i, partial(self.frames, requests[i], seed)) for i in longest_first]
+        tasks = [self.task(i, partial(requests.__getitem__, i), seed) for i in longest_first]
         return generate(self.engine, tasks, temperature, progress)
 
     def synthesize_folded(
@@ -150,7 +164,20 @@ class Vocoder:
         pieces = pieces_of(mel, self.model)
         tasks = [Task(i, partial(frames_of_piece, self.model, mel, noise, speaker, p)) for i, p in enumerate(pieces)]
         waves = dict(generate(self.engine, tasks, temperature, progress))
-        return join_pieces([cast(np.ndarray, waves[i]) for i in range(len(pieces))], pieces, self.spec.hop_length)
+        joined = join_pieces([cast(np.ndarray, waves[i]) for i in range(len(pieces))], pieces, self.spec.hop_length)
+        return self.postfilter(mel, joined)
+
+    def task(self, key: Key, read: Callable[[], Request], seed: int) -> Task[Key]:
+        """Generates and filters the utterance that `read` returns when a lane is free; errors as of `synthesize`."""
+        mel = np.zeros((self.spec.n_mels, 0), np.float32)
+
+        def frames() -> Iterator[Frame]:
+            nonlocal mel
+            request = read()
+            mel = self._checked_mel(request.mel)
+            yield from self._frames([mel], seed, request.speaker, request.id)
+
+        return Task(key, frames, lambda wave: self.postfilter(mel, wave))
 
     def frames_to_draw(self, request: Request, *, folded: bool = False) -> int:
         """Number of frames that `synthesize` will generate, with warm-ups of pieces. Raises UserError as it does."""
@@ -168,19 +195,34 @@ class Vocoder:
     ) -> Iterator[np.ndarray]:
         """Yield float32 audio [hop_length] for each frame of a log-mel that arrives in chunks [n_mels, F].
 
-        A frame's audio is yielded once `model.context_frames` more frames have arrived, or the mel has ended. The
-        concatenated audio equals that of `synthesize` for the whole mel, to the bit.
+        A frame's audio is yielded once `model.context_frames + postfilter.delay` more frames have arrived, or the mel
+        has ended. The concatenated audio equals that of `synthesize` for the whole mel, to the bit.
 
         Raises:
             UserError: as `synthesize`, when a bad chunk arrives.
         """
         check_temperature(temperature)
+        for wave in self.postfilter.stream(self._draw_stream(mel, seed, temperature, speaker, id)):
+            yield int16_to_waveform(wave)
+
+    def _draw_stream(
+        self, mel: Iterable[np.ndarray], seed: int, temperature: float, speaker: str | None, id: str
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield (mel [n_mels, 1], int16 wave [hop_length]) of each frame as the model draws it."""
         lanes = self.engine.lanes(1, temperature)
-        checked = (self._checked_mel(chunk, whole=False) for chunk in mel if np.size(chunk))
-        for frame in self._frames(checked, seed, speaker, id):
+        waiting: deque[np.ndarray] = deque()  # mel frames whose wave is still to be drawn
+
+        def checked() -> Iterator[np.ndarray]:
+            for chunk in mel:
+                if np.size(chunk):
+                    chunk = self._checked_mel(chunk, whole=False)
+                    waiting.extend(chunk.T)
+                    yield chunk
+
+        for frame in self._frames(checked(), seed, speaker, id):
             wave = lanes.advance([frame])[0]
             if frame.forced is None:
-                yield int16_to_waveform(grid_to_int16(wave))
+                yield waiting.popleft()[:, None], grid_to_int16(wave)
 
     def frames(self, request: Request, seed: int) -> Iterator[Frame]:
         """The engine's frames for an utterance, one at a time; raises UserError as `synthesize`."""
@@ -210,6 +252,7 @@ def load(
     engine: str = "auto",
     precision: str = "float32",
     threads: int | None = None,
+    postfilter: int = PASSES,
 ) -> Vocoder:
     """Load a vocoder from a training run (its best checkpoint), or a checkpoint.
 
@@ -217,9 +260,10 @@ def load(
         engine: reference, cpu or cuda; auto is cpu on a CPU and cuda on a GPU.
         precision: of the cpu engine's matrix products, float32 or bfloat16; auto is the faster one on this processor.
         threads: of the cpu engine; None uses all cores.
+        postfilter: passes of the post-filter (`vocoder.synthesis.postfilter`); 0 is without.
 
     Raises:
         UserError: there is no complete, undamaged model at `path`, or the engine cannot run it.
     """
     model = load_model(find_checkpoint(Path(path)), pick_device(device))
-    return Vocoder(model, pick_engine(model, engine, precision, threads))
+    return Vocoder(model, pick_engine(model, engine, precision, threads), postfilter)

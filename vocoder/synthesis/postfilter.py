@@ -1,0 +1,198 @@
+"""A post-filter that brings the mel of a synthesised wave closer to the mel that it was made from.
+
+A wave that a network draws sample by sample has its mel only on average: errors add up, and nothing corrects the level
+of a band once it has gone astray. But the mel says what the level should be. So each pass of the filter
+
+    spectrum = short-time spectrum of the wave, with the window and hop of the mel
+    gain     = mel given - mel of the wave             of each band and frame, in nepers, within limits
+    wave     = inverse of exp(gain of each bin) * spectrum, by overlap-add
+
+changes magnitudes alone and leaves phases, pitch and what lies between the harmonics to the network. One pass cannot
+reach the mel, because neighbouring frames share samples: a few passes come close. It is the step of Griffin and Lim
+(1984) towards a given magnitude, with the network's phases and with bands in place of bins.
+
+Boosts are limited more than cuts: noise is easier to take away than speech is to add. A frame next to a much louder one
+is boosted no more than that one, or noise would swell before a sound that starts late.
+"""
+
+import math
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from scipy.sparse import csr_array
+
+from vocoder.errors import UserError
+from vocoder.features.audio import int16_to_waveform, waveform_to_int16
+from vocoder.features.mel import MelSpec, hann_window, mel_filterbank
+
+PASSES = 3
+FRAMES_AT_ONCE = 64  # bounds the memory of a long utterance's spectra
+MAX_BOOST, MAX_CUT = math.log(1.4), math.log(100)  # nepers, of one pass: 3 dB and 40 dB
+REACH, MUCH_LOUDER = 2, math.log(2)  # frames on either side in which a band 6 dB louder limits a boost
+
+
+class PostFilter:
+    """The filter for mels of one kind; with no passes it changes nothing.
+
+    Inside, an utterance is an array with a row [n_mels + hop_length] for each frame: its log-mel, then its samples.
+    Each row is filtered by the same sums in the same order, however many are filtered at once. So the result is the
+    same to the bit whether an utterance is there as a whole or arrives frame by frame.
+
+    Raises:
+        UserError: the number of passes is negative, or the mel's windows do not overlap by half.
+    """
+
+    def __init__(self, spec: MelSpec, passes: int = PASSES) -> None:
+        if passes < 0:
+            raise UserError(f"postfilter={passes}: must be 0 (no post-filter) or the number of its passes")
+        if passes and 2 * spec.hop_length > spec.win_length:
+            raise UserError(
+                f"postfilter={passes}: windows of {spec.win_length} samples every {spec.hop_length} overlap by less "
+                "than half; take 0"
+            )
+        self.spec, self.passes = spec, passes
+        hop, (left, right) = spec.hop_length, spec.window_reach
+        covering = -(-spec.win_length // (2 * hop))  # frames on either side whose windows cover a sample of a frame
+        self._edge = covering + REACH  # … and those that limit their gains
+        self._lead = max(-(-left // hop), -(-right // hop))  # frames that a frame's window reaches into
+        self.context = self._edge + self._lead  # frames on either side that a frame's filtered samples depend on
+
+    @property
+    def delay(self) -> int:
+        """Frames that must follow a frame before it can be filtered."""
+        return self.passes * self.context
+
+    def __call__(self, mel: np.ndarray, wave: np.ndarray) -> np.ndarray:
+        """The filtered int16 wave [F * hop_length] of one that was synthesised from log-mel [n_mels, F]."""
+        if not self.passes or not len(wave):
+            return wave
+        rows = self._rows(mel, wave)
+        for _ in range(self.passes):
+            rows = np.concatenate(list(self._pass([rows])))
+        return self._wave(rows)
+
+    def stream(self, chunks: Iterable[tuple[np.ndarray, np.ndarray]]) -> Iterator[np.ndarray]:
+        """Yield the filtered int16 wave [hop_length] of each frame, as soon as `delay` more have arrived.
+
+        Args:
+            chunks: (log-mel [n_mels, F], int16 wave [F * hop_length]), of any lengths.
+        """
+        rows: Iterable[np.ndarray] = (self._rows(mel, wave) for mel, wave in chunks)
+        for _ in range(self.passes):
+            rows = self._pass(rows)
+        for part in rows:
+            yield from self._wave(part).reshape(len(part), -1)
+
+    def _rows(self, mel: np.ndarray, wave: np.ndarray) -> np.ndarray:
+        return np.concatenate((mel.T, int16_to_waveform(wave).reshape(mel.shape[1], -1)), 1)
+
+    def _wave(self, rows: np.ndarray) -> np.ndarray:
+        return waveform_to_int16(rows[:, self.spec.n_mels :].reshape(-1))
+
+    def _pass(self, chunks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """Filter rows once, as they arrive."""
+        rows = None
+        for chunk in self._with_mirrored_ends(chunks):
+            rows = chunk if rows is None else np.concatenate((rows, chunk))
+            complete = max(0, len(rows) - 2 * self.context)  # rows whose context has arrived
+            for first in range(0, complete, FRAMES_AT_ONCE):
+                last = min(first + FRAMES_AT_ONCE, complete)
+                yield self._filter(rows[first : last + 2 * self.context])
+            rows = rows[complete:]
+
+    def _with_mirrored_ends(self, chunks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """All rows, and `context` mirrored ones before the first and after the last.
+
+        A wave that runs backwards has the mel that runs backwards, so what lies beyond the ends fits together.
+        """
+        rows = tail = None
+        for chunk in chunks:
+            if tail is None:
+                rows = chunk if rows is None else np.concatenate((rows, chunk))
+                if len(rows) < self.context:
+                    continue
+                yield self._mirrored(rows)[: self.context]
+                chunk, tail = rows, rows[:0]
+            yield chunk
+            tail = np.concatenate((tail, chunk))[-self.context :]
+        if tail is not None:
+            yield self._mirrored(tail)[-self.context :]
+        elif rows is not None:
+            yield self._mirrored(rows)
+
+    def _mirrored(self, rows: np.ndarray) -> np.ndarray:
+        """Rows with `context` mirrored ones on either side; few rows go back and forth."""
+        n_mels, hop, context = self.spec.n_mels, self.spec.hop_length, self.context
+        mel = np.pad(rows[:, :n_mels], ((context, context), (0, 0)), mode="symmetric")
+        wave = np.pad(rows[:, n_mels:].reshape(-1), context * hop, mode="symmetric")
+        return np.concatenate((mel, wave.reshape(-1, hop)), 1)
+
+    def _filter(self, rows: np.ndarray) -> np.ndarray:
+        """The filtered rows of all but `context` on either side."""
+        spec, hop, edge, lead = self.spec, self.spec.hop_length, self._edge, self._lead
+        frames, n_mels = len(rows) - 2 * lead, spec.n_mels
+        mel = rows[lead : lead + frames, :n_mels] * np.float32(spec.log_unit)
+        wave = rows[:, n_mels:].reshape(-1)[lead * hop - spec.window_reach[0] :]
+        spectrum = np.fft.rfft(sliding_window_view(wave, spec.n_fft)[: frames * hop : hop] * self._window)
+        gains = limit(mel - self._log_mel(spectrum), mel)
+        spectrum *= np.exp(self._bin_weights @ gains.T).T
+        filtered = self._overlap_add(np.fft.irfft(spectrum, spec.n_fft))
+        first = edge * hop + spec.window_reach[0]
+        last = len(filtered) - (len(filtered) - first) % hop
+        kept = slice(self.context, len(rows) - self.context)
+        block = filtered[first:last].reshape(-1, hop)[: kept.stop - kept.start]
+        return np.concatenate((rows[kept, :n_mels], block), 1)
+
+    def _log_mel(self, spectrum: np.ndarray) -> np.ndarray:
+        """The log-mel [F, n_mels] in nepers of a spectrum [F, n_fft/2 + 1], as `log_mel` defines it."""
+        spec = self.spec
+        magnitude = np.sqrt(spectrum.real**2 + spectrum.imag**2 + np.float32(spec.magnitude_epsilon))
+        return np.log(np.maximum(self._bands @ magnitude.T, np.float32(spec.log_floor))).T
+
+    def _overlap_add(self, frames: np.ndarray) -> np.ndarray:
+        """The wave whose windowed frames are closest to the given [F, n_fft]; ends with few windows are too quiet."""
+        hop = self.spec.hop_length
+        hops = -(-self.spec.n_fft // hop)  # that a window reaches over
+        padded = np.zeros((len(frames), hops * hop), np.float32)
+        np.multiply(frames, self._window, out=padded[:, : self.spec.n_fft])
+        wave = np.zeros((len(frames) + hops - 1, hop), np.float32)
+        for i in range(hops):
+            wave[i : i + len(frames)] += padded[:, i * hop : (i + 1) * hop]
+        return (wave / self._window_power).reshape(-1)
+
+    @cached_property
+    def _window(self) -> np.ndarray:
+        """The mel's window, centred in n_fft samples."""
+        left = (self.spec.n_fft - self.spec.win_length) // 2
+        return np.pad(hann_window(self.spec).numpy(), (left, self.spec.n_fft - self.spec.win_length - left))
+
+    @cached_property
+    def _window_power(self) -> np.ndarray:
+        """For each sample of a hop the sum [hop_length] of the squares of all windows that cover it."""
+        hop = self.spec.hop_length
+        return np.pad(self._window**2, (0, -self.spec.n_fft % hop)).reshape(-1, hop).sum(0)
+
+    @cached_property
+    def _bands(self) -> csr_array:
+        """The mel's filters [n_mels, n_fft/2 + 1], mostly zero."""
+        return csr_array(mel_filterbank(self.spec).numpy())
+
+    @cached_property
+    def _bin_weights(self) -> csr_array:
+        """Weights [n_fft/2 + 1, n_mels] of the mean over the bands that a bin is part of; zero outside all bands."""
+        bands = mel_filterbank(self.spec).numpy()
+        return csr_array((bands / np.maximum(bands.sum(0), np.float32(1e-12))).T)
+
+
+def limit(gains: np.ndarray, mel: np.ndarray) -> np.ndarray:
+    """Gains [F, n_mels] in nepers within their limits, for a log-mel [F, n_mels] in nepers."""
+    gains = np.clip(gains, -MAX_CUT, MAX_BOOST)
+    limited = gains.copy()
+    for shift in range(1, REACH + 1):
+        earlier, later = slice(None, -shift), slice(shift, None)
+        for here, there in ((earlier, later), (later, earlier)):
+            is_louder = mel[there] > mel[here] + MUCH_LOUDER
+            np.minimum(limited[here], np.maximum(gains[there], 0), out=limited[here], where=is_louder)
+    return limited
