@@ -92,9 +92,9 @@ def test_the_models_have_their_documented_sizes() -> None:
     sizes = train_config("model=r9y9").model.wavenet
     assert list(asdict(sizes).values())[:6] == [24, 4, 3, 128, 256, 128]
     assert r9y9.distribution.channels == 30
-    # The sample itself, 2 (1 + 2 + … + 32) for each stack of 6 layers, and the order of the linear prediction
-    assert (small.receptive_field, r9y9.receptive_field) == (1 + 3 * 126 + 24, 1 + 4 * 126 + 24)
-    assert built("model.linear_prediction.kind=none").receptive_field == 1 + 3 * 126
+    # The step itself, 2 (1 + 2 + … + 32) steps for each stack of 6 layers, and the order of the linear prediction
+    assert (small.receptive_field, r9y9.receptive_field) == (4 * (1 + 3 * 126) + 24, 1 + 4 * 126 + 24)
+    assert built("model.linear_prediction.kind=none").receptive_field == 4 * (1 + 3 * 126)
 
 
 def test_the_defaults_in_yaml_are_those_of_the_code() -> None:

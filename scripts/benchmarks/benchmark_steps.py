@@ -53,7 +53,7 @@ def main() -> None:
 
 
 def synthesis(model: VocoderModel, precision: str, threads: int | None, utterances: int) -> Callable[[], object]:
-    """Synthesis of so many utterances, side by side, without the post-filter, which costs the same for both networks."""
+    """Synthesis of so many utterances, side by side; the post-filter, which costs both the same, is left out."""
     vocoder = Vocoder(model, pick_engine(model, "cpu", precision, threads), postfilter=0)
     mel = random_mel(vocoder.spec, FRAMES)
     requests = [Request(str(i), mel) for i in range(utterances)]

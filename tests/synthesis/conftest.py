@@ -35,10 +35,10 @@ def model(config: VocoderConfig) -> VocoderModel:
 def make_vocoder(model: VocoderModel) -> Callable[..., Vocoder]:
     """Vocoders with that model on the cpu engine; `width` is the number of lanes of a thread."""
 
-    def make(threads: int = 2, width: int | None = None, precision: str = "float32") -> Vocoder:
+    def make(threads: int = 2, width: int | None = None, precision: str = "float32", postfilter: int = 0) -> Vocoder:
         engine = pick_engine(model, "cpu", precision, threads)
         engine.lanes_per_thread = width or engine.lanes_per_thread
-        return Vocoder(model, engine)
+        return Vocoder(model, engine, postfilter)
 
     return make
 

@@ -22,6 +22,10 @@ MakeMel = Callable[..., np.ndarray]
 LENGTHS = [5, 1, 33, 2, 17, 8, 1, 20, 3, 11, 4, 16, 9]
 
 
+def task(vocoder: Vocoder, key: int, request: Request) -> Task[int]:
+    return vocoder.task(key, lambda: request, 0)
+
+
 @pytest.fixture(scope="module")
 def requests(make_mel: MakeMel) -> list[Request]:
     return [Request(f"u{i}", make_mel(frames, seed=i)) for i, frames in enumerate(LENGTHS)]
@@ -61,7 +65,7 @@ def test_a_wave_does_not_depend_on_the_order_of_the_tasks(
     make_vocoder: MakeVocoder, requests: list[Request], alone: list[np.ndarray]
 ) -> None:
     vocoder = make_vocoder(width=3)
-    tasks = [Task(i, partial(vocoder.frames, requests[i], 0)) for i in (3, 12, 0, 7, 2, 9, 1, 11, 4, 10, 5, 8, 6)]
+    tasks = [task(vocoder, i, requests[i]) for i in (3, 12, 0, 7, 2, 9, 1, 11, 4, 10, 5, 8, 6)]
     waves = dict(generate(vocoder.engine, tasks))
     assert all(np.array_equal(waves[i], expected * 32768) for i, expected in enumerate(alone))
 
@@ -109,12 +113,12 @@ def test_a_task_that_fails_halfway_yields_an_error_and_the_others_their_waves(
     vocoder = make_vocoder(width=3)
 
     def failing(request: Request) -> Iterator[Frame]:
-        frames = vocoder.frames(request, 0)
+        frames = task(vocoder, 0, request).frames()
         for _ in range(4):
             yield next(frames)
         raise UserError("unreadable")
 
-    tasks = [Task(i, partial(vocoder.frames, request, 0)) for i, request in enumerate(requests)]
+    tasks = [task(vocoder, i, request) for i, request in enumerate(requests)]
     waves = dict(generate(vocoder.engine, [*tasks[:2], Task(99, partial(failing, requests[2])), *tasks[2:]]))
     assert str(waves.pop(99)) == "unreadable"
     assert all(np.array_equal(waves[i], expected * 32768) for i, expected in enumerate(alone))
@@ -129,7 +133,7 @@ def test_other_errors_are_raised_and_all_threads_end(make_vocoder: MakeVocoder, 
 
     before = threading.active_count()
     with pytest.raises(ZeroDivisionError):
-        list(generate(vocoder.engine, [Task(0, partial(vocoder.frames, requests[0], 0)), Task(1, failing)]))
+        list(generate(vocoder.engine, [task(vocoder, 0, requests[0]), Task(1, failing)]))
     assert threading.active_count() == before
 
 
@@ -139,7 +143,7 @@ def test_closing_the_iterator_stops_the_workers(make_vocoder: MakeVocoder, make_
 
     def frames(i: int) -> Iterator[Frame]:
         started.append(i)
-        yield from vocoder.frames(Request(str(i), make_mel(1)), 0)
+        yield from task(vocoder, i, Request(str(i), make_mel(1))).frames()
 
     results = generate(vocoder.engine, [Task(i, partial(frames, i)) for i in range(10_000)])
     assert next(results)[0] == 0
@@ -157,7 +161,7 @@ def test_only_running_tasks_have_an_open_iterator(make_vocoder: MakeVocoder, mak
         nonlocal most
         opened.add(i)
         most = max(most, len(opened))
-        yield from vocoder.frames(Request(str(i), make_mel(2, i)), 0)
+        yield from task(vocoder, i, Request(str(i), make_mel(2, i))).frames()
         opened.discard(i)
 
     assert len(list(generate(vocoder.engine, [Task(i, partial(frames, i)) for i in range(100)]))) == 100
@@ -173,7 +177,7 @@ def test_the_memory_of_a_running_utterance_does_not_grow_with_its_length(
         """Peak of traced bytes, besides the mel, while iterating over the frames."""
         request = Request("a", make_mel(frames))
         tracemalloc.start()
-        for _ in vocoder.frames(request, 0):
+        for _ in task(vocoder, 0, request).frames():
             pass
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()

@@ -66,7 +66,7 @@ def test_a_piece_gets_the_conditioning_and_the_noise_of_its_place(make_vocoder, 
     noise = Noise(0, ["a"], vocoder.model.distribution.uniforms)
     lead = vocoder.model.history_frames
     piece = list(frames_of_piece(vocoder.model, mel, noise, None, Piece(first, first + lead, 60)))
-    whole = list(vocoder.frames(Request("a", mel), 0))
+    whole = list(vocoder.task(0, lambda: Request("a", mel), 0).frames())
     assert [frame.forced is not None for frame in piece] == [True] * lead + [False] * (60 - first)
     for ours, theirs in zip(piece[lead:], whole[lead + first :], strict=True):
         np.testing.assert_allclose(ours.knots, theirs.knots, rtol=0, atol=1e-6)

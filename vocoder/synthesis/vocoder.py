@@ -224,10 +224,6 @@ class Vocoder:
             if frame.forced is None:
                 yield waiting.popleft()[:, None], grid_to_int16(wave)
 
-    def frames(self, request: Request, seed: int) -> Iterator[Frame]:
-        """The engine's frames for an utterance, one at a time; raises UserError as `synthesize`."""
-        yield from self._frames([self._checked_mel(request.mel)], seed, request.speaker, request.id)
-
     def _frames(self, mel: Iterable[np.ndarray], seed: int, speaker: str | None, id: str) -> Iterator[Frame]:
         noise = Noise(seed, [id], self.model.distribution.uniforms)
         return frames_of(self.model, mel, noise, self.model.speaker_index(speaker))
