@@ -82,6 +82,14 @@ def test_an_incomplete_checkpoint_is_refused_with_the_name_of_the_file(run: Path
         load_model(find_checkpoint(checkpoint(run, 2)))
 
 
+def test_weights_that_do_not_fit_the_network_are_refused(tmp_path: Path, tiny_config: VocoderConfig) -> None:
+    weights = build_model(tiny_config).state_dict()
+    weights["wavenet.hidden.bias"] = weights["wavenet.hidden.bias"][1:].clone()
+    save_checkpoint(tmp_path / "old", tiny_config, {"model": weights}, {"step": 1, "dev_bits": 7.0})
+    with pytest.raises(UserError, match="old: its weights do not fit this version's network; retrain it"):
+        load_model(find_checkpoint(tmp_path / "old"))
+
+
 def test_a_checkpoint_without_the_train_state_loads(run: Path) -> None:
     (checkpoint(run, 2) / "train_state.pt").unlink()
     assert step_of(load_model(find_checkpoint(checkpoint(run, 2)))) == 2

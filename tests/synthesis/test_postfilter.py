@@ -130,7 +130,7 @@ def test_a_stream_in_any_chunks_equals_the_whole_to_the_bit(passes: int, frames:
 
 
 @pytest.mark.parametrize("passes", [0, 1, 3])
-def test_a_frame_leaves_the_stream_as_soon_as_the_delay_allows(passes: int) -> None:
+def test_frames_leave_the_stream_in_fours_as_soon_as_the_passes_allow(passes: int) -> None:
     postfilter, arrived, left_at = PostFilter(SMALL, passes), 0, []
     mel, wave = mel_of(speech_like(SMALL, 60), SMALL), speech_like(SMALL, 60).reshape(60, 16)
 
@@ -142,7 +142,10 @@ def test_a_frame_leaves_the_stream_as_soon_as_the_delay_allows(passes: int) -> N
 
     for _ in postfilter.stream(frames()):
         left_at.append(arrived)
-    assert left_at == [min(60, f + 1 + postfilter.delay) for f in range(60)]
+    together = 4 if passes else 1
+    needed = [f + 1 + passes * postfilter.context for f in range(60)]
+    assert left_at == [min(60, -(-rows // together) * together) for rows in needed]
+    assert max(at - f - 1 for f, at in enumerate(left_at)) == postfilter.delay
 
 
 def test_what_follows_a_frame_by_more_than_the_delay_does_not_change_it() -> None:

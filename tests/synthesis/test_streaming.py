@@ -24,7 +24,7 @@ def test_a_stream_equals_the_whole_to_the_bit(
 
 
 @pytest.mark.parametrize("postfilter", [0, 1])
-def test_a_frame_is_generated_as_soon_as_its_context_has_arrived(
+def test_a_frame_is_out_as_soon_as_its_context_has_arrived(
     make_vocoder: Callable[..., Vocoder], make_mel, postfilter: int
 ) -> None:
     vocoder, mel = make_vocoder(postfilter=postfilter), make_mel(FRAMES)
@@ -36,8 +36,12 @@ def test_a_frame_is_generated_as_soon_as_its_context_has_arrived(
             arrived += 1
             yield frame[:, None]
 
+    waited = []
     for generated, _ in enumerate(vocoder.stream(chunks()), start=1):
-        assert arrived == min(FRAMES, generated + vocoder.model.context_frames + vocoder.postfilter.delay)
+        waited.append(arrived - generated)
+        if arrived < FRAMES and not postfilter:
+            assert waited[-1] == vocoder.model.context_frames
+    assert max(waited) == vocoder.model.context_frames + vocoder.postfilter.delay
 
 
 def test_empty_chunks_are_ignored_and_an_empty_stream_yields_nothing(

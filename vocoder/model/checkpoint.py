@@ -163,12 +163,24 @@ def best_of(checkpoints: Sequence[Checkpoint]) -> Checkpoint:
 
 
 def load_model(checkpoint: Checkpoint, device: torch.device | str = "cpu") -> VocoderModel:
-    """The checkpoint's model with its averaged weights, in eval mode."""
+    """The checkpoint's model with its averaged weights, in eval mode; raises UserError as `load_weights`."""
     model = build_model(checkpoint.config)
     averaged = (checkpoint.directory / "ema.safetensors").exists()
-    model.load_state_dict(checkpoint.weights("ema" if averaged else "model"))
+    load_weights(model, checkpoint, "ema" if averaged else "model")
     model.wavenet.fold_weight_norm()
     return model.to(device).eval()
+
+
+def load_weights(model: VocoderModel, checkpoint: Checkpoint, name: str) -> None:
+    """Load the state dict called `name` into a model of the checkpoint's config.
+
+    Raises:
+        UserError: an earlier version made it, whose network had other weights for this config.
+    """
+    try:
+        model.load_state_dict(checkpoint.weights(name))
+    except RuntimeError as error:
+        raise UserError(f"{checkpoint.directory}: its weights do not fit this version's network; retrain it") from error
 
 
 def _fingerprint(file: Path) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from vocoder.device import reuse_freed_memory
 from vocoder.errors import UserError
 from vocoder.evaluation.likelihood import likelihood
 from vocoder.model import VocoderConfig, VocoderModel, build_model, save_checkpoint
-from vocoder.model.checkpoint import Checkpoint
+from vocoder.model.checkpoint import Checkpoint, load_weights
 from vocoder.settings import differences
 from vocoder.training.checks import check_compatible
 from vocoder.training.config import TrainingConfig
@@ -224,8 +224,8 @@ class Trainer:
         """
         self._check_same_model(checkpoint)
         saved = checkpoint.train_state()
-        self.model.load_state_dict(checkpoint.weights("model"))
-        self.ema_model().load_state_dict(checkpoint.weights("ema"))
+        load_weights(self.model, checkpoint, "model")
+        load_weights(self.ema_model(), checkpoint, "ema")
         self.ema.n_averaged.copy_(saved["averaged_steps"])
         self.optimizer.load_state_dict(saved["optimizer"])
         for group in self.optimizer.param_groups:  # loading has set the saved betas; the current settings prevail
