@@ -107,8 +107,8 @@ def our_rows(quick: bool, first_audio: list[float]) -> list[Row]:
     if quick:
         return rows
     rows += [
-        batch_row("reference", Vocoder(model, pick_engine(model, "reference")), 1, frames=4),
-        batch_row("reference", Vocoder(model, pick_engine(model, "reference")), 64, frames=2),
+        batch_row("reference", Vocoder(model, pick_engine(model, "reference"), postfilter=0), 1, frames=4),
+        batch_row("reference", Vocoder(model, pick_engine(model, "reference"), postfilter=0), 64, frames=2),
     ]
     plain = untrained_model("none")
     for p in precisions:
@@ -121,7 +121,7 @@ def our_rows(quick: bool, first_audio: list[float]) -> list[Row]:
 
 
 def cpu_vocoder(model: VocoderModel, precision: str, threads: int) -> Vocoder:
-    return Vocoder(model, pick_engine(model, "cpu", precision, threads))
+    return Vocoder(model, pick_engine(model, "cpu", precision, threads), postfilter=0)
 
 
 def batch_row(engine: str, vocoder: Vocoder, utterances: int, frames: int = 40) -> Row:

@@ -40,7 +40,7 @@ def main() -> None:
         time_interleaved([step_runner(trainer) for trainer in trainers], arguments.rounds),
     )
     for engine in ("reference", "cpu"):
-        vocoders = [Vocoder(t.model.eval(), pick_engine(t.model, engine)) for t in trainers]
+        vocoders = [Vocoder(t.model.eval(), pick_engine(t.model, engine), postfilter=0) for t in trainers]
         print_ratio(
             f"{LANES} utterances by the {engine} engine, {FRAMES * spec.hop_length} samples of each",
             time_interleaved([generation_of(vocoder) for vocoder in vocoders], arguments.rounds // 4),

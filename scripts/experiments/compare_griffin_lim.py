@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("--split", default="test")
     parser.add_argument("--output", type=Path, help="folder for the wavs")
     arguments = parser.parse_args()
-    vocoder, store = load(arguments.run), Store(arguments.store)
+    vocoder, store = load(arguments.run, postfilter=0), Store(arguments.store)
     spec = store.spec
     utterances = [store.read(entry) for entry in store.split(arguments.split)[: arguments.utterances]]
     mels = [utterance.mel.T.copy() for utterance in utterances]

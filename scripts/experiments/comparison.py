@@ -80,9 +80,10 @@ def raise_errors(results: Iterable[tuple[Any, Any]]) -> None:
 
 
 def settings_of(store: Path, network: Network, settings: list[str]) -> list[str]:
-    """Overrides of vocoder-train: the demo's network and schedule, then the network's own settings, then `settings`."""
+    """Overrides of vocoder-train: the demo's network, with one sample per step, and schedule; then the others."""
     overrides = [f'data="{store}"', f"name={network.name}", f'runs="{network.run.parent}"', "experiment=demo"]
-    return [*overrides, "training.audition.every=0", *network.settings, *settings]
+    as_measured = ["model.wavenet.samples_per_step=1", "model.wavenet.head_context=0", "training.audition.every=0"]
+    return [*overrides, *as_measured, *network.settings, *settings]
 
 
 def train(store: Path, steps: int, settings: list[str], network: Network) -> None:

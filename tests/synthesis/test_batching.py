@@ -3,6 +3,7 @@
 import threading
 import time
 import tracemalloc
+import weakref
 from collections.abc import Callable, Iterator
 from functools import partial
 
@@ -35,6 +36,25 @@ def requests(make_mel: MakeMel) -> list[Request]:
 def alone(make_vocoder: MakeVocoder, requests: list[Request]) -> list[np.ndarray]:
     vocoder = make_vocoder(threads=1, width=1)
     return [vocoder.synthesize_batch([request])[0] for request in requests]
+
+
+def test_a_filtered_wave_does_not_depend_on_the_batch(make_vocoder: MakeVocoder, requests: list[Request]) -> None:
+    one, many = make_vocoder(threads=1, width=1, postfilter=2), make_vocoder(threads=3, width=2, postfilter=2)
+    expected = [one.synthesize_batch([request])[0] for request in requests]
+    assert all(np.array_equal(*pair) for pair in zip(many.synthesize_batch(requests), expected, strict=True))
+
+
+def test_a_finished_task_keeps_no_mel(make_vocoder: MakeVocoder, make_mel: MakeMel) -> None:
+    vocoder, mels = make_vocoder(postfilter=1), []
+
+    def read(seed: int) -> Request:
+        mel = make_mel(3, seed)
+        mels.append(weakref.ref(mel))
+        return Request(str(seed), mel)
+
+    tasks = [vocoder.task(i, partial(read, i), 0) for i in range(20)]
+    assert len(list(generate(vocoder.engine, tasks))) == 20
+    assert [mel() for mel in mels] == [None] * 20
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])

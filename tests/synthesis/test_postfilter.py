@@ -48,10 +48,11 @@ def test_without_passes_a_wave_stays_as_it_is() -> None:
 @pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
 def test_a_wave_that_has_the_mel_already_stays_as_it_is(spec: MelSpec) -> None:
     wave = speech_like(spec, 40)
-    filtered = PostFilter(spec, 2)(mel_of(wave, spec), wave)
-    inside = slice(10 * spec.hop_length, -10 * spec.hop_length)  # ends are mirrored a little differently by log_mel
-    assert filtered.shape == wave.shape
-    assert np.abs(filtered[inside].astype(int) - wave[inside]).max() <= 1
+    filtered = PostFilter(spec, 1)(mel_of(wave, spec), wave)
+    change = np.abs(filtered.astype(int) - wave).reshape(40, -1).max(1)
+    inside = 39 - 2 * PostFilter(spec, 1).context  # the mel of what lies beyond the end is only nearly mirrored
+    assert change[:inside].max() <= 1
+    assert change[inside:].max() < 0.1 * np.abs(wave.astype(int)).max()
 
 
 @pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
@@ -71,12 +72,13 @@ def one_pass(mel: np.ndarray, wave: np.ndarray, spec: MelSpec) -> np.ndarray:
     window = np.zeros(spec.n_fft)
     left = (spec.n_fft - spec.win_length) // 2
     window[left : left + spec.win_length] = np.hanning(spec.win_length + 1)[:-1]
-    start = (spec.n_fft - spec.hop_length) // 2
+    start = (spec.n_fft if spec.padding == "centre" else spec.n_fft - spec.hop_length) // 2
+    unit = np.log(10) if spec.log_base == "10" else 1.0
     padded = np.pad(wave / 32768, 2 * spec.n_fft)
     firsts = [2 * spec.n_fft - start + f * spec.hop_length for f in range(mel.shape[1])]
     spectra = np.stack([np.fft.rfft(padded[first : first + spec.n_fft] * window) for first in firsts], 1)
     own = np.log(np.maximum(bands @ np.sqrt(np.abs(spectra) ** 2 + spec.magnitude_epsilon), spec.log_floor))
-    gains = limit((mel - own).T, mel.T).T
+    gains = limit((mel * unit - own).T, mel.T * unit).T
     bins = (bands.T @ gains) / np.maximum(bands.sum(0), 1e-12)[:, None]
     total, power = np.zeros_like(padded), np.zeros_like(padded)
     for spectrum, first in zip((spectra * np.exp(bins)).T, firsts, strict=True):
@@ -85,8 +87,9 @@ def one_pass(mel: np.ndarray, wave: np.ndarray, spec: MelSpec) -> np.ndarray:
     return (total / np.maximum(power, 1e-9))[2 * spec.n_fft : -2 * spec.n_fft]
 
 
-@pytest.mark.parametrize("spec", [SMALL, PRESETS["speech_16k"], SPECS["odd"]], ids=["small", "speech_16k", "odd"])
-def test_a_pass_agrees_with_one_written_frame_by_frame(spec: MelSpec) -> None:
+@pytest.mark.parametrize("name", ["small", "speech_16k", "odd", "tacotron2_22k", "log base 10"])
+def test_a_pass_agrees_with_one_written_frame_by_frame(name: str) -> None:
+    spec = SPECS[name]
     mel, wave = mel_of(speech_like(spec, 40, seed=1), spec), speech_like(spec, 40, seed=2)
     filtered, expected = PostFilter(spec, 1)(mel, wave), one_pass(mel.astype(np.float64), wave, spec)
     inside = slice(8 * spec.hop_length, -8 * spec.hop_length)
@@ -116,10 +119,10 @@ def cut(array: np.ndarray, seed: int | None) -> Iterator[np.ndarray]:
 
 
 @pytest.mark.parametrize("passes", [0, 1, 3])
-@pytest.mark.parametrize("frames", [1, 2, 5, 8, 30, 47])
+@pytest.mark.parametrize("frames", [1, 2, 5, 8, 30, 150])  # more than are filtered at once
 @pytest.mark.parametrize("spec", [SMALL, SPECS["odd"]], ids=["small", "odd"])
 def test_a_stream_in_any_chunks_equals_the_whole_to_the_bit(passes: int, frames: int, spec: MelSpec) -> None:
-    mel, wave = mel_of(speech_like(spec, 60, seed=1), spec)[:, :frames], speech_like(spec, frames, seed=2)
+    mel, wave = mel_of(speech_like(spec, 160, seed=1), spec)[:, :frames], speech_like(spec, frames, seed=2)
     postfilter = PostFilter(spec, passes)
     whole = postfilter(mel, wave)
     columns = np.concatenate((mel, wave.reshape(frames, -1).T))

@@ -11,8 +11,9 @@ import torch
 from vocoder.errors import UserError
 from vocoder.features.audio import waveform_to_int16
 from vocoder.features.mel import log_mel
-from vocoder.model import VocoderConfig, build_model, save_checkpoint
+from vocoder.model import ConditioningConfig, VocoderConfig, build_model, save_checkpoint
 from vocoder.synthesis import Request, Vocoder, load
+from vocoder.synthesis.postfilter import PASSES
 
 SECOND = (0.3 * np.sin(2 * np.pi * 440 * np.arange(16000) / 16000)).astype(np.float32)
 
@@ -54,6 +55,17 @@ def test_the_wave_is_a_function_of_seed_and_id(vocoder: Vocoder) -> None:
     assert np.array_equal(vocoder.synthesize(mel[None], seed=1, id="a"), wave)
     assert not np.array_equal(vocoder.synthesize(mel, seed=2, id="a"), wave)
     assert not np.array_equal(vocoder.synthesize(mel, seed=1, id="b"), wave)
+
+
+def test_the_postfilter_is_left_out_by_default_where_it_does_not_fit(tiny_config: VocoderConfig) -> None:
+    def passes(config: VocoderConfig) -> int:
+        return untrained_vocoder(config).postfilter.passes
+
+    hardly_overlapping = replace(tiny_config.mel, win_length=tiny_config.mel.hop_length + 1)
+    unconditional = replace(tiny_config.model, conditioning=ConditioningConfig(kind="none"))
+    assert passes(tiny_config) == PASSES
+    assert passes(replace(tiny_config, mel=hardly_overlapping)) == 0
+    assert passes(replace(tiny_config, model=unconditional)) == 0
 
 
 @pytest.mark.parametrize("fold", [False, True])

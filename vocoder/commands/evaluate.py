@@ -53,7 +53,7 @@ class Config:
     limit: int | None
     seeds: int
     temperature: float
-    postfilter: int
+    postfilter: int | None
     speaker: str | None
     baselines: tuple[str, ...] | None
     measures: tuple[str, ...] | None

@@ -45,7 +45,7 @@ class Config:
     speaker: str | None
     seed: int
     temperature: float
-    postfilter: int
+    postfilter: int | None
     fold: Literal["auto", "on", "off"]
     engine: str
     precision: str
@@ -164,7 +164,7 @@ def synthesize_on_cluster(config: Config) -> Summary:
 
 def check_inputs(config: Config) -> None:
     """Raises UserError where the model, the inputs or the output folder would fail every shard."""
-    vocoder = load(config.model, "cpu", "reference")
+    vocoder = load(config.model, "cpu", "reference", postfilter=config.postfilter)
     find_sources(vocoder, Path(config.input), config.split, config.speaker)
     check_folder(Path(config.output))
 

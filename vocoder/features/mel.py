@@ -79,7 +79,7 @@ class MelSpec:
 
     @property
     def window_reach(self) -> tuple[int, int]:
-        """Samples before and after a frame's hop that its window reaches."""
+        """Samples before and after a frame's hop that its n_fft samples take in."""
         left = (self.n_fft if self.padding == "centre" else self.n_fft - self.hop_length) // 2
         return left, self.n_fft - self.hop_length - left
 
@@ -181,14 +181,11 @@ def log_mel(waveform: Tensor, spec: MelSpec) -> Tensor:
         center=False,
         return_complex=True,
     )  # [B, n_fft/2 + 1, F]
-    return log_mel_of_spectrum(spectrum, spec).reshape(*waveform.shape[:-1], spec.n_mels, frames)
-
-
-def log_mel_of_spectrum(spectrum: Tensor, spec: MelSpec) -> Tensor:
-    """The log-mel [..., n_mels, F] of a complex short-time spectrum [..., n_fft/2 + 1, F]."""
     magnitude = (spectrum.real.square() + spectrum.imag.square() + spec.magnitude_epsilon).sqrt()
-    mel = (mel_filterbank(spec).to(magnitude) @ magnitude).clamp(min=spec.log_floor)
-    return mel.log10() if spec.log_base == "10" else mel.log()
+    mel = mel_filterbank(spec).to(batch) @ magnitude
+    mel = mel.clamp(min=spec.log_floor)
+    mel = mel.log10() if spec.log_base == "10" else mel.log()
+    return mel.reshape(*waveform.shape[:-1], spec.n_mels, frames)
 
 
 # How far, in nepers, an acoustic model's mel may lie outside the range that the spec can produce.

@@ -12,7 +12,7 @@ from vocoder.kernels import head, logistic_mixture
 from vocoder.kernels import residual_layer as loops
 from vocoder.kernels.jit import announce_if_slow, cached_parallel_jit
 
-COMPILING = "compiling the network for this processor, half a minute in all; it is kept for next time"
+COMPILING = "compiling the network for this processor, some minutes in all; it is kept for next time"
 
 transform_weights = cached_parallel_jit(loops.transform_weights)
 layer_forward = cached_parallel_jit(loops.layer_forward)

@@ -139,7 +139,7 @@ def build_model(config: VocoderConfig) -> VocoderModel:
     if config.mel.hop_length % sizes.samples_per_step:
         raise UserError(
             f"model.wavenet.samples_per_step={sizes.samples_per_step}: must divide the mel's hop_length, "
-            f"{config.mel.hop_length}"
+            f"{config.mel.hop_length}; model.wavenet.samples_per_step=1 model.wavenet.head_context=0 always does"
         )
     steps_per_frame = config.mel.hop_length // sizes.samples_per_step
     conditioning = _build_conditioning(config.model.conditioning, config.mel, steps_per_frame)

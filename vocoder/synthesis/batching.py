@@ -25,7 +25,9 @@ class Task(Generic[Key]):
 
     key: Key
     frames: Callable[[], Iterator[Frame]]  # called when a lane starts the task, so that waiting tasks take no memory
-    finish: Callable[[np.ndarray], np.ndarray] = lambda wave: wave  # called with the whole int16 wave: its post-filter
+    finish: Callable[[np.ndarray], np.ndarray] = lambda wave: (
+        wave
+    )  # called with the whole int16 wave, e.g. a post-filter
 
 
 @dataclass

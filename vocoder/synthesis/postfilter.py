@@ -18,6 +18,7 @@ is boosted no more than that one, or noise would swell before a sound that start
 import math
 from collections.abc import Iterable, Iterator
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -27,7 +28,7 @@ from vocoder.errors import UserError
 from vocoder.features.audio import int16_to_waveform, waveform_to_int16
 from vocoder.features.mel import MelSpec, hann_window, mel_filterbank
 
-PASSES = 5
+PASSES = 5  # by default
 FRAMES_AT_ONCE = 64  # bounds the memory of a long utterance's spectra
 STREAM_FRAMES = 4  # of a stream are filtered together: a third of the work of one by one
 MAX_BOOST, MAX_CUT = math.log(1.4), math.log(100)  # nepers, of one pass: 3 dB and 40 dB
@@ -48,16 +49,18 @@ class PostFilter:
     def __init__(self, spec: MelSpec, passes: int = PASSES) -> None:
         if passes < 0:
             raise UserError(f"postfilter={passes}: must be 0 (no post-filter) or the number of its passes")
-        if passes and 2 * spec.hop_length > spec.win_length:
+        if passes and not can_filter(spec):
             raise UserError(
                 f"postfilter={passes}: windows of {spec.win_length} samples every {spec.hop_length} overlap by less "
                 "than half; take 0"
             )
         self.spec, self.passes = spec, passes
-        hop, (left, right) = spec.hop_length, spec.window_reach
+        hop = spec.hop_length
+        self._before = spec.window_reach[0] - (spec.n_fft - spec.win_length) // 2  # samples of a window before its hop
+        after = spec.win_length - hop - self._before
         covering = -(-spec.win_length // (2 * hop))  # frames on either side whose windows cover a sample of a frame
         self._edge = covering + REACH  # … and those that limit their gains
-        self._lead = max(-(-left // hop), -(-right // hop))  # frames that a frame's window reaches into
+        self._lead = max(-(-self._before // hop), -(-after // hop))  # frames that a frame's window reaches into
         self.context = self._edge + self._lead  # frames on either side that a frame's filtered samples depend on
 
     @property
@@ -108,18 +111,18 @@ class PostFilter:
     def _with_mirrored_ends(self, chunks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """All rows, and `context` mirrored ones before the first and after the last.
 
-        A wave that runs backwards has the mel that runs backwards, so what lies beyond the ends fits together.
+        As `log_mel` reflects the wave at its ends: what lies beyond them is speech that runs backwards, with its mel.
         """
         rows = tail = None
         for chunk in chunks:
             if tail is None:
                 rows = chunk if rows is None else np.concatenate((rows, chunk))
-                if len(rows) < self.context:
+                if len(rows) <= self.context:
                     continue
                 yield self._mirrored(rows)[: self.context]
                 chunk, tail = rows, rows[:0]
             yield chunk
-            tail = np.concatenate((tail, chunk))[-self.context :]
+            tail = np.concatenate((tail, chunk))[-self.context - 1 :]
         if tail is not None:
             yield self._mirrored(tail)[-self.context :]
         elif rows is not None:
@@ -128,8 +131,11 @@ class PostFilter:
     def _mirrored(self, rows: np.ndarray) -> np.ndarray:
         """Rows with `context` mirrored ones on either side; few rows go back and forth."""
         n_mels, hop, context = self.spec.n_mels, self.spec.hop_length, self.context
-        mel = np.pad(rows[:, :n_mels], ((context, context), (0, 0)), mode="symmetric")
-        wave = np.pad(rows[:, n_mels:].reshape(-1), context * hop, mode="symmetric")
+        wave = np.pad(rows[:, n_mels:].reshape(-1), context * hop, mode="reflect")
+        # Where frame 0 is centred on sample 0, it is its own mirror image.
+        mode: Literal["reflect", "symmetric"] = "reflect" if self.spec.padding == "centre" else "symmetric"
+        before = np.pad(rows[:, :n_mels], ((context, 0), (0, 0)), mode=mode)
+        mel = np.pad(before, ((0, context), (0, 0)), mode="symmetric")
         return np.concatenate((mel, wave.reshape(-1, hop)), 1)
 
     def _filter(self, rows: np.ndarray) -> np.ndarray:
@@ -137,12 +143,13 @@ class PostFilter:
         spec, hop, edge, lead = self.spec, self.spec.hop_length, self._edge, self._lead
         frames, n_mels = len(rows) - 2 * lead, spec.n_mels
         mel = rows[lead : lead + frames, :n_mels] * np.float32(spec.log_unit)
-        wave = rows[:, n_mels:].reshape(-1)[lead * hop - spec.window_reach[0] :]
-        spectrum = np.fft.rfft(sliding_window_view(wave, spec.n_fft)[: frames * hop : hop] * self._window)
+        wave = rows[:, n_mels:].reshape(-1)[lead * hop - self._before :]
+        windowed = sliding_window_view(wave, spec.win_length)[: frames * hop : hop] * self._window
+        spectrum = np.fft.rfft(windowed, spec.n_fft)
         gains = limit(mel - self._log_mel(spectrum), mel)
         spectrum *= np.exp(self._bin_weights @ gains.T).T
-        filtered = self._overlap_add(np.fft.irfft(spectrum, spec.n_fft))
-        first = edge * hop + spec.window_reach[0]
+        filtered = self._overlap_add(np.fft.irfft(spectrum, spec.n_fft)[:, : spec.win_length])
+        first = edge * hop + self._before
         last = len(filtered) - (len(filtered) - first) % hop
         kept = slice(self.context, len(rows) - self.context)
         block = filtered[first:last].reshape(-1, hop)[: kept.stop - kept.start]
@@ -155,11 +162,11 @@ class PostFilter:
         return np.log(np.maximum(self._bands @ magnitude.T, np.float32(spec.log_floor))).T
 
     def _overlap_add(self, frames: np.ndarray) -> np.ndarray:
-        """The wave whose windowed frames are closest to the given [F, n_fft]; ends with few windows are too quiet."""
+        """The wave whose windowed frames are closest to the given [F, win_length]; its ends are too quiet."""
         hop = self.spec.hop_length
-        hops = -(-self.spec.n_fft // hop)  # that a window reaches over
+        hops = -(-self.spec.win_length // hop)  # that a window reaches over
         padded = np.zeros((len(frames), hops * hop), np.float32)
-        np.multiply(frames, self._window, out=padded[:, : self.spec.n_fft])
+        np.multiply(frames, self._window, out=padded[:, : self.spec.win_length])
         wave = np.zeros((len(frames) + hops - 1, hop), np.float32)
         for i in range(hops):
             wave[i : i + len(frames)] += padded[:, i * hop : (i + 1) * hop]
@@ -167,15 +174,14 @@ class PostFilter:
 
     @cached_property
     def _window(self) -> np.ndarray:
-        """The mel's window, centred in n_fft samples."""
-        left = (self.spec.n_fft - self.spec.win_length) // 2
-        return np.pad(hann_window(self.spec).numpy(), (left, self.spec.n_fft - self.spec.win_length - left))
+        """The mel's window [win_length]; where it lies within n_fft samples changes phases only."""
+        return hann_window(self.spec).numpy()
 
     @cached_property
     def _window_power(self) -> np.ndarray:
         """For each sample of a hop the sum [hop_length] of the squares of all windows that cover it."""
         hop = self.spec.hop_length
-        return np.pad(self._window**2, (0, -self.spec.n_fft % hop)).reshape(-1, hop).sum(0)
+        return np.pad(self._window**2, (0, -self.spec.win_length % hop)).reshape(-1, hop).sum(0)
 
     @cached_property
     def _bands(self) -> csr_array:
@@ -187,6 +193,11 @@ class PostFilter:
         """Weights [n_fft/2 + 1, n_mels] of the mean over the bands that a bin is part of; zero outside all bands."""
         bands = mel_filterbank(self.spec).numpy()
         return csr_array((bands / np.maximum(bands.sum(0), np.float32(1e-12))).T)
+
+
+def can_filter(spec: MelSpec) -> bool:
+    """Whether the mel's windows overlap by half, so that every sample lies well inside one."""
+    return 2 * spec.hop_length <= spec.win_length
 
 
 def in_groups(chunks: Iterable[np.ndarray], size: int) -> Iterator[np.ndarray]:

@@ -25,7 +25,7 @@ from vocoder.model import VocoderModel, find_checkpoint, load_model
 from vocoder.synthesis.batching import Task, generate
 from vocoder.synthesis.folding import frames_of_piece, join_pieces, pieces_of
 from vocoder.synthesis.frames import frames_of
-from vocoder.synthesis.postfilter import PASSES, PostFilter
+from vocoder.synthesis.postfilter import PASSES, PostFilter, can_filter
 
 Key = TypeVar("Key")
 
@@ -45,15 +45,18 @@ class Vocoder:
     Args:
         engine: that generates; None picks the fastest one.
         postfilter: passes of the filter that brings the wave's mel closer to the given one; with 0 a wave is the draw
-            from the model itself.
+            from the model itself. None takes the default, or 0 where the mel's windows hardly overlap and where the
+            model does not hear the mel.
 
     Raises:
         UserError: the post-filter does not fit the model's mel.
     """
 
-    def __init__(self, model: VocoderModel, engine: Engine | None = None, postfilter: int = PASSES) -> None:
+    def __init__(self, model: VocoderModel, engine: Engine | None = None, postfilter: int | None = None) -> None:
         self.model = model
         self.engine = engine or pick_engine(model)
+        if postfilter is None:
+            postfilter = PASSES if can_filter(model.spec) and model.conditioning.channels else 0
         self.postfilter = PostFilter(model.spec, postfilter)
 
     @property
@@ -169,15 +172,14 @@ class Vocoder:
 
     def task(self, key: Key, read: Callable[[], Request], seed: int) -> Task[Key]:
         """Generates and filters the utterance that `read` returns when a lane is free; errors as of `synthesize`."""
-        mel = np.zeros((self.spec.n_mels, 0), np.float32)
+        mels: list[np.ndarray] = []  # that of the utterance while it is generated: tasks outlive it
 
         def frames() -> Iterator[Frame]:
-            nonlocal mel
             request = read()
-            mel = self._checked_mel(request.mel)
-            yield from self._frames([mel], seed, request.speaker, request.id)
+            mels.append(self._checked_mel(request.mel))
+            yield from self._frames(mels, seed, request.speaker, request.id)
 
-        return Task(key, frames, lambda wave: self.postfilter(mel, wave))
+        return Task(key, frames, lambda wave: self.postfilter(mels.pop(), wave))
 
     def frames_to_draw(self, request: Request, *, folded: bool = False) -> int:
         """Number of frames that `synthesize` will generate, with warm-ups of pieces. Raises UserError as it does."""
@@ -248,7 +250,7 @@ def load(
     engine: str = "auto",
     precision: str = "float32",
     threads: int | None = None,
-    postfilter: int = PASSES,
+    postfilter: int | None = None,
 ) -> Vocoder:
     """Load a vocoder from a training run (its best checkpoint), or a checkpoint.
 
@@ -256,7 +258,7 @@ def load(
         engine: reference, cpu or cuda; auto is cpu on a CPU and cuda on a GPU.
         precision: of the cpu engine's matrix products, float32 or bfloat16; auto is the faster one on this processor.
         threads: of the cpu engine; None uses all cores.
-        postfilter: passes of the post-filter (`vocoder.synthesis.postfilter`); 0 is without.
+        postfilter: passes of the post-filter, as of `Vocoder`.
 
     Raises:
         UserError: there is no complete, undamaged model at `path`, or the engine cannot run it.
