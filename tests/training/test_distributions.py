@@ -62,7 +62,7 @@ def test_every_distribution_learns_real_speech_and_synthesises(
     assert logged == {f"{unit}/train", f"{unit}/dev"}
 
     mel = np.ascontiguousarray(speech_store.read(entries[0], 0, 6).mel.T)
-    (wave,) = Vocoder(model).synthesize_batch([Request("a", mel)])
+    (wave,) = Vocoder(model, postfilter=0).synthesize_batch([Request("a", mel)])  # on the distribution's grid
     assert wave.shape == (6 * speech_store.spec.hop_length,)
     assert len(np.unique(wave)) > 10
     if DISTRIBUTIONS[name].grid.levels == 256:

@@ -32,7 +32,7 @@ SOME_FAILED = 1  # exit code; where all inputs failed, it is cli.USER_ERROR
 class Config:
     """The command's settings; configs/synthesize.yaml explains them."""
 
-    model: str
+    model: str | None
     input: str
     output: str
     split: str
@@ -147,7 +147,8 @@ def synthesize_on_cluster(config: Config) -> Summary:
         raise UserError("executor=dask: give scheduler=tcp://HOST:PORT, the address of the cluster's scheduler")
     if config.shard != "1/1":
         raise UserError(f"shard={config.shard}: executor=dask runs all shards; leave shard out")
-    model, input, output = (str(Path(p).absolute()) for p in (config.model, config.input, config.output))
+    model = None if config.model is None else str(Path(config.model).absolute())
+    input, output = (str(Path(p).absolute()) for p in (config.input, config.output))
     config = replace(config, model=model, input=input, output=output)
     check_inputs(config)
     summary, started = Summary(), time.monotonic()

@@ -28,6 +28,7 @@ from vocoder.synthesis.frames import frames_of
 from vocoder.synthesis.postfilter import PASSES, PostFilter, can_filter
 
 Key = TypeVar("Key")
+BUNDLED_VOICE = Path(__file__).parent.parent / "voice"  # a model directory, with its model card
 
 
 @dataclass(frozen=True)
@@ -245,16 +246,17 @@ def check_temperature(temperature: float) -> None:
 
 
 def load(
-    path: str | Path,
+    path: str | Path | None = None,
     device: str = "auto",
     engine: str = "auto",
     precision: str = "float32",
     threads: int | None = None,
     postfilter: int | None = None,
 ) -> Vocoder:
-    """Load a vocoder from a training run (its best checkpoint), or a checkpoint.
+    """Load a vocoder.
 
     Args:
+        path: a training run (its best checkpoint is taken), or a checkpoint; None is the voice in the package.
         engine: reference, cpu or cuda; auto is cpu on a CPU and cuda on a GPU.
         precision: of the cpu engine's matrix products, float32 or bfloat16; auto is the faster one on this processor.
         threads: of the cpu engine; None uses all cores.
@@ -263,5 +265,5 @@ def load(
     Raises:
         UserError: there is no complete, undamaged model at `path`, or the engine cannot run it.
     """
-    model = load_model(find_checkpoint(Path(path)), pick_device(device))
+    model = load_model(find_checkpoint(BUNDLED_VOICE if path is None else Path(path)), pick_device(device))
     return Vocoder(model, pick_engine(model, engine, precision, threads), postfilter)
