@@ -27,8 +27,7 @@ def ship(run: Path, output: Path) -> int:
     checkpoint = find_checkpoint(run)
     if output.exists() and not (output / "config.json").exists() and any(p.name != CARD for p in output.iterdir()):
         raise UserError(f"{output}: is not a model directory; choose another")
-    averaged = (checkpoint.directory / "ema.safetensors").exists()
-    weights = {"model": checkpoint.weights("ema" if averaged else "model")}
+    weights = {"model": checkpoint.weights(checkpoint.averaged)}
     metrics = read_json(checkpoint.directory / "metrics.json")
     with tempfile.TemporaryDirectory() as folder:
         card = Path(folder, CARD)

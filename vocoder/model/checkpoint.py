@@ -62,6 +62,11 @@ class Checkpoint:
         score = metrics.get("score") if self.best_by != "bits" else metrics["dev_bits"]
         return float("inf") if score is None or not math.isfinite(score) else float(score)
 
+    @property
+    def averaged(self) -> str:
+        """The name of the averaged weights: "ema", or "model" in a shipped model, which has no others."""
+        return "ema" if (self.directory / "ema.safetensors").exists() else "model"
+
     def weights(self, name: str) -> dict[str, Tensor]:
         """The state dict called `name`: "model" or "ema"."""
         return safetensors.torch.load_file(self.directory / f"{name}.safetensors")
@@ -165,8 +170,7 @@ def best_of(checkpoints: Sequence[Checkpoint]) -> Checkpoint:
 def load_model(checkpoint: Checkpoint, device: torch.device | str = "cpu") -> VocoderModel:
     """The checkpoint's model with its averaged weights, in eval mode; raises UserError as `load_weights`."""
     model = build_model(checkpoint.config)
-    averaged = (checkpoint.directory / "ema.safetensors").exists()
-    load_weights(model, checkpoint, "ema" if averaged else "model")
+    load_weights(model, checkpoint, checkpoint.averaged)
     model.wavenet.fold_weight_norm()
     return model.to(device).eval()
 

@@ -234,8 +234,8 @@ class VocoderModel(nn.Module):
         )
 
     def _describe_steps(self) -> str:
-        K, heard = self.wavenet.samples_per_step, self.wavenet.head_context
-        return f", layers run once for {K} samples, a head that hears {heard} for each" if K > 1 else ""
+        K, context = self.wavenet.samples_per_step, self.wavenet.head_context
+        return f", layers run once for {K} samples, a head that hears {context} for each" if K > 1 else ""
 
 
 def network_inputs(previous: Tensor, prediction: Tensor | None = None, excitation: Tensor | None = None) -> Tensor:

@@ -119,10 +119,10 @@ class PostFilter:
                 rows = chunk if rows is None else np.concatenate((rows, chunk))
                 if len(rows) <= self.context:
                     continue
-                yield self._mirrored(rows)[: self.context]
+                yield self._mirrored(rows[: self.context + 1])[: self.context]
                 chunk, tail = rows, rows[:0]
             yield chunk
-            tail = np.concatenate((tail, chunk))[-self.context - 1 :]
+            tail = np.concatenate((tail, chunk[-self.context - 1 :]))[-self.context - 1 :]
         if tail is not None:
             yield self._mirrored(tail)[-self.context :]
         elif rows is not None:
@@ -150,10 +150,9 @@ class PostFilter:
         spectrum *= np.exp(self._bin_weights @ gains.T).T
         filtered = self._overlap_add(np.fft.irfft(spectrum, spec.n_fft)[:, : spec.win_length])
         first = edge * hop + self._before
-        last = len(filtered) - (len(filtered) - first) % hop
-        kept = slice(self.context, len(rows) - self.context)
-        block = filtered[first:last].reshape(-1, hop)[: kept.stop - kept.start]
-        return np.concatenate((rows[kept, :n_mels], block), 1)
+        kept = rows[self.context : len(rows) - self.context, :n_mels]
+        block = filtered[first : first + len(kept) * hop].reshape(-1, hop)
+        return np.concatenate((kept, block), 1)
 
     def _log_mel(self, spectrum: np.ndarray) -> np.ndarray:
         """The log-mel [F, n_mels] in nepers of a spectrum [F, n_fft/2 + 1], as `log_mel` defines it."""
