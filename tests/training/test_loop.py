@@ -161,6 +161,36 @@ def test_dev_bits_that_are_not_finite_end_the_run_unsaved(make_trainer: MakeTrai
     assert checkpoints_in(tmp_path) == []
 
 
+def test_minutes_begin_after_compilation_and_the_first_evaluation(
+    make_trainer: MakeTrainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seconds = [0.0]
+    monkeypatch.setattr("vocoder.training.loop.time.monotonic", lambda: seconds[0])
+
+    def taking(duration: float, work: Callable[..., Any]) -> Callable[..., Any]:
+        def slow(*arguments: Any) -> Any:
+            seconds[0] += duration
+            return work(*arguments)
+
+        return slow
+
+    trainer = make_trainer()
+    for name, duration in (("warm_up", 1000.0), ("evaluate", 100.0), ("train_step", 1.0)):
+        monkeypatch.setattr(trainer, name, taking(duration, getattr(trainer, name)))
+    train(trainer, tmp_path)
+    checkpoints = len(checkpoints_in(tmp_path))
+    assert trainer.state.minutes * 60 == pytest.approx(trainer.step + 100 * (checkpoints - 1))
+
+
+def test_warming_up_changes_nothing(make_trainer: MakeTrainer) -> None:
+    warm, cold = make_trainer(), make_trainer()
+    warm.warm_up()
+    batch = warm.data[0]
+    assert float(warm.train_step(batch).loss) == float(cold.train_step(batch).loss)
+    weights = zip(warm.model.parameters(), cold.model.parameters(), strict=True)
+    assert all(torch.equal(ours, theirs) for ours, theirs in weights)
+
+
 def test_the_clock_separates_steps_and_waiting_from_breaks(monkeypatch: pytest.MonkeyPatch) -> None:
     times = iter([0.0, 5.0, 6.0, 8.0, 20.0])
     monkeypatch.setattr("vocoder.training.loop.time.monotonic", lambda: next(times))

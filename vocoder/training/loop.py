@@ -45,8 +45,10 @@ class Loop:
             UserError: training diverges, or a checkpoint cannot be written.
         """
         trainer = self.trainer
+        trainer.warm_up()
         if trainer.step == 0:
             self._checkpoint()
+        self.clock.start()  # only here: neither compilation nor the first evaluation is training
         batches = self._batches()
         while trainer.progress < 1 and not self.stopping:
             self.clock.count_break()  # here, so that the minutes in the last checkpoint are those when it was saved
@@ -186,8 +188,12 @@ class Clock:
 
     def __init__(self, state: TrainState) -> None:
         self._state = state
-        self._last = time.monotonic()
         self._step_seconds = self._waiting_seconds = 0.0
+        self.start()
+
+    def start(self) -> None:
+        """Count from now on."""
+        self._last = time.monotonic()
 
     def count_break(self) -> None:
         """Count the time since the last count as evaluation, audition or saving: in the minutes, not in the steps."""

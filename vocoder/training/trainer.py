@@ -3,7 +3,7 @@
 import hashlib
 import math
 from collections.abc import Callable, Iterable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -110,6 +110,17 @@ class Trainer:
     def unit(self) -> str:
         """The unit of likelihoods in logs and tables: "bits", or "density_bits" for a continuous density."""
         return "density_bits" if self.vocoder_config.distribution.is_density else "bits"
+
+    def warm_up(self) -> None:
+        """Compile the loops of a training step, by computing gradients that are then discarded.
+
+        Memory may run out here already: `train_step` finds that again, and splits its batches.
+        """
+        self.model.train()
+        batch = self.data[self.state.next_batch].to(self.device)
+        with suppress(RuntimeError, MemoryError):
+            self.objective(next(batch.split(self.state.parts)), self.state.next_batch).backward()
+        self.optimizer.zero_grad()
 
     def train_step(self, batch: Batch) -> StepResult:
         """Update the weights and their EMA from this process's share of a batch.
