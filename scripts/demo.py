@@ -1,10 +1,11 @@
-"""The demo: fetch speech, preprocess it, train a model, synthesise held-out utterances, and report on them.
+"""The demo: let the package's voice speak; then fetch speech, train a model on it, synthesise, and report.
 
     python scripts/demo.py      (make demo)
 
 Environment variables:
 
 DEMO_MINUTES   minutes of training, 10 by default; with a larger number, a finished demo trains for longer
+DEMO_FROM      "voice", the default, starts the training with the weights of the package's voice; "scratch" with none
 WAVS           a folder of your own recordings, used instead of the demo corpus
 DEMO           the output folder, "demo" by default
 
@@ -23,26 +24,34 @@ from pathlib import Path
 
 UTTERANCES = 5
 BIN = Path(sys.executable).parent
+PROJECT = Path(__file__).resolve().parent.parent
+VOICE = PROJECT / "vocoder/voice"
+SAMPLES = PROJECT / "docs/samples"  # of sentences that the voice was not trained on
 
 
 def main() -> None:
     minutes = parse_minutes(os.environ.get("DEMO_MINUTES") or "10")
+    from_voice = parse_start(os.environ.get("DEMO_FROM") or "voice")
     own = os.environ.get("WAVS")
-    home = Path(os.environ.get("DEMO") or "demo") / (folder_name(Path(own)) if own else "allison")
+    demo = Path(os.environ.get("DEMO") or "demo")
+    home = demo / ((folder_name(Path(own)) if own else "allison") + ("" if from_voice else "-scratch"))
     home.mkdir(parents=True, exist_ok=True)
-    wavs, store, run, output = home / "wavs", home / "store", home / "runs/demo", home / "synthesized"
+    wavs, store, run, output = demo / "wavs", home / "store", home / "runs/demo", home / "synthesized"
     stages = Stages(home / "seconds.json")
-    if own:
-        stages.run_once("preprocess", lambda: preprocess(Path(own), store, "hifigan_22k"))
-    else:
+    stages.run_once("listen", lambda: listen(demo / "voice"))
+    if not own:
         stages.run_once("fetch", lambda: fetch(wavs))
-        stages.run_once("preprocess", lambda: preprocess(wavs, store, "speech_16k"))
-    stages.run("train", lambda: train(store, run, minutes))
+    # The voice's weights are for the mels it was trained on; the demo corpus itself has only 16 kHz.
+    mel = "hifigan_22k" if own or from_voice else "speech_16k"
+    stages.run_once("preprocess", lambda: preprocess(Path(own) if own else wavs, store, mel))
+    stages.run("train", lambda: train(store, run, minutes, from_voice))
     split = held_out_split(store)
     stages.run("synthesize", lambda: synthesize(run, store, split, output))
     copy_targets(store, output, split)
     stages.run("evaluate", lambda: evaluate(run, store, split, home / "evaluation"))
-    report(home, run, output, stages, own is None)
+    report(home, run, output, stages)
+    if not own:
+        print(f"\n  Voice: Allison Smith, CC-BY-SA-3.0; see {wavs / 'ATTRIBUTION.txt'} before sharing it.")
 
 
 def parse_minutes(text: str) -> float:
@@ -55,6 +64,14 @@ def parse_minutes(text: str) -> float:
         print(f"demo: DEMO_MINUTES={text}: give a number of minutes above 0", file=sys.stderr)
         raise SystemExit(2)
     return minutes
+
+
+def parse_start(text: str) -> bool:
+    """DEMO_FROM: whether it is the voice that training starts with; exits with code 2 if it is neither choice."""
+    if text not in ("voice", "scratch"):
+        print(f"demo: DEMO_FROM={text}: give voice or scratch", file=sys.stderr)
+        raise SystemExit(2)
+    return text == "voice"
 
 
 def folder_name(recordings: Path) -> str:
@@ -90,6 +107,16 @@ class Stages:
                 self._path.write_text(json.dumps(self.seconds))
 
 
+def listen(folder: Path) -> None:
+    """Let the package's voice speak sentences that it was not trained on, from the mels of their recordings."""
+    recordings = folder / "recordings"
+    recordings.mkdir(parents=True, exist_ok=True)
+    for sample in SAMPLES.glob("*-recording.ogg"):
+        shutil.copy(sample, recordings / sample.name.replace("-recording", ""))
+    run_or_exit([str(BIN / "vocoder-synthesize"), f"input={recordings}", f"output={folder}", "overwrite=true"])
+    print(f"listen: {folder}/*.wav, beside {recordings}/*.ogg", flush=True)
+
+
 def fetch(wavs: Path) -> None:
     script = Path(__file__).with_name("fetch_demo_corpus.py")
     run_or_exit([sys.executable, str(script), str(wavs)])
@@ -100,8 +127,9 @@ def preprocess(wavs: Path, store: Path, mel: str) -> None:
     run_or_exit([str(BIN / "vocoder-preprocess"), f"input={wavs}", f"output={store}", f"mel={mel}"])
 
 
-def train(store: Path, run: Path, minutes: float) -> None:
-    settings = [f"data={store}", f"name={run.name}", f"runs={run.parent}", "experiment=demo"]
+def train(store: Path, run: Path, minutes: float, from_voice: bool) -> None:
+    settings = [f"data={store}", f"name={run.name}", f"runs={run.parent}"]
+    settings += ["experiment=finetune", f"init_from={VOICE}"] if from_voice else ["experiment=demo"]
     run_or_exit([str(BIN / "vocoder-train"), *settings, f"training.length.minutes={minutes:g}"])
 
 
@@ -148,7 +176,7 @@ def copy_targets(store: Path, output: Path, split: str) -> None:
             shutil.copy(source, synthesized.with_name(f"{synthesized.stem}.target{source.suffix}"))
 
 
-def report(home: Path, run: Path, output: Path, stages: Stages, is_allison: bool) -> None:
+def report(home: Path, run: Path, output: Path, stages: Stages) -> None:
     """Print the results and where the files are."""
     import soundfile  # only the environment's Python has it, and only this function needs it
 
@@ -170,8 +198,6 @@ def report(home: Path, run: Path, output: Path, stages: Stages, is_allison: bool
     print(f"  report       {home / 'evaluation/report.html'} (open it in a browser)")
     print(f"  checkpoint   {newest}")
     print(f"  TensorBoard  {BIN / 'tensorboard'} --logdir {run / 'tensorboard'}")
-    if is_allison:
-        print(f"\n  Voice: Allison Smith, CC-BY-SA-3.0; see {home / 'wavs' / 'ATTRIBUTION.txt'} before sharing it.")
 
 
 if __name__ == "__main__":

@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from scripts.benchmarks.networks import r9y9_wavenet
 from vocoder.data.dataset import Margins, SegmentBatches
@@ -125,7 +124,8 @@ def main() -> int:
         return 2
     arguments.output.mkdir(parents=True)
     (arguments.output / "hparams.json").write_text(json.dumps(HPARAMS, indent=2) + "\n", encoding="utf-8")
-    np.savez(arguments.output / "stats.npz", **training.statistics)
+    mean, scale = training.statistics.values()
+    np.savez(arguments.output / "stats.npz", mean=mean, scale=scale)
     train(training, arguments.output, arguments.minutes, arguments.every)
     return 0
 
