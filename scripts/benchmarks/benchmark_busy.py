@@ -104,7 +104,7 @@ def synthesis() -> Callable[[], int]:
     from vocoder.engines import pick_engine
     from vocoder.synthesis import Request, Vocoder
 
-    model = untrained_model("mel", "small", "speech_16k")
+    model = untrained_model("speech_16k", "model=small")
     voice = Vocoder(model, pick_engine(model, "cpu", "auto", cores()), postfilter=0)
     requests = [Request(str(i), random_mel(voice.spec, 20)) for i in range(64 * cores())]
 

@@ -1,9 +1,11 @@
-"""Speed with several samples per step, beside that of the same network with one.
+"""Speed of networks with one sample per step and with several, side by side; or of any other networks.
 
-    python -m scripts.benchmarks.benchmark_steps [--samples-per-step 4] [--size small] [--mel speech_16k] [--rounds 3]
+    python -m scripts.benchmarks.benchmark_steps [NETWORK …] [--mel speech_16k] [--rounds 3]
 
-Training (two segments of 10 240 samples), synthesis of many utterances of 80 frames, and of one at a time. Both
-networks take turns in every round, and a figure is the median of the rounds. Weights are random.
+A NETWORK is a quoted list of settings of vocoder-train, such as "model=r9y9 model.wavenet.samples_per_step=2". Without
+any, they are small with one sample per step, and with four. Measured are training (two segments of 10 240 samples),
+synthesis of many utterances of 80 frames, and of one at a time. The networks take turns in every round, and a figure is
+the median of the rounds. Weights are random.
 """
 
 import argparse
@@ -21,35 +23,27 @@ from vocoder.model import VocoderModel
 from vocoder.synthesis import Request, Vocoder
 
 FRAMES, UTTERANCES = 80, 128
+ONE, FOUR = "model.wavenet.samples_per_step=1 model.wavenet.head_context=0", "model.wavenet.samples_per_step=4"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--samples-per-step", type=int, default=4)
-    parser.add_argument("--head-context", type=int, default=8)
-    parser.add_argument("--size", default="small")
+    parser.add_argument("networks", nargs="*", default=[ONE, FOUR])
     parser.add_argument("--mel", default="speech_16k")
     parser.add_argument("--precision", default=fastest_precision())
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
-    one, several = (
-        [f"model.wavenet.samples_per_step={samples}", f"model.wavenet.head_context={context}"]
-        for samples, context in ((1, 0), (arguments.samples_per_step, arguments.head_context))
-    )
+    mel, precision, networks = arguments.mel, arguments.precision, [text.split() for text in arguments.networks]
     print(describe_machine())
-    print(f"{arguments.size}, {arguments.mel}, {arguments.precision}: samples/s of 1 and of {several}")
+    print(f"{mel}, {precision}: samples/s")
 
-    steps = [
-        trainer_step(f"model={arguments.size}", *settings, precision=arguments.precision, mel=arguments.mel)
-        for settings in (one, several)
-    ]
-    report("training", steps[0].samples, [step.run for step in steps], 3 * arguments.rounds)
-
-    models = [untrained_model("mel", arguments.size, arguments.mel, *settings) for settings in (one, several)]
+    steps = [trainer_step(*network, precision=precision, mel=mel) for network in networks]
+    report("training", steps[0].samples, [step.run for step in steps], 3 * arguments.rounds, arguments.networks)
+    models = [untrained_model(mel, *network) for network in networks]
     for name, utterances, threads in ((f"{UTTERANCES} utterances", UTTERANCES, None), ("one stream, 1 thread", 1, 1)):
         samples = utterances * FRAMES * models[0].spec.hop_length
-        works = [synthesis(model, arguments.precision, threads, utterances) for model in models]
-        report(name, samples, works, arguments.rounds)
+        works = [synthesis(model, precision, threads, utterances) for model in models]
+        report(name, samples, works, arguments.rounds, arguments.networks)
 
 
 def synthesis(model: VocoderModel, precision: str, threads: int | None, utterances: int) -> Callable[[], object]:
@@ -60,10 +54,12 @@ def synthesis(model: VocoderModel, precision: str, threads: int | None, utteranc
     return lambda: vocoder.synthesize_batch(requests)
 
 
-def report(name: str, samples: int, works: Sequence[Callable[[], object]], rounds: int) -> None:
-    """Time the network with one sample per step and that with several, and print both speeds."""
-    one, several = samples / np.median(time_interleaved(works, rounds, warm_up=1), 0)
-    print(f"  {name:20} {one:9.0f} {several:9.0f}   x {several / one:.2f}", flush=True)
+def report(name: str, samples: int, works: Sequence[Callable[[], object]], rounds: int, networks: list[str]) -> None:
+    """Time the works in turn; print the speed of each, and how many times as fast as the first it is."""
+    print(name)
+    speeds = samples / np.median(time_interleaved(works, rounds, warm_up=1), 0)
+    for network, speed in zip(networks, speeds, strict=True):
+        print(f"  {speed:9.0f}   x {speed / speeds[0]:.2f}   {network}", flush=True)
 
 
 if __name__ == "__main__":

@@ -92,7 +92,7 @@ def main() -> None:
 
 def our_rows(quick: bool, first_audio: list[float]) -> list[Row]:
     """`first_audio` receives the latency, in seconds, of each run of the streamed row."""
-    model = untrained_model("mel")
+    model = untrained_model("hifigan_22k", "model=r9y9")
     precisions = ("float32", "bfloat16") if processor.HAS_BF16 else ("float32",)
     many, frames = (32, 16) if quick else (64 * cores(), 40)  # all lanes of all threads, on any processor
     vocoders = {p: cpu_vocoder(model, p, cores()) for p in precisions}
@@ -110,7 +110,7 @@ def our_rows(quick: bool, first_audio: list[float]) -> list[Row]:
         batch_row("reference", Vocoder(model, pick_engine(model, "reference"), postfilter=0), 1, frames=4),
         batch_row("reference", Vocoder(model, pick_engine(model, "reference"), postfilter=0), 64, frames=2),
     ]
-    plain = untrained_model("none")
+    plain = untrained_model("hifigan_22k", "model=r9y9", "model.linear_prediction.kind=none")
     for p in precisions:
         rows += [
             batch_row(f"cpu {p}", vocoders[p], 8),
@@ -152,7 +152,7 @@ def streamed_row(first_audio: list[float]) -> Row:
     Each run appends to `first_audio` the seconds from the first mel frame to the first audio; the frames of context
     after it are available at once.
     """
-    vocoder = cpu_vocoder(untrained_model("mel", "small", "speech_16k"), "float32", threads=1)
+    vocoder = cpu_vocoder(untrained_model("speech_16k", "model=small"), "float32", threads=1)
     mel = random_mel(vocoder.spec, 80)
 
     def work() -> None:

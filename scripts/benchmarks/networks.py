@@ -12,17 +12,14 @@ from vocoder.model import ModelConfig, VocoderConfig, VocoderModel, build_model
 from vocoder.settings import from_mapping
 
 
-def untrained_model(prediction: str, size: str = "r9y9", mel: str = "hifigan_22k", *settings: str) -> VocoderModel:
+def untrained_model(mel: str, *settings: str) -> VocoderModel:
     """A model with random weights.
 
     Args:
-        prediction: kind of linear prediction, "mel" or "none".
-        size: a config of configs/train/model; r9y9 has the size of his mixture-of-logistics recipe.
         mel: a preset of the mel.
-        settings: further settings of vocoder-train.
+        settings: of vocoder-train; model=r9y9 has the size of his mixture-of-logistics recipe.
     """
-    choices = [f"model={size}", f"model.linear_prediction.kind={prediction}", *settings]
-    config = cli.compose("train", ["data=none", "name=none", *choices])
+    config = cli.compose("train", ["data=none", "name=none", *settings])
     torch.manual_seed(0)
     model = build_model(VocoderConfig(PRESETS[mel], from_mapping(ModelConfig, config["model"]), MixtureOfLogistics()))
     model.initialise_output(0.05 * torch.randn(10_000))

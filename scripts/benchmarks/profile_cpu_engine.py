@@ -69,7 +69,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--lanes", type=int, help="default: as many as the engine gives a thread")
     arguments = parser.parse_args()
-    model = untrained_model("mel")
+    model = untrained_model("hifigan_22k", "model=r9y9")
     for precision in ("float32", "bfloat16") if processor.HAS_BF16 else ("float32",):
         engine = CpuEngine(model, precision, threads=1)
         lanes = arguments.lanes or engine.lanes_per_thread
