@@ -16,8 +16,8 @@ env: $(READY)  ## make the environment (5.5 GB, some two minutes; PYTHON=python3
 lock: $(PIP)  ## renew constraints.txt from the ranges in pyproject.toml (downloads 3 GB, installs nothing)
 	$(VENV)/bin/python scripts/lock_dependencies.py
 
-# DEMO_MINUTES and WAVS reach the script through its environment.
-demo: $(READY)  ## fetch speech, train a small model, synthesize (DEMO_MINUTES=n for longer, WAVS=dir for your own voice)
+# DEMO_MINUTES, DEMO_FROM and WAVS reach the script through its environment.
+demo: $(READY)  ## hear a voice, train it on other speech, synthesise (DEMO_MINUTES=n for longer, WAVS=dir for your own)
 	$(VENV)/bin/python scripts/demo.py
 
 # One thread for each test process, or they fight for the cores.
