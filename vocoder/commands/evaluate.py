@@ -319,18 +319,8 @@ def measure_all(found: Systems, measurement: Measurement, config: Config) -> lis
 
 def shown_settings(config: Config) -> dict[str, str]:
     """The settings that tables and report name."""
-    names = (
-        "model",
-        "data",
-        "split",
-        "generated",
-        "reference",
-        "limit",
-        "seeds",
-        "temperature",
-        "postfilter",
-        "speaker",
-    )
+    of_models = ("model", "data", "split", "seeds", "temperature", "postfilter", "speaker")
+    names = (*(("generated", "reference") if config.generated else of_models), "limit")
     return {name: str(getattr(config, name)) for name in names if getattr(config, name) is not None}
 
 
