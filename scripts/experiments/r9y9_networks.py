@@ -1,14 +1,16 @@
 """Random networks of r9y9's wavenet_vocoder, of many shapes, and what they compute: the other side of a comparison.
 
-Those of the current layout are written here from its description, in NumPy and float64. Those of 0.1.1 are the package's
-own, from PyPI (`pip install --no-deps wavenet-vocoder==0.1.1`).
+Those of the current layout are written here from its description, in NumPy and float64. Those of 0.1.1 are the
+package's own, from PyPI (`pip install --no-deps wavenet-vocoder==0.1.1`).
 
 T samples, F frames, H hop length, P parameters.
 """
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -104,15 +106,25 @@ def random_state(variant: Variant, seed: int) -> dict[str, Tensor]:
         shapes = {name: tuple(tensor.shape) for name, tensor in released_network(variant.hparams).state_dict().items()}
     else:
         shapes = dict(current_shapes(variant.hparams))
-    state = {name: 0.4 * torch.randn(shape, generator=generator) for name, shape in shapes.items()}
-    for name, tensor in state.items():
-        if "upsample" in name and "weight" in name:  # so that what passes the stages neither dies out nor explodes
-            state[name] = 0.3 + tensor
+    state = {}
+    for name, shape in shapes.items():
+        state[name] = 0.4 * torch.randn(shape, generator=generator)
+        if name.endswith("weight_g"):  # so large that every past sample and every frame can be seen in the parameters
+            state[name] = 1.5 + state[name]
+        elif "upsample" in name and name.endswith("weight_v"):  # … and what passes the stages is of their size
+            state[name] = 0.3 + state[name]
     return state
 
 
 def their_params(
-    variant: Variant, state: Mapping[str, Tensor], waves: np.ndarray, mel: np.ndarray, speaker: int, padded: int
+    variant: Variant,
+    state: Mapping[str, Tensor],
+    waves: np.ndarray,
+    mel: np.ndarray,
+    speaker: int,
+    padded: int,
+    *,
+    incremental: bool = False,
 ) -> np.ndarray:
     """Parameters [P, T] of each sample, from the true samples before it and the conditioning at it.
 
@@ -120,6 +132,7 @@ def their_params(
         waves: [T], or classes where the network hears classes.
         mel: normalised [N_MELS, F + 2 padded], where T = F H.
         padded: frames of context on each side of `mel`, of which theirs takes cin_pad itself.
+        incremental: of 0.1.1, by its generation in place of its forward pass.
     """
     taken = variant.hparams.get("cin_pad", 0) if variant.layout == "current" else 0
     margin = (padded - taken) * HOP  # samples at either end that are only there because of the context
@@ -128,7 +141,8 @@ def their_params(
     if variant.layout == "current":
         params = current_forward(variant.hparams, weights_of(state), previous, mel, speaker)
     else:
-        params = released_forward(variant.hparams, state, previous, mel, speaker)
+        compute = released_incremental if incremental else released_forward
+        params = compute(variant.hparams, state, previous, mel, speaker)
     return params[:, margin : params.shape[1] - margin]
 
 
@@ -260,7 +274,9 @@ def released_network(hparams: Mapping[str, Any]) -> torch.nn.Module:
         *("upsample_conditional_features", "freq_axis_kernel_size", "legacy"),
     )
     given = {name: hparams[name] for name in names if name in hparams}
-    network: torch.nn.Module = WaveNet(**given, scalar_input=hparams["input_type"] == "raw")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # its weight_norm is torch's older one
+        network: torch.nn.Module = WaveNet(**given, scalar_input=hparams["input_type"] == "raw")
     return network.eval()
 
 
@@ -286,3 +302,17 @@ def released_forward(
     inputs, conditioning = released_inputs(hparams, x, mel, speaker)
     params: Tensor = network(inputs, **conditioning)
     return params[0].numpy()
+
+
+@torch.no_grad()
+def released_incremental(
+    hparams: Mapping[str, Any], state: Mapping[str, Tensor], x: np.ndarray, mel: np.ndarray, speaker: int
+) -> np.ndarray:
+    """As `released_forward`, by the package's generation, sample by sample; it returns parameters in place of draws."""
+    network = released_network(hparams)
+    network.load_state_dict(dict(state))
+    inputs, conditioning = released_inputs(hparams, x, mel, speaker)
+    with patch("wavenet_vocoder.wavenet.sample_from_discretized_mix_logistic", lambda params, log_scale_min: params):
+        options = {"T": inputs.shape[2], "test_inputs": inputs, "softmax": False, "quantize": False}
+        params: Tensor = network.incremental_forward(**conditioning, **options)  # type: ignore[operator]
+    return params[0].reshape(hparams["out_channels"], -1).numpy()
