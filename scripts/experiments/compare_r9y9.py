@@ -20,13 +20,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from scripts.experiments.r9y9_networks import HOP, VARIANTS, Variant, random_state, their_params
+from scripts.experiments.r9y9_networks import VARIANTS, Variant, random_state, their_params
 from vocoder.engines import Engine, Noise, ReferenceEngine, pick_engine
 from vocoder.importers import Imported, import_r9y9
 from vocoder.model import VocoderModel, extend_edges
 from vocoder.synthesis import frames_of
 
-FRAMES = 8
+FRAMES = 4
 SPEAKER = 1
 
 
@@ -47,9 +47,9 @@ def imported(folder: Path, variant: Variant, seed: int = 0) -> Imported:
 
 
 def random_waves(model: VocoderModel) -> Tensor:
-    """[1, FRAMES HOP]."""
+    """[1, FRAMES H]."""
     generator = torch.Generator().manual_seed(3)
-    waves = 0.4 * torch.randn(1, FRAMES * HOP, generator=generator)
+    waves = 0.4 * torch.randn(1, FRAMES * model.spec.hop_length, generator=generator)
     return model.distribution.grid.round(waves.clamp(-0.95, 0.95))
 
 
@@ -74,14 +74,15 @@ def expected_params(
 ) -> Tensor:
     """Theirs [P, F H], of an utterance that silence and the repeated first frame precede."""
     history = model.history_frames
-    wave = np.concatenate((np.zeros(history * HOP), waves[0].double().numpy()))
+    silence = np.zeros(history * model.spec.hop_length)
+    wave = np.concatenate((silence, waves[0].double().numpy()))
     if variant.hparams["input_type"] != "raw":
         wave = classes_of(wave)
     padded = max(model.context_frames, variant.hparams.get("cin_pad", 0))
     frames = normalised(folder, variant, extend_edges(mel, history + padded, padded)[0])
     state = random_state(variant, seed)
     params = their_params(variant, state, wave, frames, SPEAKER, padded, incremental=incremental)
-    return torch.from_numpy(params[:, history * HOP :]).float()
+    return torch.from_numpy(params[:, len(silence) :]).float()
 
 
 def normalised(folder: Path, variant: Variant, mel: Tensor) -> np.ndarray:
@@ -102,17 +103,17 @@ def classes_of(wave: np.ndarray) -> np.ndarray:
 def forward_params(model: VocoderModel, waves: Tensor, mel: Tensor) -> Tensor:
     """Ours [P, F H], all samples at once."""
     before = model.history_frames + model.context_frames
-    padded = torch.cat((waves.new_zeros(1, model.history_frames * HOP), waves), 1)
+    padded = torch.cat((waves.new_zeros(1, model.history_frames * model.spec.hop_length), waves), 1)
     params: Tensor = model(padded, extend_edges(mel, before, model.context_frames), speaker_of(model))
     return params[0]
 
 
 def engine_params(engine: Engine, waves: Tensor, mel: Tensor) -> Tensor:
     """Ours [P, F H], sample by sample."""
-    model, lanes = engine.model, engine.lanes(1)
+    model, lanes, hop = engine.model, engine.lanes(1), engine.model.spec.hop_length
     noise = Noise(0, [""], model.distribution.uniforms)
     frames = list(frames_of(model, [mel[0].numpy()], noise, speaker_of(model)))
-    given = [*np.zeros((model.history_frames, HOP), np.float32), *waves.numpy().reshape(-1, HOP)]
+    given = [*np.zeros((model.history_frames, hop), np.float32), *waves.numpy().reshape(-1, hop)]
     params = [lanes.predict([replace(frame, forced=forced)]) for frame, forced in zip(frames, given, strict=True)]
     return torch.from_numpy(np.concatenate(params[model.history_frames :], 2))[0]
 

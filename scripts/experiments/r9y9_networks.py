@@ -17,16 +17,15 @@ import torch
 from scipy.signal import correlate2d
 from torch import Tensor
 
-HOP, N_MELS = 12, 6
 BASE: dict[str, Any] = {
     "name": "wavenet_vocoder",
     "input_type": "raw",
     "sample_rate": 16000,
-    "num_mels": N_MELS,
+    "num_mels": 6,
     "fmin": 125,
     "fmax": 7600,
     "fft_size": 64,
-    "hop_size": HOP,
+    "hop_size": 12,
     "out_channels": 9,
     "layers": 6,
     "stacks": 2,
@@ -35,7 +34,7 @@ BASE: dict[str, Any] = {
     "skip_out_channels": 10,
     "kernel_size": 3,
     "dropout": 0.05,
-    "cin_channels": N_MELS,
+    "cin_channels": 6,
     "gin_channels": -1,
     "n_speakers": 3,
     "upsample_conditional_features": True,
@@ -48,6 +47,12 @@ CURRENT = {
     "upsample_params": {"upsample_scales": [3, 4]},
 }
 RELEASED = {"upsample_scales": [3, 4], "freq_axis_kernel_size": 3, "min_level_db": -100, "ref_level_db": 20}
+SPEECH = {
+    **{"sample_rate": 22050, "num_mels": 80, "cin_channels": 80, "fft_size": 1024, "win_length": 1024, "hop_size": 256},
+    **{"layers": 24, "stacks": 4, "out_channels": 30, "log_scale_min": -16.0},
+}
+RECIPE_SIZES = {"residual_channels": 128, "gate_channels": 256, "skip_out_channels": 128}
+DOWNLOAD_SIZES = {"residual_channels": 512, "gate_channels": 512, "skip_out_channels": 256}
 CLASSES = {"input_type": "mulaw-quantize", "quantize_channels": 256, "out_channels": 256}
 ACTIVATIONS = {"none": lambda x, slope: x, "ReLU": lambda x, slope: np.maximum(x, 0)}
 ACTIVATIONS["LeakyReLU"] = lambda x, slope: np.where(x > 0, x, slope * x)
@@ -86,6 +91,9 @@ VARIANTS = {
     "repeated frames": Variant("current", {"upsample_conditional_features": False, "cin_pad": 0}),
     "no conditioning": Variant("current", {"cin_channels": -1}),
     "one stack, kernel 2": Variant("current", {"stacks": 1, "layers": 5, "kernel_size": 2}),
+    "recipe's size": Variant(
+        "current", {**SPEECH, **RECIPE_SIZES, "upsample_params": {"upsample_scales": [4, 4, 4, 4]}}
+    ),
     "wide": Variant("current", {"residual_channels": 70, "gate_channels": 140, "skip_out_channels": 66}),
     "0.1.1: mixture of logistics": Variant("0.1.1"),
     "0.1.1: mu-law classes": Variant("0.1.1", CLASSES),
@@ -95,6 +103,7 @@ VARIANTS = {
     "0.1.1: freq_axis_kernel_size 1": Variant("0.1.1", {"freq_axis_kernel_size": 1, "upsample_scales": [12]}),
     "0.1.1: repeated frames": Variant("0.1.1", {"upsample_conditional_features": False}),
     "0.1.1: no conditioning": Variant("0.1.1", {"cin_channels": -1, "upsample_conditional_features": False}),
+    "0.1.1: size of the downloads": Variant("0.1.1", {**SPEECH, **DOWNLOAD_SIZES, "upsample_scales": [4, 4, 4, 4]}),
     "0.1.1: three stacks, kernel 2": Variant("0.1.1", {"stacks": 3, "kernel_size": 2}),
 }
 
@@ -130,12 +139,14 @@ def their_params(
 
     Args:
         waves: [T], or classes where the network hears classes.
-        mel: normalised [N_MELS, F + 2 padded], where T = F H.
+        mel: normalised [num_mels, F + 2 padded], where T = F H.
         padded: frames of context on each side of `mel`, of which theirs takes cin_pad itself.
         incremental: of 0.1.1, by its generation in place of its forward pass.
     """
     taken = variant.hparams.get("cin_pad", 0) if variant.layout == "current" else 0
-    margin = (padded - taken) * HOP  # samples at either end that are only there because of the context
+    margin = (padded - taken) * variant.hparams[
+        "hop_size"
+    ]  # samples at either end that are only there because of the context
     first = 127 if variant.hparams["input_type"] != "raw" else 0
     previous = np.pad(np.concatenate(([first], waves[:-1])), margin, constant_values=first)
     if variant.layout == "current":
@@ -244,9 +255,9 @@ def causal(weight: np.ndarray, bias: np.ndarray, h: np.ndarray, dilation: int) -
 
 
 def current_upsample(hparams: Mapping[str, Any], get: Callable[[str], np.ndarray], mel: np.ndarray) -> np.ndarray:
-    """[N_MELS, F H] from mel [N_MELS, F + 2 cin_pad]."""
+    """[num_mels, F H] from mel [num_mels, F + 2 cin_pad]."""
     if not hparams["upsample_conditional_features"]:
-        return mel.repeat(HOP, axis=1)
+        return mel.repeat(hparams["hop_size"], axis=1)
     params, pad = hparams["upsample_params"], hparams["cin_pad"]
     activation = ACTIVATIONS[params.get("upsample_activation", "none")]
     slope = params.get("upsample_activation_params", {}).get("negative_slope", 0.01)
@@ -257,7 +268,7 @@ def current_upsample(hparams: Mapping[str, Any], get: Callable[[str], np.ndarray
         c = sum(kernel[..., k] @ mel[:, k : k + frames] for k in range(2 * pad + 1))
     for name, scale in current_stages(hparams):
         c = activation(correlate2d(c.repeat(scale, axis=1), get(f"{name}.weight")[0, 0], mode="same"), slope)
-    crop = pad * HOP if hparams["upsample_net"] == "UpsampleNetwork" else 0
+    crop = pad * hparams["hop_size"] if hparams["upsample_net"] == "UpsampleNetwork" else 0
     return c[:, crop : c.shape[1] - crop]
 
 
@@ -285,7 +296,7 @@ def released_inputs(
 ) -> tuple[Tensor, dict[str, Tensor | None]]:
     """Inputs [1, I, T], and the conditioning as the package's functions take it."""
     inputs = one_hot(x, hparams["out_channels"]) if hparams["input_type"] != "raw" else x[None]
-    mel = mel if hparams["upsample_conditional_features"] else mel.repeat(HOP, axis=1)
+    mel = mel if hparams["upsample_conditional_features"] else mel.repeat(hparams["hop_size"], axis=1)
     conditioning = {
         "c": torch.from_numpy(mel).float()[None] if hparams["cin_channels"] > 0 else None,
         "g": torch.tensor([[speaker]]) if hparams["gin_channels"] > 0 else None,

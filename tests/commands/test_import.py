@@ -13,14 +13,9 @@ from scripts.experiments.compare_r9y9 import write_checkpoint
 from scripts.experiments.r9y9_networks import VARIANTS, Variant
 
 MIXTURE = VARIANTS["mixture of logistics"]
-RECIPE_SIZE = Variant(  # the recipe's network for mixtures of logistics: 24 layers of 128 channels, 80 bands, hop 256
+RECIPE_SIZE = Variant(
     "current",
-    {
-        **{"sample_rate": 22050, "num_mels": 80, "cin_channels": 80, "fft_size": 1024, "hop_size": 256},
-        **{"win_length": 1024, "layers": 24, "stacks": 4, "residual_channels": 128, "gate_channels": 256},
-        **{"skip_out_channels": 128, "out_channels": 30, "upsample_params": {"upsample_scales": [4, 4, 4, 4]}},
-        **{"postprocess": "inv_preemphasis", "global_gain_scale": 0.55, "log_scale_min": -16.0},
-    },
+    {**VARIANTS["recipe's size"].changes, "postprocess": "inv_preemphasis", "global_gain_scale": 0.55},
 )
 
 

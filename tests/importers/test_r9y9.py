@@ -5,9 +5,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from support.models import engine_params, forward_params
 
-from scripts.experiments.compare_r9y9 import expected_params, imported, random_mels, random_waves, speaker_of
+from scripts.experiments.compare_r9y9 import (
+    engine_params,
+    expected_params,
+    forward_params,
+    imported,
+    random_mels,
+    random_waves,
+)
 from scripts.experiments.r9y9_networks import VARIANTS, Variant
 from vocoder.engines import ReferenceEngine, pick_engine
 
@@ -27,7 +33,7 @@ def test_the_forward_pass_computes_their_parameters(variant: Variant, seed: int,
     waves, mel = random_waves(model), random_mels(model)
     expected = expected_params(tmp_path, variant, model, waves, mel, seed)
     assert expected.std(1).mean() > 0.02  # over time: a constant would prove nothing
-    computed = forward_params(model, waves, mel, speaker_of(model))[0]
+    computed = forward_params(model, waves, mel)
     torch.testing.assert_close(computed, expected, rtol=0, atol=1e-4)
 
 
@@ -38,7 +44,7 @@ def test_an_engine_computes_their_parameters_sample_by_sample(variant: Variant, 
     waves, mel = random_waves(model), random_mels(model)
     expected = expected_params(tmp_path, variant, model, waves, mel)
     made = ReferenceEngine(model) if engine == "reference" else pick_engine(model, "cpu")
-    computed = engine_params(made, waves, mel, speaker_of(model))[0]
+    computed = engine_params(made, waves, mel)
     torch.testing.assert_close(computed, expected, rtol=0, atol=1e-4)
 
 
@@ -49,5 +55,5 @@ def test_the_package_itself_generates_from_the_same_parameters(variant: Variant,
     waves, mel = random_waves(model), random_mels(model)
     expected = expected_params(tmp_path, variant, model, waves, mel, incremental=True)
     assert expected.std(1).mean() > 0.02  # over time: a constant would prove nothing
-    computed = forward_params(model, waves, mel, speaker_of(model))[0]
+    computed = forward_params(model, waves, mel)
     torch.testing.assert_close(computed, expected, rtol=0, atol=1e-4)

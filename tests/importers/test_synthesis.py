@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from scripts.experiments.compare_r9y9 import imported
-from scripts.experiments.r9y9_networks import CLASSES, HOP, VARIANTS, Variant
+from scripts.experiments.r9y9_networks import CLASSES, VARIANTS, Variant
 from vocoder.engines import pick_engine
+from vocoder.evaluation.likelihood import frame_bits
 from vocoder.features.audio import grid_to_int16, int16_to_grid
 from vocoder.model import VocoderModel
-from vocoder.evaluation.likelihood import frame_bits
 from vocoder.synthesis import Vocoder, load
 from vocoder.synthesis.folding import pieces_of
 
@@ -69,13 +69,13 @@ def test_a_saved_model_loads_as_any_other_and_draws_the_same(tmp_path: Path) -> 
     assert loaded.model.pre_emphasis == found.config.pre_emphasis
     mel = mel_of(found.model, 8)
     assert np.array_equal(loaded.synthesize(mel), Vocoder(found.model, None, 0).synthesize(mel))
-    assert loaded.synthesize(mel).shape == (8 * HOP,)
+    assert loaded.synthesize(mel).shape == (8 * 12,)
 
 
 def test_the_likelihood_of_a_recording_is_that_of_its_pre_emphasis(tmp_path: Path) -> None:
     emphasised = quiet(imported(tmp_path, KINDS["pre-emphasis"]).model)
     plain = quiet(imported(tmp_path, Variant("current")).model)
-    wave = (1000 * np.random.default_rng(1).standard_normal(8 * HOP)).astype(np.int16)
+    wave = (1000 * np.random.default_rng(1).standard_normal(8 * 12)).astype(np.int16)
     x = int16_to_grid(wave).astype(np.float64)
     y = 0.55 * (x - 0.85 * np.concatenate(([0.0], x[:-1])))
     mel = mel_of(plain, 8)
