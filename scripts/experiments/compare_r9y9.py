@@ -20,7 +20,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from scripts.experiments.r9y9_networks import VARIANTS, Variant, random_state, their_params
+from scripts.experiments.r9y9_networks import random_state, their_params
+from scripts.experiments.r9y9_variants import VARIANTS, Variant
 from vocoder.engines import Engine, Noise, ReferenceEngine, pick_engine
 from vocoder.importers import Imported, import_r9y9
 from vocoder.model import VocoderModel, extend_edges

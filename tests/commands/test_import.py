@@ -10,7 +10,7 @@ import soundfile
 import torch
 
 from scripts.experiments.compare_r9y9 import write_checkpoint
-from scripts.experiments.r9y9_networks import VARIANTS, Variant
+from scripts.experiments.r9y9_variants import VARIANTS, Variant
 
 MIXTURE = VARIANTS["mixture of logistics"]
 RECIPE_SIZE = Variant(

@@ -14,7 +14,7 @@ from scripts.experiments.compare_r9y9 import (
     random_mels,
     random_waves,
 )
-from scripts.experiments.r9y9_networks import VARIANTS, Variant
+from scripts.experiments.r9y9_variants import VARIANTS, Variant
 from vocoder.engines import ReferenceEngine, pick_engine
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from scripts.experiments.compare_r9y9 import write_checkpoint
-from scripts.experiments.r9y9_networks import VARIANTS, Variant, upsampling
+from scripts.experiments.r9y9_variants import VARIANTS, Variant, upsampling
 from vocoder.distributions import MixtureOfGaussians, MixtureOfLogistics
 from vocoder.errors import UserError
 from vocoder.features.mel import MelSpec

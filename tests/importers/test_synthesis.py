@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from scripts.experiments.compare_r9y9 import imported
-from scripts.experiments.r9y9_networks import CLASSES, VARIANTS, Variant
+from scripts.experiments.r9y9_variants import CLASSES, VARIANTS, Variant
 from vocoder.engines import pick_engine
 from vocoder.evaluation.likelihood import frame_bits
 from vocoder.features.audio import grid_to_int16, int16_to_grid
