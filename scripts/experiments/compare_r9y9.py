@@ -132,11 +132,11 @@ def errors_of(variant: Variant, seeds: Sequence[int]) -> dict[str, float]:
                 "reference": engine_params(ReferenceEngine(model), waves, mel),
                 "cpu": engine_params(pick_engine(model, "cpu"), waves, mel),
             }
+            theirs = [expected]
+            if variant.layout != "current":
+                theirs.append(expected_params(Path(folder), variant, model, waves, mel, seed, incremental=True))
             for way, params in ours.items():
-                errors[way] = max(errors[way], float((params - expected).abs().max()))
-                if variant.layout != "current":
-                    generated = expected_params(Path(folder), variant, model, waves, mel, seed, incremental=True)
-                    errors[way] = max(errors[way], float((params - generated).abs().max()))
+                errors[way] = max(errors[way], *(float((params - their).abs().max()) for their in theirs))
             errors["spread"] = max(errors["spread"], float(expected.std(1).mean()))
     return errors
 

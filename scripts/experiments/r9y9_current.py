@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from scipy.signal import correlate2d
+from scipy.special import expit
 from torch import Tensor
 
 ACTIVATIONS = {"none": lambda x, slope: x, "ReLU": lambda x, slope: np.maximum(x, 0)}
@@ -90,7 +91,7 @@ def current_forward(
             embedded = get("embed_speakers.weight")[speaker][:, None]
             z = z + get(f"{name}.conv1x1g.weight")[..., 0] @ embedded
         a, b = np.split(z, 2)
-        z = np.tanh(a) / (1 + np.exp(-b))
+        z = np.tanh(a) * expit(b)
         skips = skips + get(f"{name}.conv1x1_skip.weight")[..., 0] @ z + get(f"{name}.conv1x1_skip.bias")[:, None]
         out = get(f"{name}.conv1x1_out.weight")[..., 0] @ z + get(f"{name}.conv1x1_out.bias")[:, None]
         h = (h + out) * np.sqrt(0.5)

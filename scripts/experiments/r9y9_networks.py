@@ -5,6 +5,7 @@ Those of the current layout are computed in NumPy from its description; those of
 T samples, F frames, H hop length, P parameters.
 """
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -30,6 +31,8 @@ def random_state(variant: Variant, seed: int) -> dict[str, Tensor]:
             state[name] = 1.5 + state[name]
         elif "upsample" in name and name.endswith("weight_v"):  # … and what passes the stages is of their size
             state[name] = 0.3 + state[name]
+        elif "conv_in" in name:
+            state[name] *= 4 / math.sqrt(shape[1] * shape[2])
     return state
 
 

@@ -22,7 +22,10 @@ def variants(*names: str) -> pytest.MarkDecorator:
     """Some variants, or all; those of 0.1.1 need its package."""
     package = pytest.mark.skipif(find_spec("wavenet_vocoder") is None, reason="wavenet-vocoder 0.1.1 is not installed")
     chosen = names or tuple(VARIANTS)
-    marked = [pytest.param(VARIANTS[name], id=name, marks=[package] * name.startswith("0.1.1")) for name in chosen]
+    marked = []
+    for name in chosen:
+        marks = [package] * name.startswith("0.1.1") + [pytest.mark.slow] * ("size" in name.replace("kernel_size", ""))
+        marked.append(pytest.param(VARIANTS[name], id=name, marks=marks))
     return pytest.mark.parametrize("variant", marked)
 
 
