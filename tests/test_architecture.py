@@ -13,7 +13,7 @@ ROWS = (  # from the bottom; packages on one row do not import each other
     ("features", "kernels"),
     ("distributions",),
     ("data", "model"),
-    ("engines",),
+    ("engines", "importers"),
     ("synthesis",),
     ("evaluation",),
     ("report",),

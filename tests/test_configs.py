@@ -11,6 +11,7 @@ import torch
 import yaml
 
 from vocoder.commands import cli
+from vocoder.commands.import_ import Config as ImportConfig
 from vocoder.commands.preprocess import register_mel_presets
 from vocoder.commands.synthesize import Config as SynthesizeConfig
 from vocoder.commands.train import Config as TrainConfig
@@ -28,6 +29,7 @@ REQUIRED = {
     "preprocess": ["input=in", "output=out"],
     "train": ["data=store", "name=run"],
     "synthesize": ["model=run", "input=in", "output=out"],
+    "import": ["source=checkpoint.pth", "output=out"],
 }
 
 
@@ -110,6 +112,7 @@ def test_the_defaults_in_yaml_are_those_of_the_code() -> None:
     assert from_mapping(PreprocessConfig, preprocess) == PreprocessConfig(PRESETS["hifigan_22k"])
     assert preprocess.keys() == PreprocessConfig.__dataclass_fields__.keys()
     assert compose("synthesize").keys() == SynthesizeConfig.__dataclass_fields__.keys()
+    assert compose("import").keys() == ImportConfig.__dataclass_fields__.keys()
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.rglob("*.yaml")), ids=lambda path: path.name)

@@ -63,6 +63,7 @@ def test_the_installed_commands_find_their_configs_outside_the_checkout(wheel: P
         "preprocess": ["hifigan_22k", "trim_db"],
         "train": ["r9y9", "mixture_of_logistics", "experiment", "ema_decay"],
         "synthesize": ["temperature"],
+        "import": ["hparams"],
     }.items():
         shown = run(site / "bin" / f"vocoder-{command}", "--help", cwd=empty, PYTHONPATH=str(site))
         assert all(word in shown for word in words)

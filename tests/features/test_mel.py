@@ -27,6 +27,7 @@ OTHER_FIELDS: dict[str, Any] = {  # for every field, a value that differs from S
     "magnitude_epsilon": 0.0,
     "log_floor": 1e-7,
     "log_base": "10",
+    "window": "lws",
 }
 VARIANTS = PRESETS | {
     f"{name}={value}": dataclasses.replace(SPEC, **{name: value}) for name, value in OTHER_FIELDS.items()
@@ -43,7 +44,10 @@ def reference_log_mel(waveform: np.ndarray, spec: MelSpec) -> np.ndarray:
     window = np.zeros(spec.n_fft)
     offset = (spec.n_fft - spec.win_length) // 2
     phase = 2 * np.pi * np.arange(spec.win_length) / spec.win_length
-    window[offset : offset + spec.win_length] = 0.5 - 0.5 * np.cos(phase)
+    hann = 0.5 - 0.5 * np.cos(phase)
+    if spec.window == "lws":
+        hann = np.sqrt(np.hanning(spec.win_length) / 2)
+    window[offset : offset + spec.win_length] = hann
     filters = librosa.filters.mel(
         sr=spec.sample_rate,
         n_fft=spec.n_fft,

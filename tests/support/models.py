@@ -22,6 +22,7 @@ from vocoder.model import (
     build_model,
     extend_edges,
 )
+from vocoder.model.image_upsample import ImageUpsampleConfig
 from vocoder.synthesis import Task, frames_of, generate
 
 FRAMES = 8
@@ -42,6 +43,19 @@ MODELS: dict[str, dict[str, Any]] = {
     "gaussian": {"distribution": Gaussian()},
     "mixture of gaussians": {"distribution": MixtureOfGaussians(3)},
     "categorical": {"distribution": Categorical(16)},
+    "categorical, one-hot": {"distribution": Categorical(16), "one_hot": True},
+    "one-hot, two samples per step": {
+        "distribution": Categorical(16),
+        "one_hot": True,
+        "samples_per_step": 2,
+        "head_context": 3,
+    },
+    "upsampling of a picture": {
+        "conditioning": replace(MEL, image_upsample=ImageUpsampleConfig((3, 4), "repeat", 3, "leaky_relu", 0.2)),
+    },
+    "transposed upsampling of a picture": {
+        "conditioning": replace(MEL, image_upsample=ImageUpsampleConfig((2, 6), "transposed", 3)),
+    },
     "gaussian, linear prediction": {
         "distribution": Gaussian(),
         "prediction": LinearPredictionConfig("mel", order=7),
@@ -80,11 +94,12 @@ def random_model(
     speakers: tuple[str, ...] = (),
     distribution: Distribution = MixtureOfLogistics(3),  # noqa: B008
     prediction: LinearPredictionConfig = LinearPredictionConfig(),  # noqa: B008
+    one_hot: bool = False,
     **sizes: int,
 ) -> VocoderModel:
     """A model of about ten channels; all weights and biases are random, so that every path matters."""
     torch.manual_seed(1)
-    parts = ModelConfig(replace(SIZES, **sizes), conditioning, 4 if speakers else 0, prediction)
+    parts = ModelConfig(replace(SIZES, **sizes), conditioning, 4 if speakers else 0, prediction, one_hot)
     model = build_model(VocoderConfig(SPEC, parts, distribution, speakers))
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.3)

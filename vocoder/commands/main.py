@@ -8,6 +8,7 @@ import signal
 import sys
 from contextlib import suppress
 from importlib import import_module
+from keyword import iskeyword
 from types import FrameType
 
 from vocoder.commands import CONFIG_PACKAGES, INTERRUPTED
@@ -30,6 +31,10 @@ def evaluate() -> int:
     return run("evaluate")
 
 
+def import_() -> int:
+    return run("import")
+
+
 def run(command: str) -> int:
     """Run a command on the arguments in sys.argv; return its exit code.
 
@@ -49,7 +54,7 @@ def run(command: str) -> int:
 
             write_line(sys.stdout, help_text(program, CONFIG_PACKAGES[command], command))
             return 0
-        module = import_module(f"vocoder.commands.{command}")
+        module = import_module(f"vocoder.commands.{command}{'_' * iskeyword(command)}")
         if interruptible:
             signal.signal(signal.SIGINT, signal.default_int_handler)
         module.main()

@@ -1,5 +1,6 @@
 """Softmax over the classes of mu-law companded audio (van den Oord et al. 2016, WaveNet)."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -34,6 +35,13 @@ class MuLawGrid:
         """Decoded value of a code, float32."""
         decoded: Tensor = AF.mu_law_decoding(index, self.levels)
         return decoded.clamp(-1, 1)  # decoding can exceed 1 by a rounding error
+
+    @property
+    def boundaries(self) -> Tensor:
+        """[levels - 1], float32, rising: halfway between neighbouring codes before they are expanded, 0 exactly."""
+        mu = self.levels - 1
+        halfway = (2 * torch.arange(mu, dtype=torch.float64) + 1 - mu) / mu
+        return (halfway.sign() * torch.expm1(halfway.abs() * math.log1p(mu)) / mu).float()
 
     def round(self, x: Tensor) -> Tensor:
         """Quantise x: encode and decode it."""

@@ -63,6 +63,7 @@ def pack_network(model: VocoderModel, precision: str) -> Network:
         recent, mix = recent[None], mix[None]
     return Network(
         inputs_per_sample=wavenet.input_channels,
+        class_boundaries=class_boundaries(model),
         embed=pack_weights(embed[None], R, embed.shape[1]),
         embed_bias=zero_padded(embed_bias, (R,)),
         gate=pack(np.concatenate(gates), 2 * Z, R),
@@ -81,6 +82,11 @@ def pack_network(model: VocoderModel, precision: str) -> Network:
         dilations=np.array([layer.dilation for layer in layers]),
         ring_starts=np.cumsum([0] + [layer.history + 1 for layer in layers]),
     )
+
+
+def class_boundaries(model: VocoderModel) -> np.ndarray:
+    """The boundaries of the classes that the network hears [C - 1]; empty where it hears values."""
+    return np.zeros(0, f32) if model.one_hot is None else model.one_hot.boundaries.cpu().numpy()
 
 
 def weight_and_bias(linear: nn.Linear) -> tuple[np.ndarray, np.ndarray]:

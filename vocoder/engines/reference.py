@@ -19,7 +19,6 @@ from vocoder.engines.base import Frame
 from vocoder.model import VocoderModel
 from vocoder.model.interpolation import interpolate
 from vocoder.model.linear_prediction import Prediction, Predictor
-from vocoder.model.vocoder_model import network_inputs
 
 
 @dataclass
@@ -139,7 +138,7 @@ class ReferenceLanes:
         """Append the network's inputs for the next sample to the newest ones."""
         state = self.state
         predicted = (prediction.mean, state.excitation) if prediction else ()
-        newest = network_inputs(state.past[:, -1:], *predicted)  # [n, 1, I]
+        newest = self.model.network_inputs(state.past[:, -1:], *predicted)  # [n, 1, I]
         state.inputs.copy_(torch.cat((state.inputs[:, 1:], newest), 1))
 
     def _layers(self, buffers: FrameBuffers) -> Tensor:

@@ -55,7 +55,7 @@ def frame_bits(model: VocoderModel, wave: np.ndarray, mel: np.ndarray, speaker: 
     """
     hop, frames = model.spec.hop_length, mel.shape[1]
     history, context = model.history_frames, model.context_frames
-    waves = torch.from_numpy(np.pad(int16_to_grid(wave), (history * hop, 0)))[None]
+    waves = torch.from_numpy(np.pad(model.pre_emphasis.apply(int16_to_grid(wave)), (history * hop, 0)))[None]
     mels = extend_edges(torch.from_numpy(np.ascontiguousarray(mel, np.float32))[None], history + context, context)
     pieces = []
     for start in range(0, frames, PIECE_FRAMES):

@@ -38,11 +38,12 @@ class MelSpec:
     mel_scale: Literal["slaney", "htk"] = "slaney"
     filter_norm: Literal["slaney", "none"] = "slaney"
     # Position of frame 0: "frame" centres it on the first hop ((n_fft - hop_length) / 2 reflected samples before the
-    # waveform), "centre" on sample 0 (n_fft / 2 of them).
-    padding: Literal["frame", "centre"] = "frame"
+    # waveform), "centre" on sample 0 (n_fft / 2 of them); with "ahead" it begins there, and zeros follow the waveform.
+    padding: Literal["frame", "centre", "ahead"] = "frame"
     magnitude_epsilon: float = 1e-9  # magnitude is sqrt(re^2 + im^2 + magnitude_epsilon)
     log_floor: float = 1e-5  # the log-mel is log(max(mel, log_floor))
     log_base: Literal["e", "10"] = "e"
+    window: Literal["hann", "lws"] = "hann"  # periodic; that of the package lws is the root of half a symmetric one
 
     def __post_init__(self) -> None:
         if min(self.sample_rate, self.n_fft, self.hop_length, self.win_length, self.n_mels) < 1:
@@ -63,6 +64,8 @@ class MelSpec:
     def hash(self) -> str:
         """Sixteen hex digits that identify the values of all fields (SHA-256)."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
+        if self.window == "hann":  # specs from before there were others keep their hashes
+            del values["window"]
         values |= {field.name: float(values[field.name]) for field in fields(self) if field.type is float}  # 0 is 0.0
         canonical = json.dumps(values, sort_keys=True)
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
@@ -75,11 +78,15 @@ class MelSpec:
     @property
     def frame_centre(self) -> float:
         """Frame f is centred on sample (f + frame_centre) * hop_length."""
+        if self.padding == "ahead":
+            return self.n_fft / 2 / self.hop_length
         return 0.0 if self.padding == "centre" else 0.5
 
     @property
     def window_reach(self) -> tuple[int, int]:
         """Samples before and after a frame's hop that its n_fft samples take in."""
+        if self.padding == "ahead":
+            return 0, self.n_fft - self.hop_length
         left = (self.n_fft if self.padding == "centre" else self.n_fft - self.hop_length) // 2
         return left, self.n_fft - self.hop_length - left
 
@@ -145,7 +152,9 @@ def mel_filterbank(spec: MelSpec) -> Tensor:
 @lru_cache(maxsize=32)
 @torch.inference_mode(False)
 def hann_window(spec: MelSpec) -> Tensor:
-    """Periodic Hann window [win_length]."""
+    """The spec's window [win_length], Hann's or made of it."""
+    if spec.window == "lws":
+        return (torch.hann_window(spec.win_length, periodic=False) / 2).sqrt()
     return torch.hann_window(spec.win_length, periodic=True)
 
 
@@ -173,7 +182,7 @@ def log_mel(waveform: Tensor, spec: MelSpec) -> Tensor:
     waveform = waveform[..., : frames * spec.hop_length]
     batch = waveform.reshape(-1, waveform.shape[-1])
     spectrum = torch.stft(
-        pad(batch, spec.window_reach, mode="reflect"),
+        pad(batch, spec.window_reach, mode="constant" if spec.padding == "ahead" else "reflect"),
         spec.n_fft,
         spec.hop_length,
         spec.win_length,

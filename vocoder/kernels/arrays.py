@@ -15,6 +15,7 @@ class Network(NamedTuple):
     """A model's weights; the dtype of `gate` and `out` is the precision of their products."""
 
     inputs_per_sample: int  # I
+    class_boundaries: np.ndarray  # [I - 1] where the inputs are the class of the last sample, or [0]
     embed: np.ndarray  # [1, tiles, M I, TILE] of the inputs of a step, oldest first
     embed_bias: np.ndarray  # [R]
     gate: np.ndarray  # [L * kernel_size, tiles, R, TILE], the dilated convolution, oldest tap first

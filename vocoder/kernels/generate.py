@@ -4,7 +4,7 @@ A lane is one utterance in progress; all lanes of a call are at the same sample 
 shapes, which are those of `arrays.py`, with J knots of a frame and U updates of the linear prediction.
 
     project    knots of conditioning [J, n, C] into every layer, V c + b
-    inputs     of sample t: x[t - 1], and with linear prediction p[t] and e[t - 1]
+    inputs     of sample t: x[t - 1], and with linear prediction p[t] and e[t - 1]; or the class of x[t - 1], one-hot
     embed      the inputs of a step's first sample and of those before it -> h
     each layer z = W [h[t - history] | ... | h[t - d] | h[t]] + V c[t] + b,   history = (kernel_size - 1) d
                gated = tanh(z_signal) sigmoid(z_gate)
@@ -149,18 +149,38 @@ def _project_knot(lanes, network, state, knots, knot):
 
 @compiled
 def _append_inputs(lanes, network, state, lpc, update, order, t):
-    """Append the network's inputs at sample t to the newest ones, scaled as in `network_inputs`."""
+    """Append the network's inputs at sample t to the newest: scaled as in `network_inputs`, or a class, one-hot."""
     use_whole_vectors()
     inputs, prediction = state.inputs[0], state.prediction
     has_lpc = lpc.shape[0] > 0
     newest = len(inputs) - network.inputs_per_sample
     for k in range(newest):
         copy(inputs[k], inputs[k + network.inputs_per_sample])
+    if len(network.class_boundaries):
+        _write_one_hot(lanes, inputs, newest, network.class_boundaries, state.past[order + t - 1])
+        return
     scaled_copy(inputs[newest, :lanes], f32(4), state.past[order + t - 1, :lanes])
     if has_lpc:
         _predict(lanes, prediction, state.past, lpc[update], order, t)
         scaled_copy(inputs[newest + 1, :lanes], f32(4), prediction[:lanes])
         _bound(inputs[newest + 2, :lanes], state.excitation)
+
+
+@compiled
+def _write_one_hot(lanes, inputs, first, boundaries, sample):
+    """inputs[first + class, lane] = 1 for the class of the lane's sample, and 0 for the others."""
+    for k in range(len(boundaries) + 1):
+        for lane in range(lanes):
+            inputs[first + k, lane] = f32(0)
+    for lane in range(lanes):
+        low, high = 0, len(boundaries)
+        while low < high:
+            middle = (low + high) // 2
+            if boundaries[middle] < sample[lane]:
+                low = middle + 1
+            else:
+                high = middle
+        inputs[first + low, lane] = f32(1)
 
 
 @compiled

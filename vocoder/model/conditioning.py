@@ -12,7 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from vocoder.errors import UserError
+from vocoder.model.image_upsample import ImageUpsample
 from vocoder.model.interpolation import Interpolation, LinearUpsample, StagedUpsample, hold_knot
+
+Upsample = LinearUpsample | StagedUpsample | ImageUpsample
 
 
 class MelConditioning(nn.Module):
@@ -24,7 +27,7 @@ class MelConditioning(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, n_mels: int, channels: int, context_frames: int, upsample: LinearUpsample | StagedUpsample):
+    def __init__(self, n_mels: int, channels: int, context_frames: int, upsample: Upsample):
         super().__init__()
         radius = context_frames - upsample.context_frames
         if radius < 0:

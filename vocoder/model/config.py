@@ -4,12 +4,15 @@ import math
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from vocoder.distributions import DISTRIBUTIONS, Distribution
+from vocoder.distributions import DISTRIBUTIONS, Distribution, MuLawGrid
 from vocoder.errors import UserError
 from vocoder.features.mel import MelSpec, preset_name
-from vocoder.model.conditioning import MelConditioning, NoConditioning
+from vocoder.features.pre_emphasis import PreEmphasis
+from vocoder.model.conditioning import MelConditioning, NoConditioning, Upsample
+from vocoder.model.image_upsample import ImageUpsample, ImageUpsampleConfig
 from vocoder.model.interpolation import LinearUpsample, StagedUpsample
 from vocoder.model.linear_prediction import LinearPrediction, default_order
+from vocoder.model.one_hot import OneHot
 from vocoder.model.vocoder_model import VocoderModel, input_channels
 from vocoder.model.wavenet import WaveNet
 from vocoder.settings import from_mapping, suggestion
@@ -62,6 +65,12 @@ class ConditioningConfig:
     channels: int = 80
     context_frames: int = 2  # on each side
     upsample_scales: tuple[int, ...] | None = None  # learned stages; None interpolates linearly by the hop
+    image_upsample: ImageUpsampleConfig | None = None  # in their place: stages over a picture, as r9y9's
+
+    @property
+    def scales(self) -> tuple[int, ...] | None:
+        """Of the learned stages, of either kind."""
+        return self.image_upsample.scales if self.image_upsample else self.upsample_scales
 
 
 @dataclass(frozen=True)
@@ -81,6 +90,7 @@ class ModelConfig:
     conditioning: ConditioningConfig = field(default_factory=ConditioningConfig)
     speaker_channels: int = 0  # width of the speaker embedding; 0 ignores speakers
     linear_prediction: LinearPredictionConfig = field(default_factory=LinearPredictionConfig)
+    one_hot: bool = False  # the network hears mu-law classes, each with weights of its own, in place of values
 
 
 @dataclass(frozen=True)
@@ -91,6 +101,7 @@ class VocoderConfig:
     model: ModelConfig
     distribution: Distribution
     speakers: tuple[str, ...] = ()
+    pre_emphasis: PreEmphasis = field(default_factory=PreEmphasis)  # of what is modelled; undone after synthesis
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -101,6 +112,7 @@ class VocoderConfig:
             "model": asdict(self.model),
             "distribution": distribution_to_json(self.distribution),
             "speakers": list(self.speakers),
+            "pre_emphasis": asdict(self.pre_emphasis),
         }
 
     @classmethod
@@ -119,6 +131,7 @@ class VocoderConfig:
             from_mapping(ModelConfig, data["model"], f"{where}: model"),
             distribution_from_mapping(data["distribution"], f"{where}: distribution"),
             tuple(data.get("speakers", ())),
+            from_mapping(PreEmphasis, data.get("pre_emphasis", {}), f"{where}: pre_emphasis"),
         )
 
 
@@ -144,15 +157,32 @@ def build_model(config: VocoderConfig) -> VocoderModel:
     steps_per_frame = config.mel.hop_length // sizes.samples_per_step
     conditioning = _build_conditioning(config.model.conditioning, config.mel, steps_per_frame)
     prediction = _build_prediction(config.model.linear_prediction, conditioning, config.mel)
+    one_hot = _build_one_hot(config)
     wavenet = WaveNet(
-        input_channels=input_channels(linear_prediction=prediction is not None),
+        input_channels=one_hot.classes if one_hot else input_channels(linear_prediction=prediction is not None),
         conditioning_channels=conditioning.channels + speaker_channels,
         output_channels=config.distribution.channels,
         **asdict(sizes),
     )
     return VocoderModel(
-        config.mel, conditioning, wavenet, config.distribution, config.speakers, speaker_channels, prediction
+        config.mel,
+        conditioning,
+        wavenet,
+        config.distribution,
+        config.speakers,
+        speaker_channels,
+        prediction,
+        one_hot,
+        config.pre_emphasis,
     )
+
+
+def _build_one_hot(config: VocoderConfig) -> OneHot | None:
+    if not config.model.one_hot:
+        return None
+    if not isinstance(config.distribution.grid, MuLawGrid):
+        raise UserError("model.one_hot=true: samples must be of mu-law classes; set distribution=categorical")
+    return OneHot(config.distribution.grid)
 
 
 def _build_conditioning(
@@ -160,20 +190,24 @@ def _build_conditioning(
 ) -> MelConditioning | NoConditioning:
     if config.kind == "none":
         return NoConditioning(steps_per_frame)
-    upsample: LinearUpsample | StagedUpsample
-    if config.upsample_scales is None:
-        upsample = LinearUpsample(steps_per_frame, mel.frame_centre)
-    else:
-        product = math.prod(config.upsample_scales)
-        if product != steps_per_frame or min(config.upsample_scales) < 1:
-            raise UserError(
-                f"model.conditioning.upsample_scales={list(config.upsample_scales)} multiply to {product}, "
-                f"but the mel's hop_length is {mel.hop_length}"
-                + (f", which is {steps_per_frame} steps" if steps_per_frame < mel.hop_length else "")
-                + ": choose scales whose product is that, or null"
-            )
-        upsample = StagedUpsample(config.upsample_scales)
-    return MelConditioning(mel.n_mels, config.channels, config.context_frames, upsample)
+    return MelConditioning(
+        mel.n_mels, config.channels, config.context_frames, _build_upsample(config, mel, steps_per_frame)
+    )
+
+
+def _build_upsample(config: ConditioningConfig, mel: MelSpec, steps_per_frame: int) -> Upsample:
+    if config.scales is None:
+        return LinearUpsample(steps_per_frame, mel.frame_centre)
+    product = math.prod(config.scales)
+    if product != steps_per_frame or min(config.scales) < 1:
+        name = "image_upsample.scales" if config.image_upsample else "upsample_scales"
+        raise UserError(
+            f"model.conditioning.{name}={list(config.scales)} multiply to {product}, "
+            f"but the mel's hop_length is {mel.hop_length}"
+            + (f", which is {steps_per_frame} steps" if steps_per_frame < mel.hop_length else "")
+            + ": choose scales whose product is that, or null"
+        )
+    return ImageUpsample(config.image_upsample) if config.image_upsample else StagedUpsample(config.scales)
 
 
 def _build_prediction(

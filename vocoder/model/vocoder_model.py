@@ -19,9 +19,11 @@ from torch.nn import functional as F
 from vocoder.distributions import Distribution, LocationScale
 from vocoder.errors import UserError
 from vocoder.features.mel import MelSpec
+from vocoder.features.pre_emphasis import PreEmphasis
 from vocoder.model.conditioning import MelConditioning, NoConditioning
 from vocoder.model.interpolation import PiecewiseLinear
 from vocoder.model.linear_prediction import LinearPrediction, Prediction
+from vocoder.model.one_hot import OneHot
 from vocoder.model.wavenet import WaveNet
 
 
@@ -45,6 +47,8 @@ class VocoderModel(nn.Module):
         speakers: Sequence[str] = (),
         speaker_channels: int = 0,
         linear_prediction: LinearPrediction | None = None,
+        one_hot: OneHot | None = None,
+        pre_emphasis: PreEmphasis = PreEmphasis(),  # noqa: B008
     ) -> None:
         super().__init__()
         if linear_prediction is not None and not isinstance(distribution, LocationScale):
@@ -57,6 +61,8 @@ class VocoderModel(nn.Module):
         self.wavenet = wavenet
         self.distribution = distribution
         self.linear_prediction = linear_prediction
+        self.one_hot = one_hot
+        self.pre_emphasis = pre_emphasis  # of all samples that are given to this model, and that it generates
         self.speakers = tuple(speakers)
         self.speaker_embedding = nn.Embedding(len(speakers), speaker_channels) if speaker_channels else None
 
@@ -113,10 +119,19 @@ class VocoderModel(nn.Module):
         first = before - self.wavenet.receptive_field  # the oldest sample that reaches the network
         previous = waves[:, first:-1]  # x[t - 1]
         if self.linear_prediction is None or conditioning.filters is None:
-            return network_inputs(previous), None
+            return self.network_inputs(previous), None
         prediction = self.linear_prediction.predict(waves, conditioning.filters, first)
         excitation = prediction[:-1].excitation(previous)  # e[t - 1]
-        return network_inputs(previous, prediction.mean[:, 1:], excitation), prediction[before - first :]
+        return self.network_inputs(previous, prediction.mean[:, 1:], excitation), prediction[before - first :]
+
+    def network_inputs(
+        self, previous: Tensor, prediction: Tensor | None = None, excitation: Tensor | None = None
+    ) -> Tensor:
+        """The WaveNet's inputs [..., I] from x[t - 1] and, with linear prediction, p[t] and e[t - 1], each [...]."""
+        if self.one_hot is not None:
+            inputs: Tensor = self.one_hot(previous)
+            return inputs
+        return network_inputs(previous, prediction, excitation)
 
     def shift_and_scale(self, params: Tensor, prediction: Prediction) -> Tensor:
         """Parameters of the samples x = p + g e from those of their excitation e, both [B, P, T]."""

@@ -200,7 +200,7 @@ def _synthesize_folded(
 def provenance_of(vocoder: Vocoder, options: SynthesisOptions) -> dict[str, object]:
     """The content of synthesis.json: a hash of the model's structure and weights, the engine, and the options."""
     digest = hashlib.sha256(vocoder.model.describe().encode() + repr(vocoder.model).encode())
-    digest.update(repr((vocoder.spec, vocoder.model.distribution)).encode())
+    digest.update(repr((vocoder.spec, vocoder.model.distribution, vocoder.model.pre_emphasis)).encode())
     for name, tensor in sorted(vocoder.model.state_dict().items()):
         digest.update(name.encode() + np.ascontiguousarray(tensor.cpu().numpy()).tobytes())
     return {

@@ -169,7 +169,7 @@ class Vocoder:
         tasks = [Task(i, partial(frames_of_piece, self.model, mel, noise, speaker, p)) for i, p in enumerate(pieces)]
         waves = dict(generate(self.engine, tasks, temperature, progress))
         joined = join_pieces([cast(np.ndarray, waves[i]) for i in range(len(pieces))], pieces, self.spec.hop_length)
-        return self.postfilter(mel, joined)
+        return self.postfilter(mel, self.model.pre_emphasis.undo(joined))
 
     def task(self, key: Key, read: Callable[[], Request], seed: int) -> Task[Key]:
         """Generates and filters the utterance that `read` returns when a lane is free; errors as of `synthesize`."""
@@ -180,7 +180,7 @@ class Vocoder:
             mels.append(self._checked_mel(request.mel))
             yield from self._frames(mels, seed, request.speaker, request.id)
 
-        return Task(key, frames, lambda wave: self.postfilter(mels.pop(), wave))
+        return Task(key, frames, lambda wave: self.postfilter(mels.pop(), self.model.pre_emphasis.undo(wave)))
 
     def frames_to_draw(self, request: Request, *, folded: bool = False) -> int:
         """Number of frames that `synthesize` will generate, with warm-ups of pieces. Raises UserError as it does."""
@@ -212,6 +212,7 @@ class Vocoder:
         self, mel: Iterable[np.ndarray], seed: int, temperature: float, speaker: str | None, id: str
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield (mel [n_mels, 1], int16 wave [hop_length]) of each frame as the model draws it."""
+        undo_emphasis = self.model.pre_emphasis.undoer()
         lanes = self.engine.lanes(1, temperature)
         waiting: deque[np.ndarray] = deque()  # mel frames whose wave is still to be drawn
 
@@ -225,7 +226,7 @@ class Vocoder:
         for frame in self._frames(checked(), seed, speaker, id):
             wave = lanes.advance([frame])[0]
             if frame.forced is None:
-                yield waiting.popleft()[:, None], grid_to_int16(wave)
+                yield waiting.popleft()[:, None], undo_emphasis(grid_to_int16(wave))
 
     def _frames(self, mel: Iterable[np.ndarray], seed: int, speaker: str | None, id: str) -> Iterator[Frame]:
         noise = Noise(seed, [id], self.model.distribution.uniforms)
