@@ -242,12 +242,29 @@ def test_a_small_corpus_has_no_empty_split_that_it_needs(tmp_path: Path, count: 
 
 
 def test_the_first_folder_names_the_speaker(tmp_path: Path) -> None:
-    for name in ("zoë/1.wav", "zoë/chapter/2.wav", "al/1.wav"):
-        write(tmp_path / "in" / name, noise())
+    names = [f"{who}/{number}" for who in ("al", "zoë", "zoë/chapter") for number in range(5)]
+    for name in names:
+        write(tmp_path / "in" / f"{name}.wav", noise())
     make(tmp_path / "in", tmp_path / "store", replace(AS_IS, speaker="folder"))
     store = Store(tmp_path / "store")
     assert store.speakers == ("al", "zoë")
-    assert {e.id: e.speaker for e in store.entries} == {"al/1": "al", "zoë/1": "zoë", "zoë/chapter/2": "zoë"}
+    assert {e.id: e.speaker for e in store.entries} == {name: name.split("/")[0] for name in names}
+
+
+def test_a_speaker_without_a_training_recording_is_told_and_not_offered(tmp_path: Path) -> None:
+    for number in range(30):
+        write(tmp_path / f"in/ann/{number}.wav", noise(seed=number))
+    settings = replace(AS_IS, speaker="folder", dev_fraction=0.3, test_fraction=0.3)
+    ids = [f"bob/{number}" for number in range(1000)]
+    outside = [id for id in ids if assign_split(Recording(Path(id), id), settings) != "train"][:4]
+    for id in outside:
+        write(tmp_path / f"in/{id}.wav", noise())
+    description = make(tmp_path / "in", tmp_path / "store", settings)
+    store = Store(tmp_path / "store")
+    assert store.speakers == ("ann",)
+    assert description["not_learned"] == ["bob"]
+    assert {e.id: e.split for e in store.entries if e.speaker == "bob"} == dict.fromkeys(outside, "test")
+    assert {e.split for e in store.entries if e.speaker == "ann"} == set(SPLITS)
 
 
 def test_a_recording_outside_all_speaker_folders_is_refused(tmp_path: Path) -> None:

@@ -254,7 +254,8 @@ def _nist(file: BinaryIO, end: int) -> SampleData | None:
     """NIST SPHERE, whose header is text: lines of a name, a type and a value."""
     lines = _head(file, 16).split(b"\n")
     start = int(lines[1]) if len(lines) > 1 and lines[1].strip().isdigit() else 1024
-    fields = {words[0]: words[2] for words in map(bytes.split, _head(file, start).split(b"\n")) if len(words) == 3}
+    words = [line.split() for line in bytes(_head(file, start)).split(b"\n")]
+    fields = {line[0]: line[2] for line in words if len(line) == 3}
     try:
         count, channels, width = (
             int(fields.get(name, default))
