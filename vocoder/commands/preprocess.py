@@ -32,7 +32,7 @@ class Config(PreprocessConfig):
 def main() -> None:
     """Run the command on the arguments in sys.argv."""
     register_mel_presets()
-    cli.run_job("preprocess", job)
+    cli.run_job("preprocess", job, Config)
 
 
 def register_mel_presets() -> None:

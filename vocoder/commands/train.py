@@ -50,7 +50,7 @@ class Config:
 
 def main() -> None:
     """The console script."""
-    cli.run_job("train", job)
+    cli.run_job("train", job, Config)
     if SWEEP:
         report_sweep()
 
