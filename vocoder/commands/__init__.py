@@ -2,7 +2,6 @@
 
 import signal
 
-USER_ERROR = 2  # exit code
 INTERRUPTED = 128 + signal.SIGINT  # exit code after Ctrl-C: the shells' code for a program that a signal ended
 
 # The package that holds each command's YAML files. Training has config groups, so it has a package of its own: Hydra

@@ -16,7 +16,6 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from vocoder.commands import CONFIG_PACKAGES, INTERRUPTED
-from vocoder.commands import USER_ERROR as USER_ERROR
 from vocoder.commands.overrides import as_typed
 from vocoder.commands.streams import write_line
 from vocoder.errors import UserError
@@ -29,6 +28,7 @@ PATHS = {
     "synthesize": ("model", "input", "output"),
     "evaluate": ("model", "data", "generated", "reference", "output"),
 }
+USER_ERROR = 2  # exit code
 BAD_PATHS = (errno.ENAMETOOLONG, errno.ELOOP, errno.EACCES, errno.ENOTDIR)  # errors that only another path can avoid
 
 

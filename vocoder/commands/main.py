@@ -10,9 +10,8 @@ from contextlib import suppress
 from importlib import import_module
 from types import FrameType
 
-from vocoder.commands import CONFIG_PACKAGES, INTERRUPTED, USER_ERROR
+from vocoder.commands import CONFIG_PACKAGES, INTERRUPTED
 from vocoder.commands.streams import open_streams, write_line
-from vocoder.errors import UserError
 
 
 def preprocess() -> int:
@@ -51,11 +50,7 @@ def run(command: str) -> int:
             write_line(sys.stdout, help_text(program, CONFIG_PACKAGES[command], command))
             return 0
         open_streams()
-        try:
-            module = import_module(f"vocoder.commands.{command}")
-        except UserError as error:  # the environment forbids what the command needs
-            write_line(sys.stderr, f"{program}: {error}")
-            sys.exit(USER_ERROR)
+        module = import_module(f"vocoder.commands.{command}")
         if interruptible:
             signal.signal(signal.SIGINT, signal.default_int_handler)
         module.main()
