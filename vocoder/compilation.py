@@ -12,8 +12,6 @@ from typing import Any
 
 from numba.core import config
 from numba.core.caching import Cache
-from numba.core.dispatcher import Dispatcher
-from numba.np.ufunc.ufuncbuilder import UFuncDispatcher
 
 from vocoder.errors import UserError
 
@@ -24,23 +22,36 @@ def require_compiler() -> None:
         raise UserError("NUMBA_DISABLE_JIT is set, but the network's loops must be compiled; unset it")
 
 
-def _passing_over(method: Callable[..., Any], error: type[Exception]) -> Callable[..., Any]:
-    """The method; None where it raises `error`."""
+def _disabling_itself(initialise: Callable[..., None]) -> Callable[..., None]:
+    """The constructor of a cache, which is disabled where there is no folder for it."""
+
+    @wraps(initialise)
+    def tolerant(self: Any, *arguments: Any, **options: Any) -> None:
+        try:
+            initialise(self, *arguments, **options)
+        except RuntimeError:
+            self._cache_path = None
+            self.disable()
+
+    return tolerant
+
+
+def _passing_over_errors(method: Callable[..., Any]) -> Callable[..., Any]:
+    """A cache's method; None where there is no space, or no permission any more."""
 
     @wraps(method)
     def tolerant(*arguments: Any) -> Any:
         try:
             return method(*arguments)
-        except error:
+        except OSError:
             return None
 
     return tolerant
 
 
-for _class, _name, _error in (
-    (Dispatcher, "enable_caching", RuntimeError),  # no folder; the dispatcher then stays with its cache of nothing
-    (UFuncDispatcher, "enable_caching", RuntimeError),
-    (Cache, "load_overload", OSError),
-    (Cache, "save_overload", OSError),  # no space, or no permission any more
+for _name, _tolerant in (
+    ("__init__", _disabling_itself),
+    ("load_overload", _passing_over_errors),
+    ("save_overload", _passing_over_errors),
 ):
-    setattr(_class, _name, _passing_over(getattr(_class, _name), _error))
+    setattr(Cache, _name, _tolerant(getattr(Cache, _name)))

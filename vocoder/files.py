@@ -89,6 +89,16 @@ def _locked(directory: Path) -> int | None:
     return descriptor
 
 
+def printable(name: str) -> str:
+    """A file name with any bytes that are not UTF-8 as backslash escapes."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def is_utf8(name: str) -> bool:
+    """Whether a file name is text; Linux allows any bytes."""
+    return printable(name) == name
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as indented JSON, atomically."""
     with atomic_write(path) as partial:

@@ -24,7 +24,7 @@ from vocoder.data.utterance import Part, ProcessedUtterance, Processing, process
 from vocoder.errors import UserError
 from vocoder.features.audio_file import AUDIO_SUFFIXES, OTHER_AUDIO_SUFFIXES
 from vocoder.features.mel import MelSpec
-from vocoder.files import atomic_directory, remove_partial
+from vocoder.files import atomic_directory, is_utf8, printable, remove_partial
 
 # (items, label, total) -> the same items, while the share of them that is done is shown
 Track = Callable[[Iterable[Any], str, int], Iterable[Any]]
@@ -222,7 +222,7 @@ def _write(
             if len(found.parts) > 1 and found.survey is not None:
                 recording = replace(recording, id=f"{recording.id}-{number:04d}")
                 place = {"begin": part.start / found.survey.sample_rate}  # seconds
-            if _escaped(recording.id) != recording.id:
+            if not is_utf8(recording.id):
                 result = UserError("its name is not UTF-8; rename it")
             elif not isinstance(result, UserError) and recording.id in stored_ids:
                 result = UserError("another file has the same name with another suffix")
@@ -241,7 +241,7 @@ def _kept(
     shard, start = writer.append(result.wave, result.mel)
     return {
         "id": recording.id,
-        "source": _escaped(str(recording.path)),
+        "source": printable(str(recording.path)),
         "status": "kept",
         "split": assign_split(recording, settings),
         "speaker": _speaker(recording, settings),
@@ -254,8 +254,8 @@ def _kept(
 
 
 def _skipped(recording: Recording, reason: UserError) -> Record:
-    names = {"id": _escaped(recording.id), "source": _escaped(str(recording.path))}
-    return names | {"status": "skipped", "reason": _escaped(str(reason))}
+    names = {"id": printable(recording.id), "source": printable(str(recording.path))}
+    return names | {"status": "skipped", "reason": printable(str(reason))}
 
 
 def _other_format(recording: Recording) -> UserError:
@@ -279,11 +279,6 @@ def _split_key(utterance_id: str, settings: PreprocessConfig) -> str:
     """The part of an id that decides the split."""
     match = re.search(settings.split_by, utterance_id) if settings.split_by is not None else None
     return match.group() if match else utterance_id
-
-
-def _escaped(name: str) -> str:
-    """A file name with any bytes that are not UTF-8 as backslash escapes."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _check_speakers(records: list[Record], settings: PreprocessConfig) -> None:

@@ -59,7 +59,7 @@ class Store:
         if self.spec.hash() != self.description["mel_hash"]:
             raise UserError(f"{directory}/store.json: mel does not match its mel_hash; preprocess the corpus again")
         self.speakers: tuple[str, ...] = tuple(self.description["speakers"])  # without held-out speakers
-        self._all_speakers = _all_speakers(self.description)
+        self.speaker_names = _all_speakers(self.description)  # by their indices in the index
         self._shards: OrderedDict[int, tuple[np.ndarray, np.ndarray]] = OrderedDict()
 
     @property
@@ -84,7 +84,7 @@ class Store:
             UserError: the index or the manifest is missing or damaged.
         """
         if (self.directory / TABLE_FILE).exists():
-            return UtteranceIndex.open(self.directory, self._all_speakers)
+            return UtteranceIndex.open(self.directory, self.speaker_names)
         kept = []
         path = self.directory / "manifest.jsonl"
         try:
@@ -93,7 +93,7 @@ class Store:
                     record = json.loads(line)
                     if record["status"] == "kept":
                         kept.append(_entry(record))
-            return UtteranceIndex.from_entries(kept, self._all_speakers)
+            return UtteranceIndex.from_entries(kept, self.speaker_names)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(f"{path}: missing or damaged ({error}); preprocess the corpus again") from None
 

@@ -84,18 +84,30 @@ class SplicedFile(io.RawIOBase):
 # Sizes that streaming writers leave
 
 
-def _is_unknown(size: int, bits: int) -> bool:
-    """Whether no writer that knows the size would state this one, where the file is shorter.
+Chunks = Callable[[BinaryIO, int, int], Iterator["Chunk"]]  # those of a file from one offset to another
 
-    0 is judged by `_is_empty`. Streaming writers leave all ones, the sign bit, or the largest positive number; minus
-    the size of the header, or rounded down to a multiple of the block or of 2^24 (sox, arecord, MPlayer, ffmpeg).
+
+def _is_placeholder(size: int, bits: int) -> bool:
+    """Whether it is a number that streaming writers leave.
+
+    They leave zero, all ones, the sign bit, or the largest positive number; minus the size of the header, or rounded
+    down to a multiple of the block or of 2^24 (sox, arecord, MPlayer, ffmpeg).
     """
     margin = 2**24
-    return any(limit - margin <= size < limit + margin for limit in (2 ** (bits - 1), 2**bits))
+    return size <= 0 or any(limit - margin <= size < limit + margin for limit in (2 ** (bits - 1), 2**bits))
 
 
-def _is_empty(file: BinaryIO, start: int, end: int, chunks: Callable[[BinaryIO, int, int], Iterator[Chunk]]) -> bool:
-    """Whether nothing but whole chunks lie between `start` and the end of the file: then zero samples are meant."""
+def _is_unknown(file: BinaryIO, start: int, size: int, end: int, bits: int, chunks: Chunks) -> bool:
+    """Whether the size of the samples at `start` was left by a streaming writer, or has overflown its bits."""
+    available = end - start
+    if size > available:
+        return _is_placeholder(size, bits)
+    overflown = available >= 2**bits and (available - size) % 2**bits < 2**16
+    return (_is_placeholder(size, bits) or overflown) and not _holds_chunks(file, start + max(size, 0), end, chunks)
+
+
+def _holds_chunks(file: BinaryIO, start: int, end: int, chunks: Chunks) -> bool:
+    """Whether there are only whole chunks between `start` and the end of the file, or nothing, and no samples."""
     at = start
     for chunk in chunks(file, start, end):
         at = chunk.start + chunk.size
@@ -144,14 +156,11 @@ def _head(file: BinaryIO, length: int) -> bytearray:
 
 
 def _riff(file: BinaryIO, end: int) -> SampleData | None:
-    """WAV. A size is also unknown where 32 bits were too few for it: it is then stated modulo 2^32."""
+    """WAV; an unknown size may be too large for its 32 bits."""
     for chunk in _little_chunks(file, 12, end):
         if chunk.id == b"data":
             available = end - chunk.start
-            overflown = available >= 2**32 and (available - chunk.size) % 2**32 < 2**16
-            unknown = chunk.size > available and _is_unknown(chunk.size, 32)
-            streamed = chunk.size == 0 and not _is_empty(file, chunk.start, end, _little_chunks)
-            if not (overflown or unknown or streamed):
+            if not _is_unknown(file, chunk.start, chunk.size, end, 32, _little_chunks):
                 return SampleData(chunk.start, available, chunk.size)
             return SampleData(chunk.start, available, None, _as_rf64(_head(file, chunk.start), available))
     return None
@@ -186,7 +195,7 @@ def _patched(
     file: BinaryIO,
     end: int,
     first: int,
-    chunks: Callable[[BinaryIO, int, int], Iterator[Chunk]],
+    chunks: Chunks,
     id: bytes,
     size_format: str,
     prefix: int = 0,
@@ -204,8 +213,7 @@ def _patched(
             continue
         start, size = chunk.start + prefix, chunk.size - prefix
         available, bits = end - start, 8 * struct.calcsize(size_format)
-        unknown = size < 0 or (size > available and _is_unknown(size, bits))
-        if not unknown and not (size == 0 and not _is_empty(file, start, end, chunks)):
+        if not _is_unknown(file, start, size, end, bits, chunks):
             return SampleData(start, available, size)
         head, width = _head(file, start), struct.calcsize(size_format)
         stated = min(available + prefix + includes, 2**bits - 1)
@@ -228,8 +236,7 @@ def _rf64(file: BinaryIO, end: int) -> SampleData | None:
         if chunk.id == b"data":
             size = size if chunk.size >= 0xFFFFFFFF else chunk.size
             available = end - chunk.start
-            unknown = size > available and _is_unknown(size, 64)
-            if not at or not (unknown or (size == 0 and not _is_empty(file, chunk.start, end, _little_chunks))):
+            if not at or not _is_unknown(file, chunk.start, size, end, 64, _little_chunks):
                 return SampleData(chunk.start, available, size)
             head = _head(file, chunk.start)
             head[at : at + 16] = struct.pack("<QQ", available, 0)
@@ -243,11 +250,11 @@ def _au(file: BinaryIO, end: int) -> SampleData | None:
     head = _head(file, 12)
     start, size = struct.unpack(">II", head[4:])
     available = end - start
-    if size and not (size > available and _is_unknown(size, 32)):
+    if available <= 0 or not _is_placeholder(size, 32):
         return SampleData(start, available, size)
     head = _head(file, start)
     head[8:12] = struct.pack(">I", min(available, 2**32 - 1))
-    return SampleData(start, available, None, bytes(head)) if available > 0 else SampleData(start, available, size)
+    return SampleData(start, available, None, bytes(head))
 
 
 def _nist(file: BinaryIO, end: int) -> SampleData | None:
