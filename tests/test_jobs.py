@@ -37,6 +37,25 @@ def test_without_workers_items_are_consumed_one_at_a_time() -> None:
     assert consumed == [0]
 
 
-def test_a_worker_that_dies_is_a_user_error() -> None:
-    with pytest.raises(UserError, match=r"worker process died.*workers=0"):
-        list(jobs.parallel_map(os._exit, [3, 4], 1))
+def root_or_death(number: int) -> float:
+    if number < 0:
+        os._exit(number)
+    return root(number)
+
+
+@pytest.mark.slow
+def test_an_item_whose_process_dies_costs_this_item_alone() -> None:
+    items = [*range(5), -1, *range(30)]
+    results = list(jobs.parallel_map(root_or_death, items, 2))
+    assert [item for item, _ in results] == items
+    died = [(item, result) for item, result in results if isinstance(result, UserError)]
+    assert [item for item, _ in died] == [-1]
+    assert str(died[0][1]).startswith("-1: the process that worked on it died")
+    assert [result for item, result in results if item >= 0] == [item**0.5 for item in items if item >= 0]
+
+
+@pytest.mark.slow
+def test_processes_that_die_at_every_item_end_the_work() -> None:
+    results = jobs.parallel_map(os._exit, range(1, 1000), 1)
+    with pytest.raises(UserError, match=r"process .* died.*workers=0"):
+        list(results)

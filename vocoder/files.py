@@ -4,6 +4,8 @@ Each is written under a temporary name in the same folder, flushed to disk, and 
 """
 
 import errno
+import fcntl
+import glob
 import json
 import os
 import shutil
@@ -47,9 +49,10 @@ def atomic_directory(path: Path) -> Iterator[Path]:
     """
     with write_errors_as_user_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = _partial_path(path)
+        partial, lock = _partial_path(path), None
         try:
             partial.mkdir()
+            lock = _locked(partial)
             yield partial
             for file in partial.rglob("*"):
                 _sync(file)
@@ -59,6 +62,41 @@ def atomic_directory(path: Path) -> Iterator[Path]:
             _sync(path.parent)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
+            if lock is not None:
+                os.close(lock)
+
+
+def remove_partial(path: Path) -> None:
+    """Remove what killed processes have left of a directory `path` that they were making; not what living ones have."""
+    for partial in path.parent.glob(f".{glob.escape(path.name[:50])}.{'[0-9a-f]' * 8}.partial"):
+        lock = _locked(partial) if partial.is_dir() else None
+        if lock is not None:
+            shutil.rmtree(partial, ignore_errors=True)
+            os.close(lock)
+
+
+def _locked(directory: Path) -> int | None:
+    """A descriptor that locks the directory as long as it is open, also if the process is killed.
+
+    None if another process has locked it, or the file system has no locks.
+    """
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def printable(name: str) -> str:
+    """A file name with any bytes that are not UTF-8 as backslash escapes."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def is_utf8(name: str) -> bool:
+    """Whether a file name is text; Linux allows any bytes."""
+    return printable(name) == name
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -6,8 +6,9 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError, Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, nullcontext
-from typing import TypeVar, cast
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import torch
 
@@ -15,6 +16,7 @@ from vocoder.errors import UserError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+DEATHS = 4  # of processes, in a row: then it is not the items
 
 
 @contextmanager
@@ -55,33 +57,101 @@ def parallel_map(
     With `workers` 0 everything runs in this process; otherwise in `pool`, or in that many spawned processes (forking
     would copy torch's threads). At most 4 · `workers` items are submitted ahead of the consumer, to bound memory.
 
+    If a spawned process dies, those of its items that are not finished are tried again, one by one; the result of an
+    item whose process dies again is a UserError.
+
     Raises:
-        UserError: a worker process died. Results yielded before remain valid.
+        UserError: the processes of several items in a row died. Results yielded before remain valid.
     """
+    waiting = iter(items)
     if workers == 0:
-        for item in items:
+        for item in waiting:
             yield item, _attempt(function, item)
-        return
-    spawn = multiprocessing.get_context("spawn")
-    owned = ProcessPoolExecutor(workers, mp_context=spawn, initializer=_start_worker) if pool is None else None
-    with owned or nullcontext():
-        pool = pool or cast(Executor, owned)
-        pending: deque[tuple[Item, Future[Result | UserError]]] = deque()
-        try:
-            for item in items:
-                first = item
-                pending.append((item, pool.submit(_attempt, function, item)))
-                if len(pending) >= 4 * workers:
-                    first, future = pending.popleft()
-                    yield first, future.result()
-            while pending:
-                first, future = pending.popleft()
-                yield first, future.result()
-        except BrokenProcessPool:
-            raise UserError(f"a worker process died at {first} or near it (out of memory?); try workers=0") from None
-        finally:
-            for _, future in pending:
-                future.cancel()
+    elif pool is not None:
+        yield from _map_in(pool, function, waiting, workers, deque())
+    else:
+        pending: deque[Pending[Item, Result]] = deque()
+        broken = True
+        while broken:
+            with _processes(workers) as own:
+                try:
+                    yield from _map_in(own, function, waiting, workers, pending)
+                    broken = False
+                except BrokenProcessPool:
+                    pass
+            yield from _one_by_one(function, pending)
+            pending.clear()
+
+
+@dataclass
+class Pending(Generic[Item, Result]):
+    """An item whose result has not been yielded."""
+
+    item: Item
+    future: Future[Result | UserError] | None = None  # None until it is submitted
+
+    def finished(self) -> bool:
+        future = self.future
+        return future is not None and future.done() and not future.cancelled() and future.exception() is None
+
+    def result(self) -> Result | UserError:
+        """Wait for the result."""
+        assert self.future is not None
+        return self.future.result()
+
+
+def _map_in(
+    pool: Executor,
+    function: Callable[[Item], Result],
+    waiting: Iterator[Item],
+    workers: int,
+    pending: deque[Pending[Item, Result]],
+) -> Iterator[tuple[Item, Result | UserError]]:
+    """Yield results in order; `pending` has the items that are taken and not yielded, also after an exception."""
+    try:
+        for item in waiting:
+            pending.append(Pending(item))
+            pending[-1].future = pool.submit(_attempt, function, item)
+            if len(pending) >= 4 * workers:
+                yield pending[0].item, pending[0].result()
+                pending.popleft()
+        while pending:
+            yield pending[0].item, pending[0].result()
+            pending.popleft()
+    finally:
+        for other in pending:
+            if other.future is not None:
+                other.future.cancel()
+
+
+def _one_by_one(
+    function: Callable[[Item], Result], pending: Iterable[Pending[Item, Result]]
+) -> Iterator[tuple[Item, Result | UserError]]:
+    """The results of items whose process may have died; each that is not finished has a process for itself."""
+    deaths = 0
+    with ExitStack() as stack:
+        pool: Executor | None = None
+        for entry in pending:
+            if entry.finished():
+                yield entry.item, entry.result()
+                continue
+            pool = pool or stack.enter_context(_processes(1))
+            result: Result | UserError
+            try:
+                result, deaths = pool.submit(_attempt, function, entry.item).result(), 0
+            except BrokenProcessPool:
+                pool, deaths = None, deaths + 1
+                name = getattr(entry.item, "path", entry.item)
+                result = UserError(
+                    f"{name}: the process that worked on it died (out of memory, or a fault in a decoder)"
+                )
+            if deaths == DEATHS:
+                raise UserError(f"{result}; so did {DEATHS - 1} before it. Try workers=0")
+            yield entry.item, result
+
+
+def _processes(workers: int) -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_start_worker)
 
 
 def _start_worker() -> None:

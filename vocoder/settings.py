@@ -35,6 +35,29 @@ def from_mapping(cls: type[T], mapping: Any, prefix: str = "") -> T:
     return cls(**{key: _convert(value, hints[key], _join(prefix, key)) for key, value in mapping.items()})
 
 
+def text_settings(cls: type, prefix: str = "") -> dict[str, bool]:
+    """The dotted names of the fields of nested dataclasses that hold text, and whether each is a list of it."""
+    found: dict[str, bool] = {}
+    for name, hint in get_type_hints(cls).items():
+        hint = next((inner for inner in _members(hint) if inner is not type(None)), hint)
+        if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+            found |= text_settings(hint, _join(prefix, name))
+        elif _is_text(hint):
+            found[_join(prefix, name)] = False
+        elif get_origin(hint) is tuple and _is_text(get_args(hint)[0]):
+            found[_join(prefix, name)] = True
+    return found
+
+
+def _members(hint: Any) -> tuple[Any, ...]:
+    """The types of a union; those of other hints are none."""
+    return get_args(hint) if get_origin(hint) in (Union, types.UnionType) else ()
+
+
+def _is_text(hint: Any) -> bool:
+    return hint is str or (get_origin(hint) is Literal and all(isinstance(value, str) for value in get_args(hint)))
+
+
 def differences(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
     """Yield 'a.b 1 then, 2 now' for every value that differs between two nested mappings."""
     for key in before.keys() | now.keys():
@@ -100,6 +123,8 @@ def _convert(value: Any, hint: Any, name: str) -> Any:
 
 def _convert_scalar(value: Any, hint: type, name: str) -> Any:
     is_int = isinstance(value, int) and not isinstance(value, bool)
+    if is_int and hint in (int, float) and not -(2**63) <= value < 2**63:
+        raise UserError(f"{name}={value}: must be from -2^63 to 2^63 - 1")  # what torch and numpy take
     if hint is float and is_int:
         return float(value)
     if hint is str and is_int:

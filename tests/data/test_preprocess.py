@@ -1,6 +1,10 @@
 """From recordings to a store: usable files are kept unchanged, all others are skipped with a reason."""
 
 import json
+import os
+import subprocess
+import sys
+import tempfile
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +14,12 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 
+from vocoder import files
+from vocoder.data import preprocess as module
 from vocoder.data.preprocess import PreprocessConfig, Recording, assign_split, find_recordings, preprocess
 from vocoder.data.store import SPLITS, Store
 from vocoder.errors import UserError
@@ -242,12 +251,29 @@ def test_a_small_corpus_has_no_empty_split_that_it_needs(tmp_path: Path, count: 
 
 
 def test_the_first_folder_names_the_speaker(tmp_path: Path) -> None:
-    for name in ("zoë/1.wav", "zoë/chapter/2.wav", "al/1.wav"):
-        write(tmp_path / "in" / name, noise())
+    names = [f"{who}/{number}" for who in ("al", "zoë", "zoë/chapter") for number in range(5)]
+    for name in names:
+        write(tmp_path / "in" / f"{name}.wav", noise())
     make(tmp_path / "in", tmp_path / "store", replace(AS_IS, speaker="folder"))
     store = Store(tmp_path / "store")
     assert store.speakers == ("al", "zoë")
-    assert {e.id: e.speaker for e in store.entries} == {"al/1": "al", "zoë/1": "zoë", "zoë/chapter/2": "zoë"}
+    assert {e.id: e.speaker for e in store.entries} == {name: name.split("/")[0] for name in names}
+
+
+def test_a_speaker_without_a_training_recording_is_told_and_not_offered(tmp_path: Path) -> None:
+    for number in range(30):
+        write(tmp_path / f"in/ann/{number}.wav", noise(seed=number))
+    settings = replace(AS_IS, speaker="folder", dev_fraction=0.3, test_fraction=0.3)
+    ids = [f"bob/{number}" for number in range(1000)]
+    outside = [id for id in ids if assign_split(Recording(Path(id), id), settings) != "train"][:4]
+    for id in outside:
+        write(tmp_path / f"in/{id}.wav", noise())
+    description = make(tmp_path / "in", tmp_path / "store", settings)
+    store = Store(tmp_path / "store")
+    assert store.speakers == ("ann",)
+    assert description["not_learned"] == ["bob"]
+    assert {e.id: e.split for e in store.entries if e.speaker == "bob"} == dict.fromkeys(outside, "test")
+    assert {e.split for e in store.entries if e.speaker == "ann"} == set(SPLITS)
 
 
 def test_a_recording_outside_all_speaker_folders_is_refused(tmp_path: Path) -> None:
@@ -307,7 +333,159 @@ def test_an_interrupted_run_leaves_no_store(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
 
 
-@pytest.mark.parametrize("wrong", [{"peak": 0}, {"peak": 1.5}, {"dev_fraction": 0.5, "test_fraction": 0.5}])
+def test_files_at_another_scale_are_named_and_the_others_are_as_without_them(tmp_path: Path) -> None:
+    root = write_recordings(tmp_path / "in", 36)
+    settings = PreprocessConfig(SPEC)
+    without = make(root, tmp_path / "without", settings)
+    for number in range(4):
+        write(root / f"integers {number}.wav", 32768 * noise(seed=number), subtype="FLOAT")
+    description = make(root, tmp_path / "with", settings)
+    assert description["gain"] == without["gain"]
+    assert description["skipped"] == 4
+    lines = manifest(tmp_path / "with")
+    assert all("another scale" in lines[f"integers {number}.wav"]["reason"] for number in range(4))
+    stores = [Store(tmp_path / name) for name in ("with", "without")]
+    waves = [[store.read(entry).wave for entry in store.entries] for store in stores]
+    assert all(np.array_equal(*pair) for pair in zip(*waves, strict=True))
+
+
+def test_audio_of_formats_that_are_not_read_is_named(tmp_path: Path) -> None:
+    root = write_recordings(tmp_path / "in", 2)
+    soundfile.write(root / "a.aiff", noise(), 16000)
+    soundfile.write(root / "b.opus", noise(), 16000, format="OGG", subtype="OPUS")
+    soundfile.write(root / "c.caf", noise(), 16000)
+    (root / "d.m4a").write_bytes(b"\0\0\0\x20ftypM4A ")
+    (root / "notes.txt").write_text("not audio")
+    description = make(root, tmp_path / "store")
+    assert (description["kept"], description["skipped"]) == (5, 1)
+    lines = manifest(tmp_path / "store")
+    assert len(lines) == 6
+    assert "d.m4a: .m4a is not read; convert it" in lines["d.m4a"]["reason"]
+    (tmp_path / "other").mkdir()
+    (root / "d.m4a").rename(tmp_path / "other/d.m4a")
+    with pytest.raises(UserError, match=r"no audio files.*\.m4a files must be converted"):
+        make(tmp_path / "other", tmp_path / "none")
+
+
+def test_a_long_recording_becomes_utterances_that_join_to_it(tmp_path: Path) -> None:
+    """A single file of 40 seconds is enough for a store, and no sample is lost but those of partial frames."""
+    recording = noise(40.0)
+    write(tmp_path / "in/chapter.wav", recording)
+    settings = replace(AS_IS, max_seconds=10.0, dev_fraction=0.3, test_fraction=0.3)
+    description = make(tmp_path / "in", tmp_path / "store", settings)
+    store = Store(tmp_path / "store")
+    original = soundfile.read(tmp_path / "in/chapter.wav", dtype="int16")[0]
+    lines = [json.loads(line) for line in (tmp_path / "store/manifest.jsonl").read_text().splitlines()]
+    assert description["kept"] == len(lines) >= 4
+    ends = [round(line["begin"] * 16000) for line in lines[1:]] + [len(original)]
+    for entry, line, end in zip(store.entries, lines, ends, strict=True):
+        begin = round(line["begin"] * 16000)
+        frames = (end - begin) // SPEC.hop_length
+        assert np.array_equal(store.read(entry).wave, original[begin : begin + frames * SPEC.hop_length])
+        assert (end - begin) / 16000 <= 10
+    assert [entry.id for entry in store.entries] == [f"chapter-{n:04d}" for n in range(1, len(lines) + 1)]
+    assert {entry.split for entry in store.entries} == set(SPLITS)
+
+
+def test_whatever_goes_wrong_in_one_file_costs_that_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fragile(part: Any, processing: Any) -> Any:
+        if part.path.name == "001.wav":
+            raise MemoryError("Unable to allocate 4.7 GiB")
+        return process(part, processing)
+
+    process = module.process
+    monkeypatch.setattr(module, "process", fragile)
+    description = make(write_recordings(tmp_path / "in", 4), tmp_path / "store")
+    assert (description["kept"], description["skipped"]) == (3, 1)
+    reason = manifest(tmp_path / "store")["001.wav"]["reason"]
+    assert "001.wav: cannot be processed (MemoryError: Unable to allocate 4.7 GiB)" in reason
+
+
+NAMES = st.text(st.characters(exclude_characters="/\0", exclude_categories=[]), min_size=1, max_size=60)
+STRANGE = ["-rf", "..wav", "a\nb", "é", "e\u0301", "\udcff", "<script>", "%s", "a" * 240, " ", "~", "$HOME", "\u202e"]
+
+
+@hypothesis_settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(names=st.lists(st.one_of(NAMES, st.sampled_from(STRANGE)), max_size=6), data=st.data())
+def test_any_names_and_contents_give_a_store_that_accounts_for_every_file(
+    tmp_path: Path, names: list[str], data: st.DataObject
+) -> None:
+    folder = Path(tempfile.mkdtemp(dir=tmp_path))
+    root = write_recordings(folder / "in", 2)
+    os.symlink(".", root / "loop")
+    good = (root / "000.wav").read_bytes()
+    written = {"000.wav", "001.wav"}
+    for name in names:
+        encoded = name.encode("utf-8", "surrogatepass")
+        path = os.fsencode(root) + b"/" + encoded[:250] + b".wav"
+        content = data.draw(
+            st.sampled_from([good, good[: len(good) // 2], b"", b"RIFF", b"<html>" * 50, os.urandom(99)])
+        )
+        if not encoded.startswith(b".") and not os.path.lexists(path):
+            Path(os.fsdecode(path)).write_bytes(content)
+            written.add(os.fsdecode(os.path.basename(path)))
+    description = make(root, folder / "store")
+    assert description["kept"] + description["skipped"] == len(written)
+    assert sorted(path.name for path in folder.iterdir()) == ["in", "store"]
+    assert len({entry.id for entry in Store(folder / "store").entries}) == description["kept"]
+
+
+KILLED = """
+import sys, time
+from pathlib import Path
+from vocoder.data.preprocess import PreprocessConfig, preprocess
+from vocoder.features.mel import MelSpec
+
+def slowly(items, *_):
+    for item in items:
+        time.sleep(0.02)
+        yield item
+        print("item", flush=True)
+
+spec = MelSpec(16000, 256, 100, 256, 10, 0.0, 8000.0)
+preprocess(Path(sys.argv[1]), Path(sys.argv[2]), PreprocessConfig(spec), 0, slowly)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("items", [1, 13, 19, 23])
+def test_a_killed_run_leaves_no_store_and_its_repetition_is_the_undisturbed_one(tmp_path: Path, items: int) -> None:
+    """Killed after so many of the 24 items of both passes."""
+    root = write_recordings(tmp_path / "in", 12)
+    make(root, tmp_path / "undisturbed", PreprocessConfig(SPEC))
+    command = [sys.executable, "-c", KILLED, str(root), str(tmp_path / "store")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as running:
+        assert running.stdout is not None
+        for _ in range(items):
+            running.stdout.readline()
+        running.kill()
+    assert not (tmp_path / "store").exists()
+    left = list(tmp_path.glob(".store.*.partial"))
+    assert len(left) == (1 if items > 12 else 0)
+    make(root, tmp_path / "store", PreprocessConfig(SPEC))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "store", "undisturbed"]
+    names = sorted(path.name for path in (tmp_path / "undisturbed").iterdir())
+    for name in names:
+        assert (tmp_path / "store" / name).read_bytes() == (tmp_path / "undisturbed" / name).read_bytes()
+
+
+def test_what_a_living_run_is_making_is_not_removed(tmp_path: Path) -> None:
+    with files.atomic_directory(tmp_path / "store") as partial:
+        files.remove_partial(tmp_path / "store")
+        assert partial.exists()
+    assert (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"max_seconds": 0.5},
+        {"max_seconds": 2.0, "min_seconds": 1.0},
+        {"peak": 0},
+        {"peak": 1.5},
+        {"dev_fraction": 0.5, "test_fraction": 0.5},
+    ],
+)
 def test_invalid_settings_are_refused_by_name(wrong: dict[str, float]) -> None:
     with pytest.raises(UserError, match=next(iter(wrong))):
         replace(AS_IS, **wrong)

@@ -1,13 +1,17 @@
 """Audio files, the two float formats, resampling and trimming."""
 
+import math
 import os
 import struct
 import wave
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from vocoder.errors import UserError
 from vocoder.features.audio import (
@@ -218,7 +222,16 @@ def test_a_failed_write_keeps_the_old_file_and_leaves_no_partial_one(
 # --- resampling ---
 
 
-RATES = [(24000, 16000), (44100, 22050), (44100, 16000), (48000, 16000), (16000, 22050), (16000, 24000)]
+ORDINARY_RATES = [(24000, 16000), (44100, 22050), (44100, 16000), (48000, 16000), (16000, 22050), (16000, 24000)]
+RATES = [
+    *ORDINARY_RATES,
+    (44056, 22050),
+    (44144, 22050),
+    (16001, 16000),
+    (15999, 22050),
+    (22051, 16000),
+    (47999, 24000),
+]
 
 
 def tone(frequency: float, rate: int) -> np.ndarray:
@@ -234,14 +247,24 @@ def test_resampling_preserves_duration_frequency_amplitude_and_phase(source: int
     assert resampled.shape == (target,)  # one second
     inner = slice(target // 8, -target // 8)
     error = (resampled - tone(frequency, target))[inner]
-    assert decibels(np.abs(error).max()) < -80  # the tone is preserved, and images are below -80 dB
+    # The tone is preserved, and images are below -80 dB; soxr is flat to 0.01 dB, which is a difference of -59 dB.
+    assert decibels(np.abs(error).max()) < (-80 if (source, target) in ORDINARY_RATES or fraction < 0.8 else -58)
 
 
-@pytest.mark.parametrize(("source", "target"), [pair for pair in RATES if pair[0] > pair[1]])
+@pytest.mark.parametrize(("source", "target"), [pair for pair in RATES if pair[0] > 1.2 * pair[1]])
 @pytest.mark.parametrize("fraction", [1.01, 1.02, 1.2])
 def test_tones_above_the_new_nyquist_frequency_do_not_alias(source: int, target: int, fraction: float) -> None:
     resampled = resample(tone(fraction * target / 2, source), source, target)
     assert decibels(np.abs(resampled[target // 8 : -target // 8]).max()) < -80
+
+
+@given(st.integers(1000, 200_000), st.sampled_from([16000, 22050, 24000, 44100]), st.integers(1, 3000))
+@settings(max_examples=60, deadline=2000)  # ms; by torchaudio alone some take a minute, and gigabytes
+def test_any_rate_is_resampled_at_once_and_to_the_right_length(source: int, target: int, length: int) -> None:
+    resampled = resample(np.ones(length, np.float32), source, target)
+    assert resampled.dtype == np.float32
+    assert len(resampled) == (length if source == target else math.ceil(Fraction(length * target, source)))
+    assert np.isfinite(resampled).all()
 
 
 def test_resampling_to_the_same_rate_changes_nothing() -> None:

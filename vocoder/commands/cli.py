@@ -1,7 +1,6 @@
 """What the commands share: Hydra composes their settings, and a user's errors become one line and exit code 2."""
 
 import errno
-import os
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -17,9 +16,10 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from vocoder.commands import CONFIG_PACKAGES, INTERRUPTED
+from vocoder.commands.overrides import as_typed
 from vocoder.commands.streams import write_line
 from vocoder.errors import UserError
-from vocoder.settings import suggestion, unknown_setting
+from vocoder.settings import suggestion, text_settings, unknown_setting
 
 # The settings of each command that are paths, in which any character may occur.
 PATHS = {
@@ -33,8 +33,10 @@ USER_ERROR = 2  # exit code
 BAD_PATHS = (errno.ENAMETOOLONG, errno.ELOOP, errno.EACCES, errno.ENOTDIR)  # errors that only another path can avoid
 
 
-def run_job(command: str, job: Callable[[dict[str, Any]], int]) -> None:
+def run_job(command: str, job: Callable[[dict[str, Any]], int], config: type) -> None:
     """Compose a command's settings from sys.argv, run `job` on them, and exit with the code that it returns.
+
+    Settings that are text in the dataclass `config` keep what was typed.
 
     Hydra composes again for its own options (--multirun, --cfg, completion). Composing here first turns errors in the
     overrides into one line.
@@ -50,7 +52,8 @@ def run_job(command: str, job: Callable[[dict[str, Any]], int]) -> None:
         if code:
             sys.exit(code)
 
-    sys.argv[1:] = arguments = [quote_path(argument, PATHS[command]) for argument in sys.argv[1:]]
+    texts, sweep = text_settings(config), bool({"-m", "--multirun"}.intersection(sys.argv))
+    sys.argv[1:] = arguments = [as_typed(argument, PATHS[command], texts, sweep) for argument in sys.argv[1:]]
     if not any(argument.startswith("-") for argument in arguments):
         code = report_errors(program, lambda: check_overrides(command, arguments))
         if code:
@@ -71,15 +74,6 @@ def sweep_job() -> SweepJob | None:
     if not HydraConfig.initialized() or HydraConfig.get().mode is not RunMode.MULTIRUN:
         return None
     return SweepJob(HydraConfig.get().job.num, list(HydraConfig.get().overrides.task))
-
-
-def quote_path(argument: str, keys: tuple[str, ...]) -> str:
-    """Quote the path in KEY=PATH for Hydra's grammar and expand ~, where KEY is one of `keys`."""
-    key, _, value = argument.partition("=")
-    if key not in keys or not value or value[0] in "'\"" or value == "null":
-        return argument
-    escaped = os.path.expanduser(value).replace('"', '\\"')
-    return f'{key}="{escaped}"'
 
 
 def check_overrides(command: str, overrides: list[str]) -> int:

@@ -85,7 +85,7 @@ class Systems:
 
 def main() -> None:
     """Run the command on the arguments in sys.argv."""
-    cli.run_job("evaluate", job)
+    cli.run_job("evaluate", job, Config)
 
 
 def job(settings: dict[str, Any]) -> int:

@@ -12,7 +12,7 @@ from keyword import iskeyword
 from types import FrameType
 
 from vocoder.commands import CONFIG_PACKAGES, INTERRUPTED
-from vocoder.commands.streams import write_line
+from vocoder.commands.streams import open_streams, write_line
 
 
 def preprocess() -> int:
@@ -54,6 +54,7 @@ def run(command: str) -> int:
 
             write_line(sys.stdout, help_text(program, CONFIG_PACKAGES[command], command))
             return 0
+        open_streams()
         module = import_module(f"vocoder.commands.{command}{'_' * iskeyword(command)}")
         if interruptible:
             signal.signal(signal.SIGINT, signal.default_int_handler)

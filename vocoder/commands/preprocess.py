@@ -1,7 +1,10 @@
 """vocoder-preprocess: make a store of a folder of recordings."""
 
+import json
 import os
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,8 @@ from vocoder.data.preprocess import PreprocessConfig, preprocess
 from vocoder.errors import UserError
 from vocoder.features.mel import PRESETS, preset_name
 from vocoder.settings import from_mapping
+
+SHOWN_REASONS = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +32,7 @@ class Config(PreprocessConfig):
 def main() -> None:
     """Run the command on the arguments in sys.argv."""
     register_mel_presets()
-    cli.run_job("preprocess", job)
+    cli.run_job("preprocess", job, Config)
 
 
 def register_mel_presets() -> None:
@@ -52,6 +57,14 @@ def job(settings: dict[str, Any]) -> int:
     return 0
 
 
+def reasons(manifest: Path) -> Iterator[str]:
+    """Why files were skipped."""
+    with manifest.open(encoding="utf-8") as lines:
+        for record in map(json.loads, lines):
+            if record["status"] == "skipped":
+                yield record["reason"]
+
+
 def print_summary(output: Path, config: Config, description: dict[str, Any]) -> None:
     """Print what is in the store, from its description (store.json)."""
     print(f"{output}: {preset_name(config.mel)}, gain {description['gain']:.3f}")
@@ -59,7 +72,13 @@ def print_summary(output: Path, config: Config, description: dict[str, Any]) -> 
         noun = "utterance " if totals["utterances"] == 1 else "utterances"
         print(f"  {split:5} {totals['utterances']:6} {noun} {totals['seconds'] / 60:8.1f} minutes")
     if description["skipped"]:
-        skipped = cli.count(description["skipped"], "file")
-        print(f"  {skipped} skipped; the reasons are in {output / 'manifest.jsonl'}")
+        manifest = output / "manifest.jsonl"
+        print(f"  {cli.count(description['skipped'], 'file')} skipped; the reasons are in {manifest}:")
+        for reason in islice(reasons(manifest), SHOWN_REASONS):
+            print(f"    {reason}")
+        if description["skipped"] > SHOWN_REASONS:
+            print("    …")
+    for name in description["not_learned"]:
+        print(f"  speaker {name}: no recording of theirs is in train, so models do not learn the voice")
     if description["clipped_samples"]:
         print(f"  {cli.count(description['clipped_samples'], 'sample')} clipped at full scale")

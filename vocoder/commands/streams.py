@@ -1,8 +1,25 @@
 """Standard output and standard error: each may be a terminal, a file, a closed pipe, or missing."""
 
 import os
+import sys
 from contextlib import suppress
 from typing import TextIO
+
+
+def open_streams() -> None:
+    """Open those of the three standard streams that are closed (`2>&-`), as daemons have them, on the null device.
+
+    Otherwise Python's streams are None, which libraries do not expect; and the next file that is opened, perhaps one of
+    the store, gets the descriptor 2, to which they write their messages.
+    """
+    for descriptor, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free descriptor, which is this one
+            os.set_inheritable(descriptor, True)
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(descriptor, mode, closefd=False))
 
 
 def write_line(stream: TextIO | None, line: str) -> None:

@@ -73,7 +73,7 @@ class Summary:
 
 def main() -> None:
     """Run the command on the arguments in sys.argv."""
-    cli.run_job("synthesize", job)
+    cli.run_job("synthesize", job, Config)
 
 
 def job(settings: dict[str, Any]) -> int:

@@ -50,7 +50,7 @@ class Config:
 
 def main() -> None:
     """The console script."""
-    cli.run_job("train", job)
+    cli.run_job("train", job, Config)
     if SWEEP:
         report_sweep()
 
@@ -163,6 +163,8 @@ def _log_start(trainer: Trainer, run: Run, resumed: bool) -> None:
     processes = f" in {size} processes" if size > 1 else ""
     start = f"resumes from step {trainer.step}" if resumed else "starts"
     trainer.log(f"{utterances}, {device}, {precision}{processes}; {run.directory} {start}")
+    for name in trainer.unlearned_speakers():
+        trainer.log(f"speaker {name} is not learned: no utterance in train is as long as a segment")
     if trainer.data.too_short:
         utterances = cli.count(trainer.data.too_short, "training utterance")
         trainer.log(f"not used: {utterances} shorter than a segment")

@@ -1,35 +1,30 @@
 """From a folder of recordings to a store.
 
-There are two passes over the files. The first measures peak levels, from which one gain for the whole corpus follows;
-the second resamples, scales and trims each recording and computes its mel. Every input file is recorded in the
-manifest as kept, or as skipped with the reason.
+There are two passes over the files. The first measures peak levels, from which one gain for the whole corpus follows,
+and finds pauses at which to cut long recordings; the second resamples, scales and trims each recording and computes its
+mel. Every audio file is recorded in the manifest as kept, or as skipped with the reason.
 """
 
-import hashlib
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-import torch
-
 from vocoder import jobs
+from vocoder.data.description import Record, describe
+from vocoder.data.level import corpus_level
+from vocoder.data.splits import arrange_splits, hash_fraction
 from vocoder.data.store import SPLITS, StoreWriter
+from vocoder.data.survey import Survey, survey
+from vocoder.data.utterance import Part, ProcessedUtterance, Processing, process
 from vocoder.errors import UserError
-from vocoder.features.audio import (
-    AUDIO_SUFFIXES,
-    int16_to_waveform,
-    read_audio,
-    resample,
-    trim_silence,
-    waveform_to_int16,
-)
-from vocoder.features.mel import MelSpec, frame_count, log_mel
-from vocoder.files import atomic_directory
+from vocoder.features.audio_file import AUDIO_SUFFIXES, OTHER_AUDIO_SUFFIXES
+from vocoder.features.mel import MelSpec
+from vocoder.files import atomic_directory, is_utf8, printable, remove_partial
 
 # (items, label, total) -> the same items, while the share of them that is done is shown
 Track = Callable[[Iterable[Any], str, int], Iterable[Any]]
@@ -49,6 +44,9 @@ class PreprocessConfig:
     peak: float | None = 0.7
     trim_db: float | None = None  # trims ends that are this far below the loudest frame; None does not trim
     min_seconds: float = 0.3
+    # Longer recordings are cut at pauses into utterances of their own: memory stays bounded, and a single chapter of a
+    # book can be split into train, dev and test. None keeps them whole.
+    max_seconds: float | None = 60.0
     silence_peak: float = 0.001  # -60 dBFS: quieter recordings are skipped as silence
     dev_fraction: float = 0.05
     test_fraction: float = 0.05
@@ -66,6 +64,11 @@ class PreprocessConfig:
                 re.compile(self.split_by)
             except re.error as error:
                 raise UserError(f"split_by={self.split_by}: not a regular expression ({error})") from error
+        if self.max_seconds is not None and not max(1.0, 4 * self.min_seconds) <= self.max_seconds < float("inf"):
+            raise UserError(
+                f"max_seconds={self.max_seconds:g}: must be at least {max(1.0, 4 * self.min_seconds):g} (pieces are a "
+                "quarter of it or longer, and at least min_seconds), or null"
+            )
         if self.hold_out and self.speaker == "none":
             raise UserError(f"hold_out={','.join(self.hold_out)}: speakers have names only with speaker=folder")
         if self.peak is not None and not 0 < self.peak <= 1:
@@ -85,16 +88,6 @@ class Recording:
         return self.id.split("/")[0] if "/" in self.id else None
 
 
-@dataclass(frozen=True)
-class ProcessedRecording:
-    """The result of preprocessing one recording."""
-
-    wave: np.ndarray  # int16 [F·hop]
-    mel: np.ndarray  # float32 [F, n_mels]
-    sha256: str  # of the input file, in hex
-    clipped: int  # number of samples beyond full scale
-
-
 def find_recordings(root: Path, setting: str = "input") -> list[Recording]:
     """The audio files below `root`, recursively, sorted by path; hidden files and folders are ignored.
 
@@ -106,19 +99,34 @@ def find_recordings(root: Path, setting: str = "input") -> list[Recording]:
     """
     if not root.is_dir():
         raise UserError(f"{setting}={root}: no such folder")
-    recordings = []
+    recordings = _files(root, AUDIO_SUFFIXES)
+    if not recordings:
+        other = {found.path.suffix.lower() for found in find_other_audio(root)}
+        unread = f"; {', '.join(sorted(other))} files must be converted" if other else ""
+        raise UserError(f"{setting}={root}: no audio files in it or below it ({', '.join(AUDIO_SUFFIXES)}){unread}")
+    return recordings
+
+
+def _files(root: Path, suffixes: Collection[str]) -> list[Recording]:
+    """The files below `root` with one of these suffixes, none of them hidden, sorted by path."""
+    found = []
     for path in sorted(root.rglob("*")):
         relative = path.relative_to(root)
         hidden = any(part.startswith(".") for part in relative.parts)
-        if path.suffix.lower() in AUDIO_SUFFIXES and not hidden and path.is_file():
-            recordings.append(Recording(path, relative.with_suffix("").as_posix()))
-    if not recordings:
-        raise UserError(f"{setting}={root}: no audio files in it or below it ({', '.join(AUDIO_SUFFIXES)})")
-    return recordings
+        if path.suffix.lower() in suffixes and not hidden and path.is_file():
+            found.append(Recording(path, relative.with_suffix("").as_posix()))
+    return found
+
+
+def find_other_audio(root: Path) -> list[Recording]:
+    """The audio files below `root` of formats that cannot be read, sorted by path."""
+    return _files(root, OTHER_AUDIO_SUFFIXES)
 
 
 def preprocess(root: Path, output: Path, settings: PreprocessConfig, workers: int, track: Track) -> dict[str, Any]:
     """Make a store in `output` from all recordings below `root`; return its description (store.json).
+
+    If the process is killed, the next call for this output removes what is left and starts anew.
 
     Args:
         workers: number of worker processes; 0 does everything in this one.
@@ -130,86 +138,128 @@ def preprocess(root: Path, output: Path, settings: PreprocessConfig, workers: in
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise UserError(f"output={output}: exists already; give another name or delete it")
     recordings = find_recordings(root)
-    peaks = track(jobs.parallel_map(measure_peak, recordings, workers), "measuring levels", len(recordings))
-    gain = corpus_gain([peak for _, peak in peaks if not isinstance(peak, UserError)], settings)
+    remove_partial(output)
+    look = partial(_one_file, partial(survey, max_seconds=settings.max_seconds))
+    surveys = track(jobs.parallel_map(look, [r.path for r in recordings], workers), "measuring levels", len(recordings))
+    results = [result for _, result in surveys]
+    peaks = [result.peak for result in results if isinstance(result, Survey)]
+    level = corpus_level(peaks, settings.peak, settings.silence_peak)
+    inputs = [
+        _input(recording, result, level.problem(result.peak) if isinstance(result, Survey) else None)
+        for recording, result in zip(recordings, results, strict=True)
+    ]
+    processing = Processing(settings.mel, level.gain, settings.trim_db, settings.min_seconds, settings.silence_peak)
     with atomic_directory(output) as partial_store, closing(StoreWriter(partial_store, settings.mel)) as writer:
-        work = jobs.parallel_map(partial(process_recording, settings=settings, gain=gain), recordings, workers)
-        records = _write(writer, track(work, "preprocessing", len(recordings)), settings)
+        parts = [part for found in inputs for part in found.parts]
+        work = jobs.parallel_map(partial(_one_file, partial(_process, processing=processing)), parts, workers)
+        done = iter(track(work, "preprocessing", len(parts)))
+        records = _write(writer, inputs, (result for _, result in done), settings)
+        next(done, None)  # lets the progress end
+        records += [_skipped(recording, _other_format(recording)) for recording in find_other_audio(root)]
         writer.close()
-        _fill_empty_splits(records, settings)
-        description = _description(partial_store, records, settings, gain)
+        needed = SPLITS if settings.test_fraction else SPLITS[:2]
+        arrange_splits(records, lambda record: _split_key(record["id"], settings), needed, settings.hold_out)
+        _check_speakers(records, settings)
+        description = describe(partial_store, records, settings.mel, level.gain, settings.hold_out)
         writer.write_metadata(records, description)
     return description
 
 
+@dataclass(frozen=True)
+class _Input:
+    """A recording and the parts of it that are to be processed: none, with the reason; all of it; or pieces."""
+
+    recording: Recording
+    problem: UserError | None = None
+    parts: list[Part] = field(default_factory=list)
+    survey: Survey | None = None
+
+
+def _input(recording: Recording, result: Survey | UserError, problem: str | None) -> _Input:
+    if isinstance(result, UserError):
+        return _Input(recording, result)
+    if problem is not None:
+        return _Input(recording, UserError(f"{recording.path}: {problem}"))
+    borders = [0, *result.cuts, None]
+    parts = [Part(recording.path, start or 0, stop) for start, stop in pairwise(borders)]
+    return _Input(recording, parts=parts, survey=result)
+
+
+def _process(part: Part, processing: Processing) -> ProcessedUtterance:
+    return process(part, processing)
+
+
+def _one_file(work: Callable[[Any], Any], item: Path | Part) -> Any:
+    """`work(item)`; whatever goes wrong in one file costs that file, not the job.
+
+    Raises:
+        UserError: for any exception.
+    """
+    try:
+        return work(item)
+    except UserError:
+        raise
+    except Exception as error:
+        path = item.path if isinstance(item, Part) else item
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{path}: cannot be processed ({type(error).__name__}: {reason})") from error
+
+
 def _write(
     writer: StoreWriter,
-    results: Iterable[tuple[Recording, ProcessedRecording | UserError]],
+    inputs: list[_Input],
+    results: Iterator[ProcessedUtterance | UserError],
     settings: PreprocessConfig,
-) -> list[dict[str, Any]]:
-    """Append the usable recordings to the store; return the manifest's record of each."""
-    records = []
+) -> list[Record]:
+    """Append the usable recordings to the store; return the manifest's records."""
+    records: list[Record] = []
     stored_ids: set[str] = set()
-    for recording, result in results:
-        record: dict[str, Any] = {"id": _escaped(recording.id), "source": _escaped(str(recording.path))}
-        if _escaped(recording.id) != recording.id:
-            result = UserError("its name is not UTF-8; rename it")
-        elif not isinstance(result, UserError) and recording.id in stored_ids:
-            result = UserError("another file has the same name with another suffix")
-        if isinstance(result, UserError):
-            records.append(record | {"status": "skipped", "reason": str(result)})
-            continue
-        stored_ids.add(recording.id)
-        shard, start = writer.append(result.wave, result.mel)
-        records.append(
-            record
-            | {"status": "kept", "split": assign_split(recording, settings), "speaker": _speaker(recording, settings)}
-            | {"shard": shard, "start": start, "frames": len(result.mel)}
-            | {"clipped": result.clipped, "sha256": result.sha256}
-        )
+    for found in inputs:
+        if found.problem is not None:
+            records.append(_skipped(found.recording, found.problem))
+        for number, part in enumerate(found.parts, 1):
+            result, recording, place = next(results), found.recording, {}
+            if len(found.parts) > 1 and found.survey is not None:
+                recording = replace(recording, id=f"{recording.id}-{number:04d}")
+                place = {"begin": part.start / found.survey.sample_rate}  # seconds
+            if not is_utf8(recording.id):
+                result = UserError("its name is not UTF-8; rename it")
+            elif not isinstance(result, UserError) and recording.id in stored_ids:
+                result = UserError("another file has the same name with another suffix")
+            if isinstance(result, UserError):
+                records.append(_skipped(recording, result) | place)
+                continue
+            stored_ids.add(recording.id)
+            records.append(_kept(recording, found, result, writer, settings) | place)
     return records
 
 
-def measure_peak(recording: Recording) -> float:
-    """The largest magnitude in the input file, before any processing.
+def _kept(
+    recording: Recording, found: _Input, result: ProcessedUtterance, writer: StoreWriter, settings: PreprocessConfig
+) -> Record:
+    """Append to the store; the manifest's record."""
+    shard, start = writer.append(result.wave, result.mel)
+    return {
+        "id": recording.id,
+        "source": printable(str(recording.path)),
+        "status": "kept",
+        "split": assign_split(recording, settings),
+        "speaker": _speaker(recording, settings),
+        "shard": shard,
+        "start": start,
+        "frames": len(result.mel),
+        "clipped": result.clipped,
+        "sha256": found.survey.sha256 if found.survey else "",
+    }
 
-    Raises:
-        UserError: the file cannot be read.
-    """
-    waveform, _ = read_audio(recording.path)
-    return float(np.abs(waveform).max())
+
+def _skipped(recording: Recording, reason: UserError) -> Record:
+    names = {"id": printable(recording.id), "source": printable(str(recording.path))}
+    return names | {"status": "skipped", "reason": printable(str(reason))}
 
 
-def corpus_gain(peaks: list[float], settings: PreprocessConfig) -> float:
-    """One gain for all recordings, from the 95th percentile of their peaks: a few loud ones do not decide it."""
-    audible = [peak for peak in peaks if peak >= settings.silence_peak]
-    if settings.peak is None or not audible:
-        return 1.0
-    return settings.peak / float(np.percentile(audible, 95))
-
-
-def process_recording(recording: Recording, settings: PreprocessConfig, gain: float) -> ProcessedRecording:
-    """Resample, scale, trim and quantise a recording, and compute its log-mel from the quantised wave.
-
-    Raises:
-        UserError: it cannot be read, is silent, or is too short.
-    """
-    spec = settings.mel
-    waveform, sample_rate = read_audio(recording.path)
-    peak = float(np.abs(waveform).max())
-    if peak < settings.silence_peak:
-        raise UserError(f"{recording.path}: silence (peak {peak:.5f} is below {settings.silence_peak:g})")
-    waveform = resample(waveform, sample_rate, spec.sample_rate) * gain
-    if settings.trim_db is not None:
-        waveform = trim_silence(waveform, settings.trim_db)
-    seconds = len(waveform) / spec.sample_rate
-    if seconds < settings.min_seconds:
-        raise UserError(f"{recording.path}: too short ({seconds:.2f} s is below min_seconds={settings.min_seconds:g})")
-    wave = waveform_to_int16(waveform)[: frame_count(len(waveform), spec) * spec.hop_length]
-    mel = log_mel(torch.from_numpy(int16_to_waveform(wave)), spec).T.contiguous().numpy()
-    clipped = int((np.abs(waveform) > 1).sum())
-    sha256 = hashlib.sha256(recording.path.read_bytes()).hexdigest()
-    return ProcessedRecording(wave=wave, mel=mel, sha256=sha256, clipped=clipped)
+def _other_format(recording: Recording) -> UserError:
+    return UserError(f"{recording.path}: {recording.path.suffix} is not read; convert it to wav or flac")
 
 
 def assign_split(recording: Recording, settings: PreprocessConfig) -> str:
@@ -219,7 +269,7 @@ def assign_split(recording: Recording, settings: PreprocessConfig) -> str:
     """
     if recording.speaker_folder in settings.hold_out:
         return "test"
-    fraction = _hash_fraction(_split_key(recording.id, settings))
+    fraction = hash_fraction(_split_key(recording.id, settings))
     if fraction < settings.dev_fraction:
         return "dev"
     return "test" if fraction < settings.dev_fraction + settings.test_fraction else "train"
@@ -231,93 +281,17 @@ def _split_key(utterance_id: str, settings: PreprocessConfig) -> str:
     return match.group() if match else utterance_id
 
 
-def _hash_fraction(key: str) -> float:
-    """A hash of the key, uniform in [0, 1)."""
-    return int(hashlib.sha256(key.encode()).hexdigest()[:8], 16) / 16**8
-
-
-def _escaped(name: str) -> str:
-    """A file name with any bytes that are not UTF-8 as backslash escapes."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-
-
-def _fill_empty_splits(records: list[dict[str, Any]], settings: PreprocessConfig) -> None:
-    """Move a recording from the largest split to each one that a small corpus has left empty: train, dev, then test.
-
-    Recordings are taken in the order of their hashes; those that share what decides their split move together. The
-    records are changed in place.
-
-    Raises:
-        UserError: fewer than two recordings are usable, or all of them are held out.
-    """
-
-    def key(record: dict[str, Any]) -> str:
-        return _split_key(record["id"], settings)
-
-    kept = sorted((r for r in records if r["status"] == "kept"), key=lambda r: _hash_fraction(key(r)))
-    if len(kept) < 2:
-        reasons = "; ".join(r["reason"] for r in records[:3] if r["status"] == "skipped")
-        raise UserError(
-            f"{len(kept)} of {len(records)} recordings are usable, but at least 2 are needed (one of them for "
-            f"evaluation){': ' + reasons if reasons else ''}"
-        )
-    for needed in (SPLITS if settings.test_fraction else SPLITS[:2])[: len(kept)]:
-        if not any(record["split"] == needed for record in kept):
-            movable = [record for record in kept if record["speaker"] not in settings.hold_out]
-            if not movable:
-                raise UserError(f"hold_out={','.join(settings.hold_out)}: no speaker is left to train on")
-            counts = {split: sum(record["split"] == split for record in movable) for split in SPLITS}
-            largest = max(SPLITS, key=lambda split: counts[split])
-            moved = key(next(record for record in movable if record["split"] == largest))
-            for record in movable:
-                if key(record) == moved:
-                    record["split"] = needed
+def _check_speakers(records: list[Record], settings: PreprocessConfig) -> None:
+    """Raises UserError where a held-out speaker has no recordings, or a recording no speaker though all need one."""
+    kept = [record for record in records if record["status"] == "kept"]
+    there = sorted({record["speaker"] for record in kept} - {None})
+    missing = sorted(set(settings.hold_out) - set(there))
+    if missing:
+        others = [name for name in there if name not in settings.hold_out]
+        raise UserError(f"hold_out={','.join(missing)}: no such speaker; there are {', '.join(others)}")
+    if settings.speaker == "folder" and any(record["speaker"] is None for record in kept):
+        raise UserError("speaker=folder: some recordings are directly in the input folder, in no speaker's folder")
 
 
 def _speaker(recording: Recording, settings: PreprocessConfig) -> str | None:
     return recording.speaker_folder if settings.speaker == "folder" else None
-
-
-def _description(
-    directory: Path, records: list[dict[str, Any]], settings: PreprocessConfig, gain: float
-) -> dict[str, Any]:
-    """The contents of store.json besides the format and the mel's spec.
-
-    Raises:
-        UserError: a held-out speaker has no recordings, or a recording has no speaker although they are required.
-    """
-    kept = [record for record in records if record["status"] == "kept"]
-    speakers = sorted({record["speaker"] for record in kept} - {None} - set(settings.hold_out))
-    missing = sorted(set(settings.hold_out) - {record["speaker"] for record in kept})
-    if missing:
-        raise UserError(f"hold_out={','.join(missing)}: no such speaker; there are {', '.join(speakers)}")
-    if settings.speaker == "folder" and any(record["speaker"] is None for record in kept):
-        raise UserError("speaker=folder: some recordings are directly in the input folder, in no speaker's folder")
-    samples = {s: sum(r["frames"] for r in kept if r["split"] == s) * settings.mel.hop_length for s in SPLITS}
-    return {
-        "gain": gain,
-        "speakers": speakers,
-        "held_out": sorted(settings.hold_out),
-        "kept": len(kept),
-        "skipped": len(records) - len(kept),
-        "clipped_samples": sum(record["clipped"] for record in kept),
-        "splits": {
-            split: {
-                "utterances": sum(record["split"] == split for record in kept),
-                "seconds": samples[split] / settings.mel.sample_rate,
-            }
-            for split in SPLITS
-        },
-        "mel_statistics": _mel_statistics(directory, [record for record in kept if record["split"] == "train"]),
-    }
-
-
-def _mel_statistics(directory: Path, records: list[dict[str, Any]]) -> dict[str, list[float]]:
-    """Mean and standard deviation of each band, accumulated in float64 over one utterance at a time."""
-    count, total, squares = 0, np.zeros(()), np.zeros(())
-    for record in records:
-        shard = np.load(directory / f"mel-{record['shard']:05d}.npy", mmap_mode="r")
-        mel = shard[record["start"] : record["start"] + record["frames"]].astype(np.float64)
-        count, total, squares = count + len(mel), total + mel.sum(0), squares + np.square(mel).sum(0)
-    mean = total / count
-    return {"mean": mean.tolist(), "std": np.sqrt(np.maximum(squares / count - mean**2, 0)).tolist()}

@@ -1,6 +1,6 @@
 """The store: the aligned waves and mels of a preprocessed corpus in a few memory-mapped arrays.
 
-    store.json       format, MelSpec and its hash, gain, speakers, totals, mel statistics of the training split
+    store.json       format, identity, MelSpec and its hash, gain, speakers, totals, mel statistics of train
     manifest.jsonl   one line per input file: kept (with its position) or skipped (with the reason)
     index.npy        the kept utterances as a table for training, their ids in names.bin (see index.py)
     wave-00000.npy   int16 [N], whole utterances concatenated
@@ -10,7 +10,11 @@ A pair of wave and mel arrays is a shard. A new shard begins when the last is la
 in one shard and starts at the same frame in both arrays.
 """
 
+import errno
+import hashlib
 import json
+import resource
+from collections import OrderedDict
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -55,8 +59,13 @@ class Store:
         if self.spec.hash() != self.description["mel_hash"]:
             raise UserError(f"{directory}/store.json: mel does not match its mel_hash; preprocess the corpus again")
         self.speakers: tuple[str, ...] = tuple(self.description["speakers"])  # without held-out speakers
-        self._all_speakers = _all_speakers(self.description)
-        self._shards: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        self.speaker_names = _all_speakers(self.description)  # by their indices in the index
+        self._shards: OrderedDict[int, tuple[np.ndarray, np.ndarray]] = OrderedDict()
+
+    @property
+    def identity(self) -> str | None:
+        """A hash of waves, mel parameters, ids, splits and speakers; None for stores of earlier versions."""
+        return self.description.get("identity")
 
     @property
     def mel_statistics(self) -> tuple[np.ndarray, np.ndarray]:
@@ -75,7 +84,7 @@ class Store:
             UserError: the index or the manifest is missing or damaged.
         """
         if (self.directory / TABLE_FILE).exists():
-            return UtteranceIndex.open(self.directory, self._all_speakers)
+            return UtteranceIndex.open(self.directory, self.speaker_names)
         kept = []
         path = self.directory / "manifest.jsonl"
         try:
@@ -84,7 +93,7 @@ class Store:
                     record = json.loads(line)
                     if record["status"] == "kept":
                         kept.append(_entry(record))
-            return UtteranceIndex.from_entries(kept, self._all_speakers)
+            return UtteranceIndex.from_entries(kept, self.speaker_names)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(f"{path}: missing or damaged ({error}); preprocess the corpus again") from None
 
@@ -112,18 +121,44 @@ class Store:
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the mapped arrays: an unpickled store maps the files itself instead of receiving their contents."""
-        return self.__dict__ | {"_shards": {}}
+        return self.__dict__ | {"_shards": OrderedDict()}
 
     def _shard(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """The mapped arrays of a shard; those used last stay mapped, since each mapped file holds a descriptor."""
         if index not in self._shards:
-            try:
-                wave, mel = (np.load(path, mmap_mode="r") for path in shard_paths(self.directory, index))
-            except (OSError, ValueError, EOFError) as error:
-                raise UserError(f"{self.directory}: shard {index} is missing or damaged ({error})") from None
-            if len(wave) != len(mel) * self.spec.hop_length:
-                raise UserError(f"{self.directory}: shard {index} is damaged: its wave and mel differ in length")
-            self._shards[index] = (wave, mel)
+            while len(self._shards) >= most_mapped_shards():
+                self._shards.popitem(last=False)
+            self._shards[index] = self._map(index)
+        self._shards.move_to_end(index)
         return self._shards[index]
+
+    def _map(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        try:
+            wave, mel = (np.load(path, mmap_mode="r") for path in shard_paths(self.directory, index))
+        except OSError as error:
+            if error.errno not in NOT_THE_FILE:
+                raise UserError(f"{self.directory}: shard {index} is missing or damaged ({error})") from None
+            raise UserError(
+                f"{self.directory}: shard {index} cannot be opened ({error.strerror}); raise the limits of the process "
+                "(ulimit -n, ulimit -v)"
+            ) from None
+        except (ValueError, EOFError) as error:
+            raise UserError(f"{self.directory}: shard {index} is missing or damaged ({error})") from None
+        if len(wave) != len(mel) * self.spec.hop_length:
+            raise UserError(f"{self.directory}: shard {index} is damaged: its wave and mel differ in length")
+        return wave, mel
+
+
+MOST_MAPPED_SHARDS = 1024  # with 350 MB each at 22 kHz: a third of a terabyte of addresses, of 128
+NOT_THE_FILE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+
+
+def most_mapped_shards() -> int:
+    """Shards to keep mapped: their descriptors, two for each, may be a quarter of those that the process may open."""
+    soft_limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft_limit == resource.RLIM_INFINITY:
+        return MOST_MAPPED_SHARDS
+    return max(1, min(MOST_MAPPED_SHARDS, soft_limit // 8))
 
 
 class StoreWriter:
@@ -136,6 +171,7 @@ class StoreWriter:
         self._shard = -1
         self._frames = shard_frames  # as if full, so that the first utterance opens a shard
         self._files: tuple[_GrowingArray, _GrowingArray] | None = None
+        self._waves_hash = hashlib.sha256()
 
     def append(self, wave: np.ndarray, mel: np.ndarray) -> tuple[int, int]:
         """Write an int16 wave [F·hop] and a float32 mel [F, n_mels]; return (shard, first frame in it).
@@ -153,6 +189,7 @@ class StoreWriter:
         assert self._files is not None
         start = self._frames
         self._files[0].append(wave)
+        self._waves_hash.update(np.ascontiguousarray(wave).tobytes())
         self._files[1].append(mel)
         self._frames += len(mel)
         return self._shard, start
@@ -174,13 +211,22 @@ class StoreWriter:
             manifest.writelines(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
         kept = [_entry(record) for record in records if record["status"] == "kept"]
         UtteranceIndex.from_entries(kept, _all_speakers(description)).save(self.directory)
-        header = {"format": FORMAT, "mel": asdict(self.spec), "mel_hash": self.spec.hash()}
+        header = {"format": FORMAT, "identity": self._identity(kept)}
+        header |= {"mel": asdict(self.spec), "mel_hash": self.spec.hash()}
         text = json.dumps(header | description, indent=2, ensure_ascii=False) + "\n"
         (self.directory / "store.json").write_text(text, encoding="utf-8")
 
+    def _identity(self, entries: list[Entry]) -> str:
+        """Sixteen hex digits for what the store holds: two stores have the same if training on them is the same."""
+        digest = self._waves_hash.copy()  # the mels follow from the waves and the spec
+        digest.update(self.spec.hash().encode())
+        for e in entries:
+            digest.update(json.dumps([e.id, e.split, e.speaker, e.frames]).encode())
+        return digest.hexdigest()[:16]
+
 
 def _all_speakers(description: dict[str, Any]) -> tuple[str, ...]:
-    return (*description["speakers"], *description.get("held_out", ()))
+    return (*description["speakers"], *description.get("held_out", ()), *description.get("not_learned", ()))
 
 
 def _entry(record: dict[str, Any]) -> Entry:

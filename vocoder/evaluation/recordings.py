@@ -13,6 +13,7 @@ from vocoder.data.store import Entry, Store
 from vocoder.errors import UserError
 from vocoder.features.audio import read_audio, resample, waveform_to_int16
 from vocoder.features.mel import PRESETS, MelSpec, frame_count, log_mel
+from vocoder.files import is_utf8, printable
 
 Item = TypeVar("Item")
 
@@ -100,12 +101,14 @@ def files_by_id(folder: Path, spec: MelSpec, setting: str, exclude: Path) -> dic
         setting: name of the setting that gives the folder, for errors.
 
     Raises:
-        UserError: there are none, or two have the same name but for the suffix.
+        UserError: there are none, or two have the same name but for the suffix, or one has a name that is not text.
     """
     found: dict[str, FileRecording] = {}
     for recording in find_recordings(folder, setting):
         if recording.path.resolve().is_relative_to(exclude.resolve()):
             continue
+        if not is_utf8(recording.id):
+            raise UserError(f"{printable(str(recording.path))}: its name is not UTF-8; rename it")
         if recording.id in found:
             raise UserError(f"{recording.path}: another file has the same name with another suffix; remove one")
         found[recording.id] = FileRecording(recording.id, recording.path, spec)

@@ -1,5 +1,6 @@
 """Acoustic features: audio files and sample formats (audio), log-mel-spectrograms (mel), mels in files (mel_files)."""
 
+import vocoder.compilation  # noqa: F401 -- before librosa, whose loops it allows to go without a cache
 from vocoder.features.audio import (
     grid_to_int16,
     int16_to_grid,

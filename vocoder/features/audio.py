@@ -8,19 +8,21 @@ There are two different mappings from 16-bit samples s to floats:
 The network's inputs and predictions are on the grid; all audio that users get or measure is a waveform.
 """
 
+import math
 from io import BytesIO
 from pathlib import Path
 
 import librosa
 import numpy as np
 import soundfile
+import soxr
 import torch
 import torchaudio
 
-from vocoder.errors import UserError
+from vocoder.features.audio_file import AUDIO_SUFFIXES as AUDIO_SUFFIXES
+from vocoder.features.audio_file import AudioFile
 from vocoder.files import atomic_write
 
-AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
 INT16_LEVELS = 65536
 _INT16_SCALE = 32768  # libsndfile's convention for 16-bit PCM
 
@@ -60,38 +62,8 @@ def read_audio(path: Path) -> tuple[np.ndarray, int]:
     Raises:
         UserError: the file cannot be decoded, is empty or truncated, or contains NaN or infinite samples.
     """
-    _refuse_truncated_riff(path)
-    try:
-        channels, sample_rate = soundfile.read(path, dtype="float32", always_2d=True)
-    except (soundfile.LibsndfileError, OSError, ValueError) as error:
-        raise UserError(f"{path}: not readable as audio ({' '.join(str(error).split())})") from None
-    if len(channels) == 0:
-        raise UserError(f"{path}: contains no samples")
-    if not np.isfinite(channels).all():
-        raise UserError(f"{path}: contains NaN or infinite samples")
-    return channels.mean(axis=1), int(sample_rate)
-
-
-def _refuse_truncated_riff(path: Path) -> None:
-    """Compare the size in a WAV file's header with the file, because libsndfile reads a truncated WAV without an error.
-
-    Sizes of 0 and from 2^31 up are accepted: programs that stream leave such values in the header.
-
-    Raises:
-        UserError: the file is shorter than its header states, or cannot be opened.
-    """
-    try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            header = file.read(12)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be opened ({error.strerror})") from None
-    if header[:4] != b"RIFF" or len(header) < 12:
-        return
-    stated = int.from_bytes(header[4:8], "little") + 8
-    streamed = stated == 8 or stated >= 2**31
-    if stated > size + 1 and not streamed:  # the final padding byte is often missing
-        raise UserError(f"{path}: truncated ({size} bytes, but its header states {stated})")
+    with AudioFile(path) as file:
+        return file.read(), file.sample_rate
 
 
 def write_wav(path: Path, samples: np.ndarray, sample_rate: int, comment: str = "") -> None:
@@ -118,20 +90,47 @@ def read_comment(path: Path) -> str:
         return ""
 
 
+# The torchaudio kernel of a rate ratio has this many coefficients at most: 2 MB, which covers all rates in use. Ratios
+# of large numbers (44 056 Hz to 22 050 Hz is 22 028 : 11 025) would take gigabytes, and minutes.
+LARGEST_KERNEL = 2**19
+_KERNEL_WIDTH = 64  # zero crossings to each side; with this roll-off: flat to 90 % of the band, and …
+_ROLLOFF = 0.9475937167399596  # … tones 1 % above the band below -90 dB
+
+
 def resample(waveform: np.ndarray, source_rate: int, target_rate: int) -> np.ndarray:
-    """Resample a waveform [T] from one rate to another, in Hz (torchaudio's windowed sinc with a Kaiser window)."""
+    """Resample a waveform [T] from one rate to another, in Hz; the result has ceil(T · target / source) samples.
+
+    By torchaudio's windowed sinc with a Kaiser window; for ratios of large numbers by soxr, whose cost does not depend
+    on the ratio.
+    """
     if source_rate == target_rate:
         return waveform
+    if _kernel_size(source_rate, target_rate) > LARGEST_KERNEL:
+        return _resample_any_ratio(waveform, source_rate, target_rate)
     resampled = torchaudio.functional.resample(
         torch.from_numpy(waveform),
         source_rate,
         target_rate,
-        lowpass_filter_width=64,  # with this rolloff: flat to 90 % of the band; tones 1 % above the band below -90 dB
-        rolloff=0.9475937167399596,
+        lowpass_filter_width=_KERNEL_WIDTH,
+        rolloff=_ROLLOFF,
         resampling_method="sinc_interp_kaiser",
         beta=14.769656459379492,
     )
     return resampled.numpy()
+
+
+def _kernel_size(source_rate: int, target_rate: int) -> int:
+    """Coefficients of torchaudio's kernel: a filter for each of the target's positions between source samples."""
+    divisor = math.gcd(source_rate, target_rate)
+    source, target = source_rate // divisor, target_rate // divisor
+    width = math.ceil(_KERNEL_WIDTH * source / (min(source, target) * _ROLLOFF))
+    return target * (2 * width + source)
+
+
+def _resample_any_ratio(waveform: np.ndarray, source_rate: int, target_rate: int) -> np.ndarray:
+    length = -(-len(waveform) * target_rate // source_rate)  # as torchaudio; soxr rounds
+    resampled = soxr.resample(waveform.astype(np.float32, copy=False), source_rate, target_rate, quality="VHQ")
+    return np.pad(resampled[:length], (0, max(0, length - len(resampled))))
 
 
 def trim_silence(waveform: np.ndarray, below_peak_db: float) -> np.ndarray:

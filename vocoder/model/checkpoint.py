@@ -63,6 +63,12 @@ class Checkpoint:
         return float("inf") if score is None or not math.isfinite(score) else float(score)
 
     @property
+    def data(self) -> str | None:
+        """The identity of the store that it was trained and evaluated on; None if an earlier version made either."""
+        identity = read_json(self.directory / "metrics.json").get("data")
+        return None if identity is None else str(identity)
+
+    @property
     def averaged(self) -> str:
         """The name of the averaged weights: "ema", or "model" in a shipped model, which has no others."""
         return "ema" if (self.directory / "ema.safetensors").exists() else "model"
@@ -162,9 +168,13 @@ def find_checkpoint(path: Path) -> Checkpoint:
 
 
 def best_of(checkpoints: Sequence[Checkpoint]) -> Checkpoint:
-    """The one with the lowest score, of equal ones the last; only scores of the last one's measure count."""
-    best_by = checkpoints[-1].best_by
-    return min(reversed(checkpoints), key=lambda found: found.score if found.best_by == best_by else float("inf"))
+    """The one with the lowest score, of equal ones the last; only scores of the last one's measure and data count."""
+    last = checkpoints[-1]
+
+    def score(found: Checkpoint) -> float:
+        return found.score if (found.best_by, found.data) == (last.best_by, last.data) else float("inf")
+
+    return min(reversed(checkpoints), key=score)
 
 
 def load_model(checkpoint: Checkpoint, device: torch.device | str = "cpu") -> VocoderModel:

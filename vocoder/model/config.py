@@ -4,6 +4,7 @@ import math
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from vocoder.compilation import require_compiler
 from vocoder.distributions import DISTRIBUTIONS, Distribution, MuLawGrid
 from vocoder.errors import UserError
 from vocoder.features.mel import MelSpec, preset_name
@@ -139,8 +140,9 @@ def build_model(config: VocoderConfig) -> VocoderModel:
     """A freshly initialised model.
 
     Raises:
-        UserError: the upsampling scales do not multiply to the hop length, or sizes do not fit.
+        UserError: the upsampling scales do not multiply to the hop length, or sizes do not fit; or numba is off.
     """
+    require_compiler()
     sizes, speaker_channels = config.model.wavenet, config.model.speaker_channels
     if speaker_channels < 0:
         raise UserError(f"model.speaker_channels={speaker_channels}: must be 0 or more")

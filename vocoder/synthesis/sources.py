@@ -8,7 +8,9 @@ from pathlib import Path
 from vocoder.data.store import Entry, Store
 from vocoder.errors import UserError
 from vocoder.features.audio import AUDIO_SUFFIXES, read_audio
+from vocoder.features.audio_file import OTHER_AUDIO_SUFFIXES
 from vocoder.features.mel_files import MEL_SUFFIXES, read_mel
+from vocoder.files import is_utf8, printable
 from vocoder.synthesis.vocoder import Request, Vocoder
 
 SUFFIXES = AUDIO_SUFFIXES + MEL_SUFFIXES
@@ -42,10 +44,12 @@ def find_sources(
         return [_file_source(vocoder, path, path.stem, speaker)]
     if not path.is_dir():
         raise UserError(f"input={path}: no such file or folder")
-    files = [p for p in sorted(path.rglob("*")) if p.suffix.lower() in SUFFIXES and not p.name.startswith(".")]
+    files = [p for p in sorted(path.rglob("*")) if p.suffix.lower() in SUFFIXES + OTHER_AUDIO_SUFFIXES]
+    hidden = [p for p in files if any(part.startswith(".") for part in p.relative_to(path).parts)]
+    files = [p for p in files if p not in set(hidden) and p.is_file()]
     if exclude is not None:
         files = [file for file in files if not file.resolve().is_relative_to(exclude.resolve())]
-    if not files:
+    if not any(file.suffix.lower() in SUFFIXES for file in files):
         raise UserError(f"input={path}: no mels or audio in or below it ({', '.join(SUFFIXES)})")
     sources: dict[str, Source] = {}
     duplicates = []
@@ -98,7 +102,12 @@ def _read_entry(store: Store, entry: Entry, speaker: str | None) -> Request:
 def _file_source(vocoder: Vocoder, path: Path, id: str, speaker: str | None) -> Source:
     status = path.stat()
     stamp = f"{path.name} {status.st_size} {status.st_mtime_ns}"
-    return Source(id, partial(_read_file, vocoder, path, id, speaker), stamp=stamp, path=path)
+    problem = None
+    if not is_utf8(str(path.name)) or not is_utf8(id):
+        problem = f"{printable(str(path))}: its name is not UTF-8; rename it"
+    elif path.suffix.lower() in OTHER_AUDIO_SUFFIXES:
+        problem = f"{path}: {path.suffix} is not read; convert it to wav or flac"
+    return Source(printable(id), partial(_read_file, vocoder, path, id, speaker), 0, stamp, path, problem)
 
 
 def _read_file(vocoder: Vocoder, path: Path, id: str, speaker: str | None) -> Request:

@@ -164,6 +164,11 @@ class Trainer:
             raise Interrupted
         return bits / samples
 
+    def unlearned_speakers(self) -> list[str]:
+        """Speakers of the model who have no utterance that segments are drawn from."""
+        learned = {self.store.speaker_names[i] for i in set(self.data.entries.speaker_indices.tolist()) if i >= 0}
+        return [name for name in self.vocoder_config.speakers if name not in learned]
+
     def ema_model(self) -> VocoderModel:
         """The model with EMA weights, the exponential moving average (before the first step: its initial weights)."""
         return cast(VocoderModel, self.ema.module)
@@ -214,6 +219,7 @@ class Trainer:
             "dev_bits": self.state.dev_bits,
             "best_by": self.config.checkpoint.best,
             "score": self.state.dev_score,
+            "data": self.store.identity,
         }
         save_checkpoint(directory, self.vocoder_config, weights, metrics, self.state_dict())
 
@@ -244,6 +250,11 @@ class Trainer:
         if saved["scaler"]:  # empty if the run was not in float16
             self.scaler.load_state_dict(saved["scaler"])
         changed = sorted(differences(saved["settings"], asdict(self.config), "training."))
+        if checkpoint.data not in (None, self.store.identity):
+            self.log(
+                f"{self.store.directory}: holds other data than this run was trained on; goes on with it. Dev bits "
+                "from before do not compare, and only checkpoints from here on can be the best"
+            )
         if any("batch." in change for change in changed):
             saved = saved | {"parts": self.state.parts}  # the saved number was for the other batches
         bits, score = (value if math.isfinite(value) else None for value in (checkpoint.dev_bits, checkpoint.score))

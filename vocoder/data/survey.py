@@ -1,0 +1,82 @@
+"""The first look at a recording: its level, its hash, and where to cut it if it is long."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from vocoder.features.audio_file import AudioFile
+
+HOPS_PER_SECOND = 100  # resolution of the cuts
+PAUSE_HOPS = 30  # 0.3 s; a cut is made where so long a piece is quietest
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What the first pass finds out about a file."""
+
+    peak: float  # largest magnitude, before any processing
+    sha256: str  # of the file, in hex
+    sample_rate: int  # Hz
+    cuts: tuple[int, ...]  # samples at which a long recording is cut; none for others
+
+
+def survey(path: Path, max_seconds: float | None) -> Survey:
+    """Decode a file once, in blocks.
+
+    Raises:
+        UserError: the file cannot be read, or has no samples.
+    """
+    with AudioFile(path) as file:
+        energy = _Energy(file.sample_rate // HOPS_PER_SECOND)
+        peak, samples = 0.0, 0
+        for block in file.blocks():
+            peak, samples = max(peak, float(np.abs(block).max())), samples + len(block)
+            energy.add(block)
+        if not samples:
+            file.read()  # raises the error for it
+        longest = None if max_seconds is None else max_seconds * HOPS_PER_SECOND
+        cuts = () if longest is None else quiet_places(energy.hops(), int(longest))
+        with path.open("rb") as opened:
+            sha256 = hashlib.file_digest(opened, "sha256").hexdigest()
+        return Survey(peak, sha256, file.sample_rate, tuple(hop * energy.hop_length for hop in cuts))
+
+
+def quiet_places(energy: np.ndarray, longest: int) -> tuple[int, ...]:
+    """Hops at which to cut, so that no piece has more than `longest` hops: the quietest place in each one's last half.
+
+    Every piece has at least a quarter of `longest`.
+
+    Args:
+        energy: of each hop [N].
+    """
+    cuts: list[int] = []
+    start = 0
+    while len(energy) - start > longest:
+        first = start + longest // 2
+        last = min(start + longest, len(energy) - longest // 4)
+        pause = min(PAUSE_HOPS, last - first)
+        sums = np.cumsum(np.concatenate([[0.0], energy[first:last]]))
+        windows = sums[pause:] - sums[:-pause]
+        start = first + int(windows.argmin()) + pause // 2
+        cuts.append(start)
+    return tuple(cuts)
+
+
+class _Energy:
+    """The energy of each whole hop of a waveform that arrives in blocks."""
+
+    def __init__(self, hop_length: int) -> None:
+        self.hop_length = hop_length
+        self._rest = np.zeros(0, np.float32)
+        self._hops: list[np.ndarray] = []
+
+    def add(self, block: np.ndarray) -> None:
+        block = np.concatenate([self._rest, block])
+        whole = len(block) // self.hop_length * self.hop_length
+        self._hops.append(np.square(block[:whole]).reshape(-1, self.hop_length).sum(1, dtype=np.float32))
+        self._rest = block[whole:]
+
+    def hops(self) -> np.ndarray:
+        return np.concatenate(self._hops).astype(np.float64)
