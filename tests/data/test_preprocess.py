@@ -11,7 +11,8 @@ import pytest
 import soundfile
 import torch
 
-from vocoder.data.preprocess import PreprocessConfig, Recording, assign_split, find_recordings, preprocess
+from vocoder.corpora import Recording, find_recordings
+from vocoder.data.preprocess import PreprocessConfig, assign_split, preprocess
 from vocoder.data.store import SPLITS, Store
 from vocoder.errors import UserError
 from vocoder.features.audio import int16_to_waveform, read_audio

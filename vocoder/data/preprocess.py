@@ -1,4 +1,4 @@
-"""From a folder of recordings to a store.
+"""From a corpus of recordings to a store.
 
 There are two passes over the files. The first measures peak levels, from which one gain for the whole corpus follows;
 the second resamples, scales and trims each recording and computes its mel. Every input file is recorded in the
@@ -7,7 +7,7 @@ manifest as kept, or as skipped with the reason.
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -18,10 +18,10 @@ import numpy as np
 import torch
 
 from vocoder import jobs
+from vocoder.corpora import AUTO, Corpus, Recording, check_layout, read_corpus
 from vocoder.data.store import SPLITS, StoreWriter
 from vocoder.errors import UserError
 from vocoder.features.audio import (
-    AUDIO_SUFFIXES,
     int16_to_waveform,
     read_audio,
     resample,
@@ -33,6 +33,7 @@ from vocoder.files import atomic_directory
 
 # (items, label, total) -> the same items, while the share of them that is done is shown
 Track = Callable[[Iterable[Any], str, int], Iterable[Any]]
+DEFAULT_FRACTION = 0.05  # of the recordings, for dev and for test
 
 
 @dataclass(frozen=True)
@@ -44,22 +45,26 @@ class PreprocessConfig:
     """
 
     mel: MelSpec
+    layout: str = AUTO  # of the corpus: a name of vocoder.corpora.LAYOUTS; "auto" recognises it
     # One gain for the corpus brings the 95th percentile of the recordings' peaks to this value, so that louder
     # recordings have 3 dB of headroom. None leaves levels unchanged.
     peak: float | None = 0.7
     trim_db: float | None = None  # trims ends that are this far below the loudest frame; None does not trim
     min_seconds: float = 0.3
     silence_peak: float = 0.001  # -60 dBFS: quieter recordings are skipped as silence
-    dev_fraction: float = 0.05
-    test_fraction: float = 0.05
+    # None: the corpus's own split if it has one, otherwise 5 % each.
+    dev_fraction: float | None = None
+    test_fraction: float | None = None
     # A regular expression. What it matches of an id decides the split, so that takes of one prompt share a split; None,
     # or no match: the whole id.
     split_by: str | None = None
-    speaker: Literal["none", "folder"] = "none"  # "folder": the first folder below the input names the speaker
+    # "auto": as the layout names the speakers; "folder": the first folder below the input names the speaker.
+    speaker: Literal["auto", "none", "folder"] = "auto"
     hold_out: tuple[str, ...] = ()  # speakers whose recordings all go to the test split; models do not learn them
 
     def __post_init__(self) -> None:
-        if not 0 <= self.dev_fraction + self.test_fraction < 1:
+        check_layout(self.layout)
+        if not 0 <= sum(self.fractions) < 1 or min(self.fractions) < 0:
             raise UserError("dev_fraction and test_fraction must add up to less than 1, to leave a train split")
         if self.split_by is not None:
             try:
@@ -71,18 +76,17 @@ class PreprocessConfig:
         if self.peak is not None and not 0 < self.peak <= 1:
             raise UserError(f"peak={self.peak}: must be above 0 and at most 1 (full scale), or null")
 
-
-@dataclass(frozen=True)
-class Recording:
-    """One input file."""
-
-    path: Path
-    id: str  # path below the input folder without suffix, with / between folders
+    @property
+    def fractions(self) -> tuple[float, float]:
+        """The shares of dev and test where recordings are split by a hash."""
+        given = self.dev_fraction, self.test_fraction
+        dev, test = (DEFAULT_FRACTION if value is None else value for value in given)
+        return dev, test
 
     @property
-    def speaker_folder(self) -> str | None:
-        """The first folder below the input; None for files directly in the input."""
-        return self.id.split("/")[0] if "/" in self.id else None
+    def own_splits(self) -> bool:
+        """Whether a corpus that comes with splits keeps them: where no setting says how to split it."""
+        return self.dev_fraction is None and self.test_fraction is None and self.split_by is None
 
 
 @dataclass(frozen=True)
@@ -95,30 +99,8 @@ class ProcessedRecording:
     clipped: int  # number of samples beyond full scale
 
 
-def find_recordings(root: Path, setting: str = "input") -> list[Recording]:
-    """The audio files below `root`, recursively, sorted by path; hidden files and folders are ignored.
-
-    Args:
-        setting: name of the setting that gives the folder, for errors.
-
-    Raises:
-        UserError: the folder is missing or contains no audio files.
-    """
-    if not root.is_dir():
-        raise UserError(f"{setting}={root}: no such folder")
-    recordings = []
-    for path in sorted(root.rglob("*")):
-        relative = path.relative_to(root)
-        hidden = any(part.startswith(".") for part in relative.parts)
-        if path.suffix.lower() in AUDIO_SUFFIXES and not hidden and path.is_file():
-            recordings.append(Recording(path, relative.with_suffix("").as_posix()))
-    if not recordings:
-        raise UserError(f"{setting}={root}: no audio files in it or below it ({', '.join(AUDIO_SUFFIXES)})")
-    return recordings
-
-
 def preprocess(root: Path, output: Path, settings: PreprocessConfig, workers: int, track: Track) -> dict[str, Any]:
-    """Make a store in `output` from all recordings below `root`; return its description (store.json).
+    """Make a store in `output` from the corpus at `root`; return its description (store.json).
 
     Args:
         workers: number of worker processes; 0 does everything in this one.
@@ -129,15 +111,16 @@ def preprocess(root: Path, output: Path, settings: PreprocessConfig, workers: in
     """
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise UserError(f"output={output}: exists already; give another name or delete it")
-    recordings = find_recordings(root)
+    corpus = read_corpus(root, settings.layout)
+    recordings = corpus.recordings
     peaks = track(jobs.parallel_map(measure_peak, recordings, workers), "measuring levels", len(recordings))
     gain = corpus_gain([peak for _, peak in peaks if not isinstance(peak, UserError)], settings)
     with atomic_directory(output) as partial_store, closing(StoreWriter(partial_store, settings.mel)) as writer:
         work = jobs.parallel_map(partial(process_recording, settings=settings, gain=gain), recordings, workers)
         records = _write(writer, track(work, "preprocessing", len(recordings)), settings)
         writer.close()
-        _fill_empty_splits(records, settings)
-        description = _description(partial_store, records, settings, gain)
+        _fill_empty_splits(records, settings, _needed_splits(corpus, settings))
+        description = {"layout": corpus.layout} | _description(partial_store, records, settings, gain)
         writer.write_metadata(records, description)
     return description
 
@@ -155,7 +138,7 @@ def _write(
         if _escaped(recording.id) != recording.id:
             result = UserError("its name is not UTF-8; rename it")
         elif not isinstance(result, UserError) and recording.id in stored_ids:
-            result = UserError("another file has the same name with another suffix")
+            result = UserError("another recording has the same id (the same name with another suffix?)")
         if isinstance(result, UserError):
             records.append(record | {"status": "skipped", "reason": str(result)})
             continue
@@ -176,7 +159,7 @@ def measure_peak(recording: Recording) -> float:
     Raises:
         UserError: the file cannot be read.
     """
-    waveform, _ = read_audio(recording.path)
+    waveform, _ = read_audio(recording.path, recording.begin, recording.end)
     return float(np.abs(waveform).max())
 
 
@@ -195,16 +178,12 @@ def process_recording(recording: Recording, settings: PreprocessConfig, gain: fl
         UserError: it cannot be read, is silent, or is too short.
     """
     spec = settings.mel
-    waveform, sample_rate = read_audio(recording.path)
-    peak = float(np.abs(waveform).max())
-    if peak < settings.silence_peak:
-        raise UserError(f"{recording.path}: silence (peak {peak:.5f} is below {settings.silence_peak:g})")
+    waveform, sample_rate = read_audio(recording.path, recording.begin, recording.end)
+    refuse_silence(recording.path, float(np.abs(waveform).max()), settings.silence_peak)
     waveform = resample(waveform, sample_rate, spec.sample_rate) * gain
     if settings.trim_db is not None:
         waveform = trim_silence(waveform, settings.trim_db)
-    seconds = len(waveform) / spec.sample_rate
-    if seconds < settings.min_seconds:
-        raise UserError(f"{recording.path}: too short ({seconds:.2f} s is below min_seconds={settings.min_seconds:g})")
+    refuse_short(recording.path, len(waveform) / spec.sample_rate, settings.min_seconds)
     wave = waveform_to_int16(waveform)[: frame_count(len(waveform), spec) * spec.hop_length]
     mel = log_mel(torch.from_numpy(int16_to_waveform(wave)), spec).T.contiguous().numpy()
     clipped = int((np.abs(waveform) > 1).sum())
@@ -212,17 +191,38 @@ def process_recording(recording: Recording, settings: PreprocessConfig, gain: fl
     return ProcessedRecording(wave=wave, mel=mel, sha256=sha256, clipped=clipped)
 
 
-def assign_split(recording: Recording, settings: PreprocessConfig) -> str:
-    """train, dev or test by a hash of the id or a part of it, so that it does not depend on the rest of the corpus.
+def refuse_silence(path: Path, peak: float, silence_peak: float) -> None:
+    """Raises UserError for a recording whose peak is below `silence_peak`."""
+    if peak < silence_peak:
+        raise UserError(f"{path}: silence (peak {peak:.5f} is below {silence_peak:g})")
 
-    All recordings of held-out speakers go to test.
+
+def refuse_short(path: Path, seconds: float, min_seconds: float) -> None:
+    """Raises UserError for a recording that is shorter than `min_seconds`, after trimming."""
+    if seconds < min_seconds:
+        raise UserError(f"{path}: too short ({seconds:.2f} s is below min_seconds={min_seconds:g})")
+
+
+def assign_split(recording: Recording, settings: PreprocessConfig) -> str:
+    """train, dev or test: as the corpus has it, unless the settings say how to split; otherwise by a hash.
+
+    The hash is of the id or a part of it, so that a split does not depend on the rest of the corpus. All recordings of
+    held-out speakers go to test.
     """
-    if recording.speaker_folder in settings.hold_out:
+    if _speaker(recording, settings) in settings.hold_out:
         return "test"
-    fraction = _hash_fraction(_split_key(recording.id, settings))
-    if fraction < settings.dev_fraction:
+    if settings.own_splits and recording.split is not None:
+        return recording.split
+    fraction, (dev, test) = _hash_fraction(_split_key(recording.id, settings)), settings.fractions
+    if fraction < dev:
         return "dev"
-    return "test" if fraction < settings.dev_fraction + settings.test_fraction else "train"
+    return "test" if fraction < dev + test else "train"
+
+
+def _needed_splits(corpus: Corpus, settings: PreprocessConfig) -> Sequence[str]:
+    """The splits that must not be empty. A corpus's own split may have no test."""
+    own = settings.own_splits and corpus.has_splits
+    return SPLITS if settings.fractions[1] and not own else SPLITS[:2]
 
 
 def _split_key(utterance_id: str, settings: PreprocessConfig) -> str:
@@ -241,8 +241,8 @@ def _escaped(name: str) -> str:
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
-def _fill_empty_splits(records: list[dict[str, Any]], settings: PreprocessConfig) -> None:
-    """Move a recording from the largest split to each one that a small corpus has left empty: train, dev, then test.
+def _fill_empty_splits(records: list[dict[str, Any]], settings: PreprocessConfig, needed_splits: Sequence[str]) -> None:
+    """Move a recording from the largest split to each needed one that a small corpus has left empty, in their order.
 
     Recordings are taken in the order of their hashes; those that share what decides their split move together. The
     records are changed in place.
@@ -261,7 +261,7 @@ def _fill_empty_splits(records: list[dict[str, Any]], settings: PreprocessConfig
             f"{len(kept)} of {len(records)} recordings are usable, but at least 2 are needed (one of them for "
             f"evaluation){': ' + reasons if reasons else ''}"
         )
-    for needed in (SPLITS if settings.test_fraction else SPLITS[:2])[: len(kept)]:
+    for needed in needed_splits[: len(kept)]:
         if not any(record["split"] == needed for record in kept):
             movable = [record for record in kept if record["speaker"] not in settings.hold_out]
             if not movable:
@@ -275,7 +275,7 @@ def _fill_empty_splits(records: list[dict[str, Any]], settings: PreprocessConfig
 
 
 def _speaker(recording: Recording, settings: PreprocessConfig) -> str | None:
-    return recording.speaker_folder if settings.speaker == "folder" else None
+    return {"auto": recording.speaker, "folder": recording.speaker_folder, "none": None}[settings.speaker]
 
 
 def _description(
@@ -287,12 +287,16 @@ def _description(
         UserError: a held-out speaker has no recordings, or a recording has no speaker although they are required.
     """
     kept = [record for record in records if record["status"] == "kept"]
-    speakers = sorted({record["speaker"] for record in kept} - {None} - set(settings.hold_out))
-    missing = sorted(set(settings.hold_out) - {record["speaker"] for record in kept})
+    everybody = {record["speaker"] for record in kept} - {None}
+    speakers = sorted(everybody - set(settings.hold_out))
+    missing = sorted(set(settings.hold_out) - everybody)
     if missing:
-        raise UserError(f"hold_out={','.join(missing)}: no such speaker; there are {', '.join(speakers)}")
-    if settings.speaker == "folder" and any(record["speaker"] is None for record in kept):
+        raise UserError(f"hold_out={','.join(missing)}: no such speaker; there are {', '.join(speakers) or 'none'}")
+    nobodys = next((record["id"] for record in kept if record["speaker"] is None), None)
+    if nobodys is not None and settings.speaker == "folder":
         raise UserError("speaker=folder: some recordings are directly in the input folder, in no speaker's folder")
+    if nobodys is not None and everybody:
+        raise UserError(f"the corpus names no speaker of {nobodys}, but of others; name it, or give speaker=none")
     samples = {s: sum(r["frames"] for r in kept if r["split"] == s) * settings.mel.hop_length for s in SPLITS}
     return {
         "gain": gain,

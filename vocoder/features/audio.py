@@ -54,15 +54,24 @@ def grid_to_int16(grid: np.ndarray) -> np.ndarray:
     return (level - _INT16_SCALE).astype(np.int16)
 
 
-def read_audio(path: Path) -> tuple[np.ndarray, int]:
+def read_audio(path: Path, begin: float = 0.0, end: float | None = None) -> tuple[np.ndarray, int]:
     """Read an audio file as (float32 waveform [T], sample rate in Hz); channels are averaged.
+
+    Args:
+        begin, end: of the part that is read, in seconds; None is the end of the file.
 
     Raises:
         UserError: the file cannot be decoded, is empty or truncated, or contains NaN or infinite samples.
     """
     _refuse_truncated_riff(path)
     try:
-        channels, sample_rate = soundfile.read(path, dtype="float32", always_2d=True)
+        with soundfile.SoundFile(path) as file:
+            sample_rate = file.samplerate
+            span = slice(round(begin * sample_rate), None if end is None else round(end * sample_rate))
+            start, stop, _ = span.indices(file.frames)
+            if start:
+                file.seek(start)
+            channels = file.read(-1 if end is None else max(0, stop - start), dtype="float32", always_2d=True)
     except (soundfile.LibsndfileError, OSError, ValueError) as error:
         raise UserError(f"{path}: not readable as audio ({' '.join(str(error).split())})") from None
     if len(channels) == 0:

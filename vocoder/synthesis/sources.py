@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from vocoder.corpora import walk_files
 from vocoder.data.store import Entry, Store
 from vocoder.errors import UserError
 from vocoder.features.audio import AUDIO_SUFFIXES, read_audio
@@ -42,7 +43,7 @@ def find_sources(
         return [_file_source(vocoder, path, path.stem, speaker)]
     if not path.is_dir():
         raise UserError(f"input={path}: no such file or folder")
-    files = [p for p in sorted(path.rglob("*")) if p.suffix.lower() in SUFFIXES and not p.name.startswith(".")]
+    files = walk_files(path, SUFFIXES)
     if exclude is not None:
         files = [file for file in files if not file.resolve().is_relative_to(exclude.resolve())]
     if not files:

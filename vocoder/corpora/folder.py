@@ -1,0 +1,29 @@
+"""Any folder: all audio files in it and below it."""
+
+from pathlib import Path
+
+from vocoder.corpora.layout import Layout
+from vocoder.corpora.recording import Recording
+from vocoder.corpora.walk import walk_files
+from vocoder.errors import UserError
+from vocoder.features.audio import AUDIO_SUFFIXES
+
+
+def find_recordings(root: Path, setting: str = "input") -> list[Recording]:
+    """The audio files below `root`, also in linked folders, sorted by path; hidden files and folders are ignored.
+
+    Args:
+        setting: name of the setting that gives the folder, for errors.
+
+    Raises:
+        UserError: the folder is missing or contains no audio files.
+    """
+    if not root.is_dir():
+        raise UserError(f"{setting}={root}: no such folder")
+    files = walk_files(root, AUDIO_SUFFIXES)
+    if not files:
+        raise UserError(f"{setting}={root}: no audio files in it or below it ({', '.join(AUDIO_SUFFIXES)})")
+    return [Recording(path, path.relative_to(root).with_suffix("").as_posix()) for path in files]
+
+
+FOLDER = Layout("folder", Path.is_dir, find_recordings, "a folder of audio files")
