@@ -11,7 +11,7 @@ ROWS = (  # from the bottom; packages on one row do not import each other
     ("errors",),
     ("files", "settings", "device", "jobs", "compilation"),
     ("features", "kernels"),
-    ("distributions",),
+    ("corpora", "distributions"),
     ("data", "model"),
     ("engines", "importers"),
     ("synthesis",),

@@ -19,8 +19,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from vocoder import files
+from vocoder.corpora import Recording, find_recordings
 from vocoder.data import preprocess as module
-from vocoder.data.preprocess import PreprocessConfig, Recording, assign_split, find_recordings, preprocess
+from vocoder.data.preprocess import PreprocessConfig, assign_split, preprocess
 from vocoder.data.store import SPLITS, Store
 from vocoder.errors import UserError
 from vocoder.features.audio import int16_to_waveform, read_audio

@@ -21,7 +21,7 @@ class Config:
 
 def main() -> None:
     """Run the command on the arguments in sys.argv."""
-    cli.run_job("import", job)
+    cli.run_job("import", job, Config)
 
 
 def job(settings: dict[str, Any]) -> int:

@@ -1,4 +1,4 @@
-"""From a folder of recordings to a store.
+"""From a corpus of recordings to a store.
 
 There are two passes over the files. The first measures peak levels, from which one gain for the whole corpus follows,
 and finds pauses at which to cut long recordings; the second resamples, scales and trims each recording and computes its
@@ -6,7 +6,7 @@ mel. Every audio file is recorded in the manifest as kept, or as skipped with th
 """
 
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from vocoder import jobs
+from vocoder.corpora import AUTO, Corpus, Recording, check_layout, read_corpus, walk_files
 from vocoder.data.description import Record, describe
 from vocoder.data.level import corpus_level
 from vocoder.data.splits import arrange_splits, hash_fraction
@@ -22,12 +23,13 @@ from vocoder.data.store import SPLITS, StoreWriter
 from vocoder.data.survey import Survey, survey
 from vocoder.data.utterance import Part, ProcessedUtterance, Processing, process
 from vocoder.errors import UserError
-from vocoder.features.audio_file import AUDIO_SUFFIXES, OTHER_AUDIO_SUFFIXES
+from vocoder.features.audio_file import OTHER_AUDIO_SUFFIXES
 from vocoder.features.mel import MelSpec
 from vocoder.files import atomic_directory, is_utf8, printable, remove_partial
 
 # (items, label, total) -> the same items, while the share of them that is done is shown
 Track = Callable[[Iterable[Any], str, int], Iterable[Any]]
+DEFAULT_FRACTION = 0.05  # of the recordings, for dev and for test
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ class PreprocessConfig:
     """
 
     mel: MelSpec
+    layout: str = AUTO  # of the corpus: a name of vocoder.corpora.LAYOUTS; "auto" recognises it
     # One gain for the corpus brings the 95th percentile of the recordings' peaks to this value, so that louder
     # recordings have 3 dB of headroom. None leaves levels unchanged.
     peak: float | None = 0.7
@@ -48,16 +51,19 @@ class PreprocessConfig:
     # book can be split into train, dev and test. None keeps them whole.
     max_seconds: float | None = 60.0
     silence_peak: float = 0.001  # -60 dBFS: quieter recordings are skipped as silence
-    dev_fraction: float = 0.05
-    test_fraction: float = 0.05
+    # None: the corpus's own split if it has one, otherwise 5 % each.
+    dev_fraction: float | None = None
+    test_fraction: float | None = None
     # A regular expression. What it matches of an id decides the split, so that takes of one prompt share a split; None,
     # or no match: the whole id.
     split_by: str | None = None
-    speaker: Literal["none", "folder"] = "none"  # "folder": the first folder below the input names the speaker
+    # "auto": as the layout names the speakers; "folder": the first folder below the input names the speaker.
+    speaker: Literal["auto", "none", "folder"] = "auto"
     hold_out: tuple[str, ...] = ()  # speakers whose recordings all go to the test split; models do not learn them
 
     def __post_init__(self) -> None:
-        if not 0 <= self.dev_fraction + self.test_fraction < 1:
+        check_layout(self.layout)
+        if not 0 <= sum(self.fractions) < 1 or min(self.fractions) < 0:
             raise UserError("dev_fraction and test_fraction must add up to less than 1, to leave a train split")
         if self.split_by is not None:
             try:
@@ -74,57 +80,27 @@ class PreprocessConfig:
         if self.peak is not None and not 0 < self.peak <= 1:
             raise UserError(f"peak={self.peak}: must be above 0 and at most 1 (full scale), or null")
 
-
-@dataclass(frozen=True)
-class Recording:
-    """One input file."""
-
-    path: Path
-    id: str  # path below the input folder without suffix, with / between folders
+    @property
+    def fractions(self) -> tuple[float, float]:
+        """The shares of dev and test where recordings are split by a hash."""
+        given = self.dev_fraction, self.test_fraction
+        dev, test = (DEFAULT_FRACTION if value is None else value for value in given)
+        return dev, test
 
     @property
-    def speaker_folder(self) -> str | None:
-        """The first folder below the input; None for files directly in the input."""
-        return self.id.split("/")[0] if "/" in self.id else None
-
-
-def find_recordings(root: Path, setting: str = "input") -> list[Recording]:
-    """The audio files below `root`, recursively, sorted by path; hidden files and folders are ignored.
-
-    Args:
-        setting: name of the setting that gives the folder, for errors.
-
-    Raises:
-        UserError: the folder is missing or contains no audio files.
-    """
-    if not root.is_dir():
-        raise UserError(f"{setting}={root}: no such folder")
-    recordings = _files(root, AUDIO_SUFFIXES)
-    if not recordings:
-        other = {found.path.suffix.lower() for found in find_other_audio(root)}
-        unread = f"; {', '.join(sorted(other))} files must be converted" if other else ""
-        raise UserError(f"{setting}={root}: no audio files in it or below it ({', '.join(AUDIO_SUFFIXES)}){unread}")
-    return recordings
-
-
-def _files(root: Path, suffixes: Collection[str]) -> list[Recording]:
-    """The files below `root` with one of these suffixes, none of them hidden, sorted by path."""
-    found = []
-    for path in sorted(root.rglob("*")):
-        relative = path.relative_to(root)
-        hidden = any(part.startswith(".") for part in relative.parts)
-        if path.suffix.lower() in suffixes and not hidden and path.is_file():
-            found.append(Recording(path, relative.with_suffix("").as_posix()))
-    return found
+    def own_splits(self) -> bool:
+        """Whether a corpus that comes with splits keeps them: where no setting says how to split it."""
+        return self.dev_fraction is None and self.test_fraction is None and self.split_by is None
 
 
 def find_other_audio(root: Path) -> list[Recording]:
-    """The audio files below `root` of formats that cannot be read, sorted by path."""
-    return _files(root, OTHER_AUDIO_SUFFIXES)
+    """The audio files below a folder of formats that cannot be read, sorted by path."""
+    files = walk_files(root, OTHER_AUDIO_SUFFIXES) if root.is_dir() else []
+    return [Recording(path, path.relative_to(root).with_suffix("").as_posix()) for path in files]
 
 
 def preprocess(root: Path, output: Path, settings: PreprocessConfig, workers: int, track: Track) -> dict[str, Any]:
-    """Make a store in `output` from all recordings below `root`; return its description (store.json).
+    """Make a store in `output` from the corpus at `root`; return its description (store.json).
 
     If the process is killed, the next call for this output removes what is left and starts anew.
 
@@ -137,10 +113,11 @@ def preprocess(root: Path, output: Path, settings: PreprocessConfig, workers: in
     """
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise UserError(f"output={output}: exists already; give another name or delete it")
-    recordings = find_recordings(root)
+    corpus = read_corpus(root, settings.layout)
+    recordings = corpus.recordings
     remove_partial(output)
     look = partial(_one_file, partial(survey, max_seconds=settings.max_seconds))
-    surveys = track(jobs.parallel_map(look, [r.path for r in recordings], workers), "measuring levels", len(recordings))
+    surveys = track(jobs.parallel_map(look, recordings, workers), "measuring levels", len(recordings))
     results = [result for _, result in surveys]
     peaks = [result.peak for result in results if isinstance(result, Survey)]
     level = corpus_level(peaks, settings.peak, settings.silence_peak)
@@ -155,12 +132,15 @@ def preprocess(root: Path, output: Path, settings: PreprocessConfig, workers: in
         done = iter(track(work, "preprocessing", len(parts)))
         records = _write(writer, inputs, (result for _, result in done), settings)
         next(done, None)  # lets the progress end
-        records += [_skipped(recording, _other_format(recording)) for recording in find_other_audio(root)]
+        if corpus.layout == "folder":
+            records += [_skipped(recording, _other_format(recording)) for recording in find_other_audio(root)]
         writer.close()
-        needed = SPLITS if settings.test_fraction else SPLITS[:2]
+        needed = _needed_splits(corpus, settings)
         arrange_splits(records, lambda record: _split_key(record["id"], settings), needed, settings.hold_out)
         _check_speakers(records, settings)
-        description = describe(partial_store, records, settings.mel, level.gain, settings.hold_out)
+        description = {"layout": corpus.layout} | describe(
+            partial_store, records, settings.mel, level.gain, settings.hold_out
+        )
         writer.write_metadata(records, description)
     return description
 
@@ -180,8 +160,7 @@ def _input(recording: Recording, result: Survey | UserError, problem: str | None
         return _Input(recording, result)
     if problem is not None:
         return _Input(recording, UserError(f"{recording.path}: {problem}"))
-    borders = [0, *result.cuts, None]
-    parts = [Part(recording.path, start or 0, stop) for start, stop in pairwise(borders)]
+    parts = [Part(recording.path, start or 0, stop) for start, stop in pairwise(result.borders)]
     return _Input(recording, parts=parts, survey=result)
 
 
@@ -189,7 +168,7 @@ def _process(part: Part, processing: Processing) -> ProcessedUtterance:
     return process(part, processing)
 
 
-def _one_file(work: Callable[[Any], Any], item: Path | Part) -> Any:
+def _one_file(work: Callable[[Any], Any], item: Recording | Part) -> Any:
     """`work(item)`; whatever goes wrong in one file costs that file, not the job.
 
     Raises:
@@ -200,9 +179,8 @@ def _one_file(work: Callable[[Any], Any], item: Path | Part) -> Any:
     except UserError:
         raise
     except Exception as error:
-        path = item.path if isinstance(item, Part) else item
         reason = " ".join(str(error).split())[:200]
-        raise UserError(f"{path}: cannot be processed ({type(error).__name__}: {reason})") from error
+        raise UserError(f"{item.path}: cannot be processed ({type(error).__name__}: {reason})") from error
 
 
 def _write(
@@ -225,7 +203,7 @@ def _write(
             if not is_utf8(recording.id):
                 result = UserError("its name is not UTF-8; rename it")
             elif not isinstance(result, UserError) and recording.id in stored_ids:
-                result = UserError("another file has the same name with another suffix")
+                result = UserError("another recording has the same id (the same name with another suffix?)")
             if isinstance(result, UserError):
                 records.append(_skipped(recording, result) | place)
                 continue
@@ -263,16 +241,25 @@ def _other_format(recording: Recording) -> UserError:
 
 
 def assign_split(recording: Recording, settings: PreprocessConfig) -> str:
-    """train, dev or test by a hash of the id or a part of it, so that it does not depend on the rest of the corpus.
+    """train, dev or test: as the corpus has it, unless the settings say how to split; otherwise by a hash.
 
-    All recordings of held-out speakers go to test.
+    The hash is of the id or a part of it, so that a split does not depend on the rest of the corpus. All recordings of
+    held-out speakers go to test.
     """
-    if recording.speaker_folder in settings.hold_out:
+    if _speaker(recording, settings) in settings.hold_out:
         return "test"
-    fraction = hash_fraction(_split_key(recording.id, settings))
-    if fraction < settings.dev_fraction:
+    if settings.own_splits and recording.split is not None:
+        return recording.split
+    fraction, (dev, test) = hash_fraction(_split_key(recording.id, settings)), settings.fractions
+    if fraction < dev:
         return "dev"
-    return "test" if fraction < settings.dev_fraction + settings.test_fraction else "train"
+    return "test" if fraction < dev + test else "train"
+
+
+def _needed_splits(corpus: Corpus, settings: PreprocessConfig) -> Sequence[str]:
+    """The splits that must not be empty. A corpus's own split may have no test."""
+    own = settings.own_splits and corpus.has_splits
+    return SPLITS if settings.fractions[1] and not own else SPLITS[:2]
 
 
 def _split_key(utterance_id: str, settings: PreprocessConfig) -> str:
@@ -288,10 +275,13 @@ def _check_speakers(records: list[Record], settings: PreprocessConfig) -> None:
     missing = sorted(set(settings.hold_out) - set(there))
     if missing:
         others = [name for name in there if name not in settings.hold_out]
-        raise UserError(f"hold_out={','.join(missing)}: no such speaker; there are {', '.join(others)}")
-    if settings.speaker == "folder" and any(record["speaker"] is None for record in kept):
+        raise UserError(f"hold_out={','.join(missing)}: no such speaker; there are {', '.join(others) or 'none'}")
+    nobodys = next((record["id"] for record in kept if record["speaker"] is None), None)
+    if nobodys is not None and settings.speaker == "folder":
         raise UserError("speaker=folder: some recordings are directly in the input folder, in no speaker's folder")
+    if nobodys is not None and there:
+        raise UserError(f"the corpus names no speaker of {nobodys}, but of others; name it, or give speaker=none")
 
 
 def _speaker(recording: Recording, settings: PreprocessConfig) -> str | None:
-    return recording.speaker_folder if settings.speaker == "folder" else None
+    return {"auto": recording.speaker, "folder": recording.speaker_folder, "none": None}[settings.speaker]

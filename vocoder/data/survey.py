@@ -2,10 +2,12 @@
 
 import hashlib
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
+from vocoder.corpora import Recording
 from vocoder.features.audio_file import AudioFile
 
 HOPS_PER_SECOND = 100  # resolution of the cuts
@@ -19,28 +21,35 @@ class Survey:
     peak: float  # largest magnitude, before any processing
     sha256: str  # of the file, in hex
     sample_rate: int  # Hz
-    cuts: tuple[int, ...]  # samples at which a long recording is cut; none for others
+    borders: tuple[int | None, ...]  # samples at which it begins, is cut if it is long, and ends; None: with its file
 
 
-def survey(path: Path, max_seconds: float | None) -> Survey:
-    """Decode a file once, in blocks.
+def survey(recording: Recording, max_seconds: float | None) -> Survey:
+    """Decode a recording once, in blocks.
 
     Raises:
         UserError: the file cannot be read, or has no samples.
     """
-    with AudioFile(path) as file:
+    with AudioFile(recording.path) as file:
+        start, stop = file.span(recording.begin, recording.end)
         energy = _Energy(file.sample_rate // HOPS_PER_SECOND)
         peak, samples = 0.0, 0
-        for block in file.blocks():
+        for block in file.blocks(start, stop):
             peak, samples = max(peak, float(np.abs(block).max())), samples + len(block)
             energy.add(block)
         if not samples:
-            file.read()  # raises the error for it
+            file.read(start, stop)  # raises the error for it
         longest = None if max_seconds is None else max_seconds * HOPS_PER_SECOND
         cuts = () if longest is None else quiet_places(energy.hops(), int(longest))
-        with path.open("rb") as opened:
-            sha256 = hashlib.file_digest(opened, "sha256").hexdigest()
-        return Survey(peak, sha256, file.sample_rate, tuple(hop * energy.hop_length for hop in cuts))
+        borders = (start, *(start + hop * energy.hop_length for hop in cuts), stop)
+        return Survey(peak, sha256_of(recording.path), file.sample_rate, borders)
+
+
+@lru_cache(maxsize=1)  # segments of one file come one after another
+def sha256_of(path: Path) -> str:
+    """The hash of a file, in hex."""
+    with path.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def quiet_places(energy: np.ndarray, longest: int) -> tuple[int, ...]:

@@ -8,7 +8,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 import torch
 
-from vocoder.data.preprocess import find_recordings
+from vocoder.corpora import find_recordings
 from vocoder.data.store import Entry, Store
 from vocoder.errors import UserError
 from vocoder.features.audio import read_audio, resample, waveform_to_int16

@@ -56,14 +56,17 @@ def grid_to_int16(grid: np.ndarray) -> np.ndarray:
     return (level - _INT16_SCALE).astype(np.int16)
 
 
-def read_audio(path: Path) -> tuple[np.ndarray, int]:
+def read_audio(path: Path, begin: float = 0.0, end: float | None = None) -> tuple[np.ndarray, int]:
     """Read an audio file as (float32 waveform [T], sample rate in Hz); channels are averaged.
+
+    Args:
+        begin, end: of the part that is read, in seconds; None is the end of the file.
 
     Raises:
         UserError: the file cannot be decoded, is empty or truncated, or contains NaN or infinite samples.
     """
     with AudioFile(path) as file:
-        return file.read(), file.sample_rate
+        return file.read(*file.span(begin, end)), file.sample_rate
 
 
 def write_wav(path: Path, samples: np.ndarray, sample_rate: int, comment: str = "") -> None:

@@ -60,6 +60,10 @@ class AudioFile:
                 f"{path}: its header states {self.sample_rate} Hz; rates from {LOWEST_RATE} to {HIGHEST_RATE} are read"
             )
 
+    def span(self, begin: float, end: float | None) -> tuple[int, int | None]:
+        """Samples between two times in seconds; None is the end of the file."""
+        return round(begin * self.sample_rate), None if end is None else round(end * self.sample_rate)
+
     def blocks(self, start: int = 0, stop: int | None = None) -> Iterator[np.ndarray]:
         """Samples `start` to `stop` (None: to the end), as float32 arrays [n] one after another.
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from vocoder.corpora import walk_files
 from vocoder.data.store import Entry, Store
 from vocoder.errors import UserError
 from vocoder.features.audio import AUDIO_SUFFIXES, read_audio
@@ -44,9 +45,7 @@ def find_sources(
         return [_file_source(vocoder, path, path.stem, speaker)]
     if not path.is_dir():
         raise UserError(f"input={path}: no such file or folder")
-    files = [p for p in sorted(path.rglob("*")) if p.suffix.lower() in SUFFIXES + OTHER_AUDIO_SUFFIXES]
-    hidden = [p for p in files if any(part.startswith(".") for part in p.relative_to(path).parts)]
-    files = [p for p in files if p not in set(hidden) and p.is_file()]
+    files = walk_files(path, SUFFIXES + OTHER_AUDIO_SUFFIXES)
     if exclude is not None:
         files = [file for file in files if not file.resolve().is_relative_to(exclude.resolve())]
     if not any(file.suffix.lower() in SUFFIXES for file in files):
