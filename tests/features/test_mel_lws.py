@@ -1,11 +1,17 @@
 """The mel of r9y9's 0.1.1: windows of the package lws, which begin where their frame does."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import librosa
 import numpy as np
+import pytest
 import torch
 
+from vocoder.features.audio import read_audio
 from vocoder.features.mel import PRESETS, MelSpec, log_mel
 
+SPEECH = Path(__file__).parent.parent / "speech"
 SPEC = MelSpec(
     *(22050, 1024, 256, 1024, 80, 125.0, 7600.0),
     padding="ahead",
@@ -18,7 +24,7 @@ SPEC = MelSpec(
 
 def lws_window() -> np.ndarray:
     """As lws makes it: the geometric mean of the root of a symmetric Hann window and its synthesis window."""
-    root = np.sqrt(np.hanning(1025)[:1024] * 0 + 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(1024) / 1023))
+    root = np.sqrt(np.hanning(1024))
     overlapping = sum(np.roll(root**2, 256 * shift) for shift in range(4))
     return np.sqrt(root * root / overlapping)
 
@@ -47,3 +53,11 @@ def test_a_frame_is_centred_two_hops_after_its_beginning() -> None:
 def test_specs_with_a_hann_window_keep_the_hashes_of_stored_models() -> None:
     assert PRESETS["hifigan_22k"].hash() == "1de9a88646959160"  # in the config.json of the voice in the package
     assert SPEC.hash() != MelSpec(**{**vars(SPEC), "window": "hann"}).hash()
+
+
+@pytest.mark.parametrize("path", sorted(SPEECH.rglob("*.flac")), ids=lambda path: path.stem)
+def test_speech_at_full_scale_stays_below_the_upper_limit_of_their_mels(path: Path) -> None:
+    """Which is a magnitude of 10, for a reference of 20 dB: it need not be clipped there."""
+    wave, rate = read_audio(path)
+    spec = replace(SPEC, sample_rate=rate, fmax=min(7600.0, rate / 2))
+    assert log_mel(torch.from_numpy(0.999 * wave / np.abs(wave).max()), spec).max() < 1
