@@ -65,11 +65,11 @@ def test_only_what_is_used_is_read(make_counting_store: MakeStore) -> None:
 
 def test_a_store_of_more_files_than_a_process_may_open_is_read(make_counting_store: MakeStore) -> None:
     store = make_counting_store([2] * 300, shard_frames=1)
-    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    before, entries = resource.getrlimit(resource.RLIMIT_NOFILE), list(store.entries)
     opened = len(os.listdir("/proc/self/fd"))
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (opened + 20, before[1]))
-        kept = [store.read(entry) for entry in store.entries]
+        kept = [store.read(entry) for entry in entries]
         assert [utterance.wave[0] for utterance in kept] == [100 * u for u in range(300)]
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
@@ -84,9 +84,12 @@ def test_a_limit_of_the_process_is_not_called_damage(
     def load(*_: Any, **__: Any) -> None:
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
+    entry = store.entries[0]
     monkeypatch.setattr(np, "load", load)
     with pytest.raises(UserError, match=r"shard 0 cannot be opened \(Too many open files\).*ulimit -n"):
-        store.read(store.entries[0])
+        store.read(entry)
+    with pytest.raises(UserError, match=r"index cannot be opened \(Too many open files\).*ulimit -n"):
+        _ = Store(store.directory).entries
 
 
 OTHERS = {"id": "v", "split": "dev", "speaker": "bob"}

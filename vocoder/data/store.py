@@ -10,7 +10,6 @@ A pair of wave and mel arrays is a shard. A new shard begins when the last is la
 in one shard and starts at the same frame in both arrays.
 """
 
-import errno
 import hashlib
 import json
 import math
@@ -25,7 +24,7 @@ import numpy as np
 from vocoder.data.index import SPLITS, TABLE_FILE, Entry, UtteranceIndex
 from vocoder.errors import UserError
 from vocoder.features.mel import MelSpec
-from vocoder.files import read_json
+from vocoder.files import PROCESS_LIMITS, read_json
 from vocoder.settings import from_mapping
 
 FORMAT = 1
@@ -177,12 +176,9 @@ class ArrayFile:
 
     def _error(self, error: Exception) -> UserError:
         place = f"{self._path.parent}: shard {self._shard}"
-        if isinstance(error, OSError) and error.errno in NOT_THE_FILE:
+        if isinstance(error, OSError) and error.errno in PROCESS_LIMITS:
             return UserError(f"{place} cannot be opened ({error.strerror}); raise the process's limit (ulimit -n)")
         return UserError(f"{place} is missing or damaged ({error})")
-
-
-NOT_THE_FILE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # errors that another file would have met, too
 
 
 class StoreWriter:
