@@ -121,6 +121,7 @@ def read_json(path: Path) -> Any:
         raise UserError(f"{path}: not valid JSON ({error})") from None
 
 
+PROCESS_LIMITS = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}  # errors of opening that say nothing about the file
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
 _NOT_WRITABLE = {
     *(errno.EACCES, errno.EPERM, errno.EROFS),

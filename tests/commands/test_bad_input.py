@@ -97,6 +97,8 @@ def test_a_full_disk_leaves_no_partial_store(command: Command, tmp_path: Path, m
         ("training.batch.size=lots", ["training.batch.size", "lots", "whole number"]),
         ("training.precision=half", ["training.precision=half", "float16"]),
         ("training.length.steps=null", ["training.length"]),
+        ("training.seed=18446744073709551616", ["training.seed=18446744073709551616", "2^63"]),
+        ("training.seed=9223372036854775808", ["training.seed", "2^63"]),
         ("training.length.steps=0", ["training.length.steps=0"]),
         ("training.length.minutes=-1", ["training.length.minutes=-1"]),
         ("training.optimizer.learning_rate=-0.1", ["training.optimizer.learning_rate=-0.1"]),

@@ -1,7 +1,10 @@
-"""The store: reading returns exactly what was written, memory-mapped, and damage is reported."""
+"""The store: reading returns exactly what was written, in any number of shards, and damage is reported."""
 
+import errno
 import json
+import os
 import pickle
+import resource
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +14,7 @@ import pytest
 
 from vocoder.data.store import Store, StoreWriter, shard_paths
 from vocoder.errors import UserError
+from vocoder.features.mel import MelSpec
 
 MakeStore = Callable[..., Store]
 
@@ -40,14 +44,79 @@ def test_a_shard_is_an_ordinary_npy_file(make_counting_store: MakeStore) -> None
     assert (mel.dtype, mel.shape) == (np.float32, (7, 4))
 
 
-def test_reading_a_range_of_frames_returns_a_read_only_memory_map(make_counting_store: MakeStore) -> None:
+def test_reading_a_range_of_frames_returns_these_frames_of_a_copy(make_counting_store: MakeStore) -> None:
     store = make_counting_store([5, 9])
     utterance = store.read(store.entries[1], 2, 4)
     assert utterance.wave.tolist() == list(range(120, 140))
     assert utterance.mel[:, 0].tolist() == [1003, 1004]
-    for array in (utterance.wave, utterance.mel):
-        assert isinstance(array, np.memmap)
-        assert not array.flags.writeable
+    utterance.wave[:], utterance.mel[:] = 0, 0
+    assert store.read(store.entries[1], 2, 4).wave.tolist() == list(range(120, 140))
+    assert store.read(store.entries[1], 2, 2).mel.shape == (0, 4)
+
+
+def test_only_what_is_used_is_read(make_counting_store: MakeStore) -> None:
+    store = make_counting_store([5, 9])
+    utterance = store.read(store.entries[0])
+    shard_paths(store.directory, 0)[1].unlink()
+    assert len(utterance.wave) == 50
+    with pytest.raises(UserError, match="shard 0 is missing"):
+        _ = utterance.mel
+
+
+def test_a_store_of_more_files_than_a_process_may_open_is_read(make_counting_store: MakeStore) -> None:
+    store = make_counting_store([2] * 300, shard_frames=1)
+    before, entries = resource.getrlimit(resource.RLIMIT_NOFILE), list(store.entries)
+    opened = len(os.listdir("/proc/self/fd"))
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (opened + 20, before[1]))
+        kept = [store.read(entry) for entry in entries]
+        assert [utterance.wave[0] for utterance in kept] == [100 * u for u in range(300)]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert len(os.listdir("/proc/self/fd")) == opened
+
+
+def test_a_limit_of_the_process_is_not_called_damage(
+    make_counting_store: MakeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = make_counting_store([2])
+
+    def load(*_: Any, **__: Any) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    entry = store.entries[0]
+    monkeypatch.setattr(np, "load", load)
+    with pytest.raises(UserError, match=r"shard 0 cannot be opened \(Too many open files\).*ulimit -n"):
+        store.read(entry)
+    with pytest.raises(UserError, match=r"index cannot be opened \(Too many open files\).*ulimit -n"):
+        _ = Store(store.directory).entries
+
+
+OTHERS = {"id": "v", "split": "dev", "speaker": "bob"}
+
+
+def written(directory: Path, change: str = "") -> str | None:
+    """The identity of a store of two utterances, one thing in which is different."""
+    directory.mkdir()
+    spec = MelSpec(16000, 64, 10, 64, 4, 10.0 if change == "mel" else 0.0, 8000.0)
+    writer, records = StoreWriter(directory, spec), []
+    for u, frames in enumerate((3, 4)):
+        wave = np.arange(10 * frames, dtype=np.int16)
+        wave[0] += change == "wave"
+        shard, start = writer.append(wave, np.zeros((frames, 4), np.float32))
+        record = {"id": f"u{u}", "status": "kept", "split": "train", "speaker": "ann", "source": directory.name}
+        records.append(record | {"shard": shard, "start": start, "frames": frames})
+    records[1] |= {key: value for key, value in OTHERS.items() if key == change}
+    writer.close()
+    writer.write_metadata(records, {"speakers": ["ann", "bob"], "gain": 1.0})
+    return Store(directory).identity
+
+
+def test_the_identity_of_a_store_is_that_of_what_it_holds(tmp_path: Path) -> None:
+    same = [written(tmp_path / name) for name in ("here", "there")]
+    assert same[0] == same[1] is not None
+    others = [written(tmp_path / change, change) for change in ("wave", "mel", "id", "split", "speaker")]
+    assert len({*same, *others}) == 6
 
 
 def test_a_pickled_store_has_paths_and_not_contents(make_counting_store: MakeStore) -> None:

@@ -62,6 +62,15 @@ def test_the_best_is_by_the_measure_of_the_newest_checkpoint(run: Path, tiny_con
     assert find_checkpoint(run).step == 5
 
 
+def test_the_best_is_by_the_data_of_the_newest_checkpoint(run: Path, tiny_config: VocoderConfig) -> None:
+    weights = {"model": build_model(tiny_config).state_dict()}
+    for step, bits, data in ((7, 1.0, "corpus"), (8, 6.5, "other"), (9, 6.6, "other")):
+        metrics = {"step": step, "dev_bits": bits, "data": data}
+        save_checkpoint(run / f"checkpoints/step-{step:08d}", tiny_config, weights, metrics)
+    assert find_checkpoint(run).step == 8
+    assert find_checkpoint(run).data == "other"
+
+
 def test_of_equally_good_checkpoints_the_latest_is_loaded(run: Path, tiny_config: VocoderConfig) -> None:
     save(checkpoint(run, 4), tiny_config, 4, 7.0)
     save(checkpoint(run, 5), tiny_config, 5, None)  # never measured

@@ -138,6 +138,28 @@ def test_an_interrupted_overwrite_is_completed_without_rewriting_new_wavs(
     assert written(output) == written(tmp_path / "undisturbed")
 
 
+def test_what_is_no_input_is_passed_over_and_what_cannot_be_read_is_named(
+    make_vocoder: Callable[..., Vocoder], mels: Path, tmp_path: Path
+) -> None:
+    vocoder = make_vocoder()
+    mel = next(mels.glob("*.npy")).read_bytes()
+    for name in (".ipynb_checkpoints/x.npy", "deeper/.cache/a/x.npy", ".x.npy"):
+        (mels / name).parent.mkdir(exist_ok=True, parents=True)
+        (mels / name).write_bytes(mel)
+    (mels / "old.npy").mkdir()
+    (mels / "old.npy/inside.npy").write_bytes(mel)
+    (mels / "talk.m4a").write_bytes(b"\0\0\0\x20ftypM4A ")
+    Path(os.fsdecode(os.fsencode(mels) + b"/caf\xe9.npy")).write_bytes(mel)
+    sources = find_sources(vocoder, mels, "test", None)
+    results = dict(synthesize_into(tmp_path / "out", vocoder, sources, SynthesisOptions()))
+    refused = {id: str(result) for id, result in results.items() if isinstance(result, UserError)}
+    assert refused.keys() == {"talk", r"caf\xe9"}
+    assert ".m4a is not read" in refused["talk"]
+    assert r"caf\xe9.npy: its name is not UTF-8" in refused[r"caf\xe9"]
+    assert len(written(tmp_path / "out")) == len(FRAMES) + 1
+    assert "old.npy/inside.wav" in written(tmp_path / "out")
+
+
 @pytest.mark.parametrize("shard", ["0/2", "3/2", "1/0", "1", "a/b", "1/2/3", "-1/2"])
 def test_a_malformed_shard_is_refused(shard: str) -> None:
     with pytest.raises(UserError, match=f"shard={shard}: write i/N"):

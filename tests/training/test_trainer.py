@@ -209,6 +209,21 @@ def test_restoring_returns_the_options_that_changed(make_trainer: MakeTrainer, t
     assert other.optimizer.param_groups[0]["betas"] == (0.8, 0.99)
 
 
+def test_a_run_that_goes_on_with_other_data_says_so(
+    make_trainer: MakeTrainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(make_trainer(), tmp_path)
+    newest = open_checkpoint(checkpoints_in(tmp_path)[-1])
+    logged: list[str] = []
+    for identity, told in ((newest.data, False), ("0123456789abcdef", True)):
+        trainer = make_trainer()
+        monkeypatch.setattr(trainer, "log", logged.append)
+        monkeypatch.setitem(trainer.store.description, "identity", identity)
+        trainer.restore(newest)
+        assert any("holds other data" in line for line in logged) == told
+    assert newest.data is not None
+
+
 def test_a_run_can_be_resumed_in_another_precision(make_trainer: MakeTrainer, tmp_path: Path) -> None:
     train(make_trainer(), tmp_path)
     for precision in ("float16", "bfloat16"):

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from vocoder.data.index import SPLITS
+from vocoder.data.store import ArrayFile, shard_paths
 from vocoder.features.mel import MelSpec
 
 Record = dict[str, Any]  # a line of the manifest
@@ -41,12 +42,12 @@ def describe(
 def mel_statistics(directory: Path, records: list[Record]) -> dict[str, list[float]]:
     """Mean and standard deviation of each band, accumulated in float64 over one utterance at a time."""
     count, total, squares = 0, np.zeros(()), np.zeros(())
-    opened, shard = None, np.zeros((0, 0), np.float32)
+    files: dict[int, ArrayFile] = {}
     for record in records:
-        if record["shard"] != opened:  # records are in the order of the shards
-            opened = record["shard"]
-            shard = np.load(directory / f"mel-{opened:05d}.npy", mmap_mode="r")
-        mel = shard[record["start"] : record["start"] + record["frames"]].astype(np.float64)
+        shard = record["shard"]
+        if shard not in files:
+            files[shard] = ArrayFile(shard_paths(directory, shard)[1], shard)
+        mel = files[shard].read(record["start"], record["start"] + record["frames"]).astype(np.float64)
         count, total, squares = count + len(mel), total + mel.sum(0), squares + np.square(mel).sum(0)
     mean = total / count
     return {"mean": mean.tolist(), "std": np.sqrt(np.maximum(squares / count - mean**2, 0)).tolist()}

@@ -12,6 +12,7 @@ from typing import overload
 import numpy as np
 
 from vocoder.errors import UserError
+from vocoder.files import PROCESS_LIMITS
 
 SPLITS = ("train", "dev", "test")
 NO_SPEAKER = -1
@@ -71,6 +72,10 @@ class UtteranceIndex(Sequence[Entry]):
             table = np.load(directory / TABLE_FILE, mmap_mode="r")
             ids = np.memmap(directory / IDS_FILE, np.uint8, "r") if len(table) else np.zeros(0, np.uint8)
         except (OSError, ValueError, EOFError) as error:
+            if isinstance(error, OSError) and error.errno in PROCESS_LIMITS:
+                raise UserError(
+                    f"{directory}: its index cannot be opened ({error.strerror}); raise the process's limit (ulimit -n)"
+                ) from None
             raise UserError(f"{directory}: its index is damaged ({error}); preprocess the corpus again") from None
         if table.dtype != ROW_DTYPE or table.ndim != 1 or (len(table) and int(table["name_end"][-1]) != len(ids)):
             raise UserError(

@@ -1,4 +1,4 @@
-"""The store: the aligned waves and mels of a preprocessed corpus in a few memory-mapped arrays.
+"""The store: the aligned waves and mels of a preprocessed corpus in a few large arrays.
 
     store.json       format, identity, MelSpec and its hash, gain, speakers, totals, mel statistics of train
     manifest.jsonl   one line per input file: kept (with its position) or skipped (with the reason)
@@ -10,13 +10,12 @@ A pair of wave and mel arrays is a shard. A new shard begins when the last is la
 in one shard and starts at the same frame in both arrays.
 """
 
-import errno
 import hashlib
 import json
-import resource
-from collections import OrderedDict
+import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -25,20 +24,30 @@ import numpy as np
 from vocoder.data.index import SPLITS, TABLE_FILE, Entry, UtteranceIndex
 from vocoder.errors import UserError
 from vocoder.features.mel import MelSpec
-from vocoder.files import read_json
+from vocoder.files import PROCESS_LIMITS, read_json
 from vocoder.settings import from_mapping
 
 FORMAT = 1
-SHARD_FRAMES = 500_000  # 200 MB of int16 at hop 200; large, so that few files need mapping
+SHARD_FRAMES = 500_000  # 200 MB of int16 at hop 200; large, so that there are few files
 
 
 @dataclass(frozen=True)
 class Utterance:
-    """The data of one utterance: int16 wave [F·hop] and log-mel [F, n_mels], both memory-mapped."""
+    """The data of one utterance, or of a part of it: each array is read from disk when it is first used."""
 
     entry: Entry
-    wave: np.ndarray
-    mel: np.ndarray
+    _wave: Callable[[], np.ndarray]
+    _mel: Callable[[], np.ndarray]
+
+    @cached_property
+    def wave(self) -> np.ndarray:
+        """int16 [F·hop]. Raises UserError where it cannot be read."""
+        return self._wave()
+
+    @cached_property
+    def mel(self) -> np.ndarray:
+        """The log-mel, float32 [F, n_mels]. Raises UserError where it cannot be read."""
+        return self._mel()
 
 
 class Store:
@@ -60,7 +69,7 @@ class Store:
             raise UserError(f"{directory}/store.json: mel does not match its mel_hash; preprocess the corpus again")
         self.speakers: tuple[str, ...] = tuple(self.description["speakers"])  # without held-out speakers
         self.speaker_names = _all_speakers(self.description)  # by their indices in the index
-        self._shards: OrderedDict[int, tuple[np.ndarray, np.ndarray]] = OrderedDict()
+        self._shards: dict[int, tuple[ArrayFile, ArrayFile]] = {}
 
     @property
     def identity(self) -> str | None:
@@ -108,57 +117,68 @@ class Store:
         return self.entries.split(name)
 
     def read(self, entry: Entry, start: int = 0, stop: int | None = None) -> Utterance:
-        """Frames `start` to `stop` of an utterance, memory-mapped: nothing else is read from disk.
+        """Frames `start` to `stop` of an utterance; nothing else is read from disk.
 
         Raises:
-            UserError: the shard is missing or damaged.
+            UserError: the shard is missing or damaged, or cannot be opened.
         """
         wave, mel = self._shard(entry.shard)
         stop = entry.frames if stop is None else stop
         first, last = entry.start + start, entry.start + stop
         hop = self.spec.hop_length
-        return Utterance(entry, wave[first * hop : last * hop], mel[first:last])
+        return Utterance(entry, partial(wave.read, first * hop, last * hop), partial(mel.read, first, last))
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave out the mapped arrays: an unpickled store maps the files itself instead of receiving their contents."""
-        return self.__dict__ | {"_shards": OrderedDict()}
-
-    def _shard(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """The mapped arrays of a shard; those used last stay mapped, since each mapped file holds a descriptor."""
+    def _shard(self, index: int) -> "tuple[ArrayFile, ArrayFile]":
         if index not in self._shards:
-            while len(self._shards) >= most_mapped_shards():
-                self._shards.popitem(last=False)
-            self._shards[index] = self._map(index)
-        self._shards.move_to_end(index)
+            wave, mel = (ArrayFile(path, index) for path in shard_paths(self.directory, index))
+            if wave.shape[0] != mel.shape[0] * self.spec.hop_length:
+                raise UserError(f"{self.directory}: shard {index} is damaged: its wave and mel differ in length")
+            self._shards[index] = (wave, mel)
         return self._shards[index]
 
-    def _map(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+
+class ArrayFile:
+    """An .npy file of a shard, of which parts are read.
+
+    It is opened for each read: files that stay open, or mapped, take descriptors, and a large store has more files than
+    a process may open.
+
+    Raises:
+        UserError: it is missing, damaged, or cannot be opened.
+    """
+
+    def __init__(self, path: Path, shard: int) -> None:
+        self._path, self._shard = path, shard
         try:
-            wave, mel = (np.load(path, mmap_mode="r") for path in shard_paths(self.directory, index))
-        except OSError as error:
-            if error.errno not in NOT_THE_FILE:
-                raise UserError(f"{self.directory}: shard {index} is missing or damaged ({error})") from None
-            raise UserError(
-                f"{self.directory}: shard {index} cannot be opened ({error.strerror}); raise the limits of the process "
-                "(ulimit -n, ulimit -v)"
-            ) from None
-        except (ValueError, EOFError) as error:
-            raise UserError(f"{self.directory}: shard {index} is missing or damaged ({error})") from None
-        if len(wave) != len(mel) * self.spec.hop_length:
-            raise UserError(f"{self.directory}: shard {index} is damaged: its wave and mel differ in length")
-        return wave, mel
+            array = np.load(path, mmap_mode="r")  # compares the shape with the size of the file
+        except (OSError, ValueError, EOFError) as error:
+            raise self._error(error) from None
+        self.shape: tuple[int, ...] = array.shape
+        self._dtype, self._offset = array.dtype, array.offset
 
+    def read(self, first: int, last: int) -> np.ndarray:
+        """Items `first` to `last` of the first axis.
 
-MOST_MAPPED_SHARDS = 1024  # with 350 MB each at 22 kHz: a third of a terabyte of addresses, of 128
-NOT_THE_FILE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+        Raises:
+            UserError: as the class.
+        """
+        width = math.prod(self.shape[1:])
+        try:
+            values = np.fromfile(
+                self._path,
+                self._dtype,
+                (last - first) * width,
+                offset=self._offset + first * width * self._dtype.itemsize,
+            )
+            return values.reshape(last - first, *self.shape[1:])
+        except (OSError, ValueError) as error:
+            raise self._error(error) from None
 
-
-def most_mapped_shards() -> int:
-    """Shards to keep mapped: their descriptors, two for each, may be a quarter of those that the process may open."""
-    soft_limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft_limit == resource.RLIM_INFINITY:
-        return MOST_MAPPED_SHARDS
-    return max(1, min(MOST_MAPPED_SHARDS, soft_limit // 8))
+    def _error(self, error: Exception) -> UserError:
+        place = f"{self._path.parent}: shard {self._shard}"
+        if isinstance(error, OSError) and error.errno in PROCESS_LIMITS:
+            return UserError(f"{place} cannot be opened ({error.strerror}); raise the process's limit (ulimit -n)")
+        return UserError(f"{place} is missing or damaged ({error})")
 
 
 class StoreWriter:

@@ -17,7 +17,7 @@ class BatchConfig:
     accumulate: int = 1  # parts a batch is split into, to save memory; doubled when memory runs out
     recompute: bool = False  # activation checkpointing: recompute the layers' activations in the backward pass
     sampling: Sampling = "lengths"  # draw uniformly over the corpus, over utterances, or over speakers
-    workers: int = 0  # data-loading processes; reading a batch from the mapped store takes about a millisecond
+    workers: int = 0  # data-loading processes; reading a batch from the store takes about a millisecond or two
 
 
 @dataclass(frozen=True)
