@@ -42,12 +42,12 @@ def survey(recording: Recording, max_seconds: float | None) -> Survey:
         longest = None if max_seconds is None else max_seconds * HOPS_PER_SECOND
         cuts = () if longest is None else quiet_places(energy.hops(), int(longest))
         borders = (start, *(start + hop * energy.hop_length for hop in cuts), stop)
-        return Survey(peak, sha256_of(recording.path), file.sample_rate, borders)
+        return Survey(peak, _sha256(recording.path, recording.path.stat().st_mtime_ns), file.sample_rate, borders)
 
 
 @lru_cache(maxsize=1)  # segments of one file come one after another
-def sha256_of(path: Path) -> str:
-    """The hash of a file, in hex."""
+def _sha256(path: Path, modified: int) -> str:
+    """The hash of a file that was last modified then, in hex."""
     with path.open("rb") as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest()
 
