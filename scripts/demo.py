@@ -21,6 +21,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 UTTERANCES = 5
 BIN = Path(sys.executable).parent
@@ -61,17 +62,21 @@ def parse_minutes(text: str) -> float:
     except ValueError:
         minutes = 0.0
     if not 0 < minutes < float("inf"):
-        print(f"demo: DEMO_MINUTES={text}: give a number of minutes above 0", file=sys.stderr)
-        raise SystemExit(2)
+        refuse(f"DEMO_MINUTES={text}: give a number of minutes above 0")
     return minutes
 
 
 def parse_start(text: str) -> bool:
     """DEMO_FROM: whether it is the voice that training starts with; exits with code 2 if it is neither choice."""
     if text not in ("voice", "scratch"):
-        print(f"demo: DEMO_FROM={text}: give voice or scratch", file=sys.stderr)
-        raise SystemExit(2)
+        refuse(f"DEMO_FROM={text}: give voice or scratch")
     return text == "voice"
+
+
+def refuse(message: str) -> NoReturn:
+    """Exit with code 2 and one line."""
+    print(f"demo: {message}", file=sys.stderr)
+    raise SystemExit(2)
 
 
 def folder_name(recordings: Path) -> str:

@@ -32,6 +32,20 @@ def random_mel(spec: MelSpec, frames: int) -> np.ndarray:
     return (noise - 5).astype(np.float32)
 
 
+# The network of r9y9's mixture-of-logistics recipe, as his settings name it.
+R9Y9_SIZES: dict[str, Any] = {
+    "out_channels": 30,
+    "layers": 24,
+    "stacks": 4,
+    "residual_channels": 128,
+    "gate_channels": 256,
+    "skip_out_channels": 128,
+    "cin_channels": 80,
+    "upsample_conditional_features": True,
+    "upsample_scales": [4, 4, 4, 4],
+}
+
+
 def r9y9_wavenet() -> Any:
     """The network of r9y9's mixture-of-logistics recipe, from his package, with random weights.
 
@@ -41,15 +55,4 @@ def r9y9_wavenet() -> Any:
     from wavenet_vocoder import WaveNet  # type: ignore[import-not-found, import-untyped, unused-ignore]
 
     torch.manual_seed(0)
-    return WaveNet(
-        30,
-        layers=24,
-        stacks=4,
-        residual_channels=128,
-        gate_channels=256,
-        skip_out_channels=128,
-        cin_channels=80,
-        upsample_conditional_features=True,
-        upsample_scales=[4, 4, 4, 4],
-        scalar_input=True,
-    )
+    return WaveNet(**R9Y9_SIZES, scalar_input=True)

@@ -19,28 +19,19 @@ from typing import Any
 import numpy as np
 import torch
 
-from scripts.benchmarks.networks import r9y9_wavenet
+from scripts.benchmarks.networks import R9Y9_SIZES, r9y9_wavenet
 from vocoder.data.dataset import Margins, SegmentBatches
 from vocoder.data.store import Store
 from vocoder.errors import UserError
 from vocoder.features.mel import MelSpec
 
 FRAMES, EMA_DECAY = 30, 0.9999
-HPARAMS = {
+HPARAMS = R9Y9_SIZES | {
     "input_type": "raw",
     "quantize_channels": 65536,
-    "out_channels": 30,
-    "layers": 24,
-    "stacks": 4,
-    "residual_channels": 128,
-    "gate_channels": 256,
-    "skip_out_channels": 128,
     "kernel_size": 3,
-    "cin_channels": 80,
     "gin_channels": -1,
     "weight_normalization": True,
-    "upsample_conditional_features": True,
-    "upsample_scales": [4, 4, 4, 4],
     "freq_axis_kernel_size": 3,
     "legacy": True,
     "log_scale_min": -16.0,
@@ -59,6 +50,7 @@ class Training:
     def __init__(self, store: Store, batch_size: int, seed: int) -> None:
         self.batches = SegmentBatches(store, batch_size, FRAMES, Margins(0, 0), seed)
         self.statistics = statistics(store.spec)
+        self._mean, self._scale = (torch.from_numpy(values)[:, None].float() for values in self.statistics.values())
         self.model = r9y9_wavenet()
         self.optimizer = torch.optim.Adam(self.model.parameters(), 1e-3)
         self.averaged = [parameter.detach().clone() for parameter in self.model.parameters()]
@@ -69,8 +61,7 @@ class Training:
         from wavenet_vocoder.mixture import discretized_mix_logistic_loss  # type: ignore[import-not-found, import-untyped, unused-ignore]
 
         batch = self.batches[self.steps]
-        mean, scale = (torch.from_numpy(self.statistics[key])[:, None].float() for key in ("mean", "scale"))
-        params = self.model(batch.waves[:, None], (batch.mel - mean) / scale)[:, :, :-1]
+        params = self.model(batch.waves[:, None], (batch.mel - self._mean) / self._scale)[:, :, :-1]
         target = batch.waves[:, 1:, None]
         loss = discretized_mix_logistic_loss(
             params, target, num_classes=65536, log_scale_min=HPARAMS["log_scale_min"], reduce=False
@@ -119,10 +110,10 @@ def main() -> int:
     arguments = parser.parse_args()
     try:
         training = Training(Store(arguments.store), arguments.batch_size, arguments.seed)
-    except (UserError, ImportError) as error:
+        arguments.output.mkdir(parents=True)
+    except (UserError, ImportError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    arguments.output.mkdir(parents=True)
     (arguments.output / "hparams.json").write_text(json.dumps(HPARAMS, indent=2) + "\n", encoding="utf-8")
     mean, scale = training.statistics.values()
     np.savez(arguments.output / "stats.npz", mean=mean, scale=scale)

@@ -3,7 +3,7 @@
 import hashlib
 import math
 from collections.abc import Callable, Iterable
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -118,8 +118,11 @@ class Trainer:
         """
         self.model.train()
         batch = self.data[self.state.next_batch].to(self.device)
-        with suppress(RuntimeError, MemoryError):
+        try:
             self.objective(next(batch.split(self.state.parts)), self.state.next_batch).backward()
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
         self.optimizer.zero_grad()
 
     def train_step(self, batch: Batch) -> StepResult:
