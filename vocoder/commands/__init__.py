@@ -12,4 +12,5 @@ CONFIG_PACKAGES = {
     "train": "vocoder.configs.train",
     "synthesize": "vocoder.configs",
     "evaluate": "vocoder.configs",
+    "doctor": "vocoder.configs",
 }

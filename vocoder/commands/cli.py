@@ -27,6 +27,7 @@ PATHS = {
     "train": ("data", "runs", "init_from"),
     "synthesize": ("model", "input", "output"),
     "evaluate": ("model", "data", "generated", "reference", "output"),
+    "doctor": ("input", "output"),
 }
 USER_ERROR = 2  # exit code
 BAD_PATHS = (errno.ENAMETOOLONG, errno.ELOOP, errno.EACCES, errno.ENOTDIR)  # errors that only another path can avoid

@@ -2,7 +2,7 @@
 
 from vocoder.corpora.corpus import AUTO, LAYOUTS, Corpus, check_layout, read_corpus
 from vocoder.corpora.folder import find_recordings
-from vocoder.corpora.recording import Recording
+from vocoder.corpora.recording import Recording, escaped
 from vocoder.corpora.walk import walk_files
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "Corpus",
     "Recording",
     "check_layout",
+    "escaped",
     "find_recordings",
     "read_corpus",
     "walk_files",

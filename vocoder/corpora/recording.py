@@ -28,3 +28,8 @@ class Recording:
     def speaker_folder(self) -> str | None:
         """The first folder of the id; None for files directly in the input."""
         return self.id.split("/")[0] if "/" in self.id else None
+
+
+def escaped(name: str) -> str:
+    """A file name with any bytes that are not UTF-8 as backslash escapes."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from vocoder import jobs
-from vocoder.corpora import AUTO, Corpus, Recording, check_layout, read_corpus
+from vocoder.corpora import AUTO, Recording, check_layout, escaped, read_corpus
 from vocoder.data.store import SPLITS, StoreWriter
 from vocoder.errors import UserError
 from vocoder.features.audio import (
@@ -119,8 +119,10 @@ def preprocess(root: Path, output: Path, settings: PreprocessConfig, workers: in
         work = jobs.parallel_map(partial(process_recording, settings=settings, gain=gain), recordings, workers)
         records = _write(writer, track(work, "preprocessing", len(recordings)), settings)
         writer.close()
-        _fill_empty_splits(records, settings, _needed_splits(corpus, settings))
-        description = {"layout": corpus.layout} | _description(partial_store, records, settings, gain)
+        own_split = settings.own_splits and corpus.has_splits
+        needed = SPLITS if settings.fractions[1] and not own_split else SPLITS[:2]  # a corpus's own may have no test
+        _fill_empty_splits(records, settings, needed)
+        description = {"layout": corpus.layout} | _description(partial_store, records, settings, gain, own_split)
         writer.write_metadata(records, description)
     return description
 
@@ -134,8 +136,8 @@ def _write(
     records = []
     stored_ids: set[str] = set()
     for recording, result in results:
-        record: dict[str, Any] = {"id": _escaped(recording.id), "source": _escaped(str(recording.path))}
-        if _escaped(recording.id) != recording.id:
+        record: dict[str, Any] = {"id": escaped(recording.id), "source": escaped(str(recording.path))}
+        if escaped(recording.id) != recording.id:
             result = UserError("its name is not UTF-8; rename it")
         elif not isinstance(result, UserError) and recording.id in stored_ids:
             result = UserError("another recording has the same id (the same name with another suffix?)")
@@ -219,12 +221,6 @@ def assign_split(recording: Recording, settings: PreprocessConfig) -> str:
     return "test" if fraction < dev + test else "train"
 
 
-def _needed_splits(corpus: Corpus, settings: PreprocessConfig) -> Sequence[str]:
-    """The splits that must not be empty. A corpus's own split may have no test."""
-    own = settings.own_splits and corpus.has_splits
-    return SPLITS if settings.fractions[1] and not own else SPLITS[:2]
-
-
 def _split_key(utterance_id: str, settings: PreprocessConfig) -> str:
     """The part of an id that decides the split."""
     match = re.search(settings.split_by, utterance_id) if settings.split_by is not None else None
@@ -234,11 +230,6 @@ def _split_key(utterance_id: str, settings: PreprocessConfig) -> str:
 def _hash_fraction(key: str) -> float:
     """A hash of the key, uniform in [0, 1)."""
     return int(hashlib.sha256(key.encode()).hexdigest()[:8], 16) / 16**8
-
-
-def _escaped(name: str) -> str:
-    """A file name with any bytes that are not UTF-8 as backslash escapes."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _fill_empty_splits(records: list[dict[str, Any]], settings: PreprocessConfig, needed_splits: Sequence[str]) -> None:
@@ -279,19 +270,27 @@ def _speaker(recording: Recording, settings: PreprocessConfig) -> str | None:
 
 
 def _description(
-    directory: Path, records: list[dict[str, Any]], settings: PreprocessConfig, gain: float
+    directory: Path, records: list[dict[str, Any]], settings: PreprocessConfig, gain: float, own_split: bool
 ) -> dict[str, Any]:
     """The contents of store.json besides the format and the mel's spec.
+
+    Args:
+        own_split: whether the split is the corpus's.
 
     Raises:
         UserError: a held-out speaker has no recordings, or a recording has no speaker although they are required.
     """
     kept = [record for record in records if record["status"] == "kept"]
     everybody = {record["speaker"] for record in kept} - {None}
-    speakers = sorted(everybody - set(settings.hold_out))
+    learned = {record["speaker"] for record in kept if record["split"] == "train"}
+    # In a corpus's own split, the speakers of dev and test may be in no recording of train.
+    held_out = set(settings.hold_out) | (everybody - learned if own_split else set())
+    speakers = sorted(everybody - held_out)
     missing = sorted(set(settings.hold_out) - everybody)
     if missing:
-        raise UserError(f"hold_out={','.join(missing)}: no such speaker; there are {', '.join(speakers) or 'none'}")
+        raise UserError(
+            f"hold_out={','.join(missing)}: no such speaker; there are {', '.join(sorted(everybody)) or 'none'}"
+        )
     nobodys = next((record["id"] for record in kept if record["speaker"] is None), None)
     if nobodys is not None and settings.speaker == "folder":
         raise UserError("speaker=folder: some recordings are directly in the input folder, in no speaker's folder")
@@ -301,7 +300,7 @@ def _description(
     return {
         "gain": gain,
         "speakers": speakers,
-        "held_out": sorted(settings.hold_out),
+        "held_out": sorted(held_out),
         "kept": len(kept),
         "skipped": len(records) - len(kept),
         "clipped_samples": sum(record["clipped"] for record in kept),
