@@ -16,7 +16,7 @@ import soundfile
 from vocoder.commands.cli import report_errors
 from vocoder.corpora import Recording, find_recordings
 from vocoder.errors import UserError
-from vocoder.features.audio import resample
+from vocoder.features.audio import read_audio, resample
 from vocoder.files import atomic_directory
 
 Wave = np.ndarray  # [T]
@@ -38,9 +38,9 @@ def break_corpus(source: Path, output: Path) -> int:
     whole = recordings[len(DAMAGES) :][:MOST_WHOLE]
     with atomic_directory(output) as partial:
         for recording, (name, damage) in zip(recordings, DAMAGES.items(), strict=False):
-            damage(*soundfile.read(recording.path, dtype="float32"), partial / name)
+            damage(*read_audio(recording.path), partial / name)
         for number, recording in enumerate(whole):
-            _write(*soundfile.read(recording.path, dtype="float32"), partial / f"whole-{number:02d}.wav")
+            _write(*read_audio(recording.path), partial / f"whole-{number:02d}.wav")
         _duplicate(whole[0], partial / "duplicate.flac")
         return len(list(partial.iterdir()))
 
@@ -51,7 +51,7 @@ def _write(wave: Wave, rate: int, path: Path, subtype: str = "PCM_16") -> None:
 
 def _duplicate(recording: Recording, path: Path) -> None:
     """The audio of a recording once more, in another format."""
-    _write(*soundfile.read(recording.path, dtype="float32"), path)
+    _write(*read_audio(recording.path), path)
 
 
 def _truncated(wave: Wave, rate: int, path: Path) -> None:

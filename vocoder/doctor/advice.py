@@ -35,7 +35,9 @@ def suggested_commands(diagnosis: Diagnosis, layout: str, speaker: str) -> list[
 
 def _name(root: str) -> str:
     """A name for the store and the run, of letters that need no quotes."""
-    return re.sub(r"[^a-z0-9]+", "_", Path(root).resolve().stem.lower()).strip("_") or "corpus"
+    path = Path(root).resolve()
+    name = path.stem if path.is_file() else path.name
+    return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_") or "corpus"
 
 
 def _preset(diagnosis: Diagnosis) -> str:
