@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,12 @@ import pytest
 import soundfile
 from support.trees import plant, write_lines
 
+from vocoder.commands import cli
+from vocoder.commands.doctor import Config
 from vocoder.corpora import LAYOUTS
+from vocoder.data.preprocess import PreprocessConfig
+from vocoder.doctor import Limits
+from vocoder.features.mel import PRESETS
 
 Command = Callable[..., Any]
 
@@ -88,6 +94,15 @@ def test_a_mistake_is_one_line_and_exit_code_2(
     assert message in result.err
     assert len(result.err.splitlines()) == 1
     assert not (tmp_path / "proof").exists()
+
+
+def test_what_it_takes_for_skipped_is_by_default_what_preprocessing_skips() -> None:
+    settings = cli.compose("doctor", ["input=in"])
+    assert settings.keys() == Config.__dataclass_fields__.keys()
+    assert Limits(settings["min_seconds"], settings["silence_peak"]) == Limits()
+    defaults = PreprocessConfig(PRESETS["hifigan_22k"])
+    assert all(getattr(defaults, name) == value for name, value in asdict(Limits()).items())
+    assert (settings["layout"], settings["speaker"]) == (defaults.layout, defaults.speaker)
 
 
 def test_help_names_every_layout(command: Command) -> None:

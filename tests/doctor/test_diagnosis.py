@@ -61,7 +61,7 @@ def test_hours_are_those_of_usable_recordings_by_speaker_and_split() -> None:
     [
         ({"clipped": 0.01}, "Clipped"),
         ({"offset": -0.02}, "DC offset"),
-        ({"noise_floor": -40.0}, "Noisy"),
+        ({"noise_floor": -35.0}, "Noisy"),
         ({"trailing": 0.8}, "Silence at the ends"),
         ({"leading": 0.8}, "Silence at the ends"),
         ({"bandwidth": 8000.0}, "Narrow band"),

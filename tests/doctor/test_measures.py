@@ -75,6 +75,11 @@ def test_most_flipped_bits_are_found(bit: int, share: float) -> None:
     assert found > share * tried
 
 
+def test_speech_that_is_cut_off_is_not_damaged_at_the_cut() -> None:
+    wave = speech(CLIPS[0])
+    assert all(impulses(wave[start : start + 4000], RATE) == 0 for start in range(0, len(wave) - 4000, 37))
+
+
 def test_two_wrong_samples_far_apart_are_two() -> None:
     wave = speech(CLIPS[0])
     wave[[3000, 9000]] += 0.6

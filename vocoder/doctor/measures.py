@@ -57,9 +57,10 @@ def impulses(wave: np.ndarray, sample_rate: int) -> int:
     if len(wave) < 3:
         return 0
     bend = np.abs(wave[1:-1] - (wave[:-2] + wave[2:]) / 2)
-    # The sharpest of each span, seen from its ends: a sample's own bend and the half of it beside it are in neither.
-    sharpest = np.pad(maximum_filter1d(bend, 2 * half + 1, mode="constant"), half + 2)
-    around = np.maximum(sharpest[: len(bend)], sharpest[2 * (half + 2) :])
+    # The sharpest of the spans before and after each: its own bend and the halves of it beside it are in neither.
+    centre = half + 2
+    sharpest = maximum_filter1d(np.pad(bend, centre), 2 * half + 1, mode="constant")
+    around = np.maximum(sharpest[: len(bend)], sharpest[2 * centre :])
     return int(np.count_nonzero((bend > SMALLEST_IMPULSE) & (bend > IMPULSE_RATIO * around)))
 
 
