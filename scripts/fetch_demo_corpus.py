@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from vocoder.commands.cli import report_errors
 from vocoder.errors import UserError
 from vocoder.features.audio import write_wav
 from vocoder.files import atomic_directory
@@ -64,9 +65,15 @@ def fetch(output_dir: Path, language: str) -> int:
 
 
 def decode_g722(path: Path) -> tuple[np.ndarray, int]:
-    """Decode a raw G.722 file to (int16 samples [T], sample rate in Hz)."""
-    import av  # optional; `main` reports it if it is missing
+    """Decode a raw G.722 file to (int16 samples [T], sample rate in Hz).
 
+    Raises:
+        UserError: the package that decodes it is not installed.
+    """
+    try:
+        import av
+    except ModuleNotFoundError:
+        raise UserError("the package av is missing, which decodes G.722: pip install '.[demo]'") from None
     with av.open(str(path), format="g722") as container:
         frames = [frame.to_ndarray()[0] for frame in container.decode(audio=0)]  # packed mono: [1, T]
         return np.concatenate(frames), container.streams.audio[0].rate
@@ -126,24 +133,15 @@ def _run(command: list[str], folder: Path, hint: str) -> None:
         raise UserError(f"{command[0]} failed ({reason}); {hint}")
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description="Fetch a demo corpus of real speech from Debian's archive.")
     parser.add_argument("output_dir", type=Path, help="folder to create")
     parser.add_argument("--language", choices=sorted(CREDITS), default="en")
     arguments = parser.parse_args()
-    try:
-        count = fetch(arguments.output_dir.resolve(), arguments.language)
-    except ModuleNotFoundError as error:
-        sys.exit(_print_error(f"{error.name} is missing: pip install '.[demo]'"))
-    except (UserError, OSError) as error:
-        sys.exit(_print_error(str(error)))
+    count = fetch(arguments.output_dir.resolve(), arguments.language)
     print(f"{arguments.output_dir}: {f'{count} recordings' if count else 'already complete'}")
-
-
-def _print_error(message: str) -> int:
-    print(f"error: {message}", file=sys.stderr)
-    return 2
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(report_errors("fetch_demo_corpus", main))

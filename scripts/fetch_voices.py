@@ -13,6 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from vocoder.commands.cli import report_errors
 from vocoder.errors import UserError
 from vocoder.files import atomic_directory
 
@@ -68,14 +69,10 @@ def main() -> int:
     parser.add_argument("output_dir", type=Path, help="folder to create")
     parser.add_argument("--from", dest="source", type=Path, help="a folder that has kathleen/ and flemishguy/")
     arguments = parser.parse_args()
-    try:
-        counts = fetch(arguments.output_dir.resolve(), arguments.source)
-    except (UserError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    counts = fetch(arguments.output_dir.resolve(), arguments.source)
     print(f"{arguments.output_dir}: {', '.join(f'{count} recordings of {voice}' for voice, count in counts.items())}")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(report_errors("fetch_voices", main))

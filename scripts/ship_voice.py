@@ -11,6 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from vocoder.commands.cli import report_errors
 from vocoder.errors import UserError
 from vocoder.files import read_json
 from vocoder.model import find_checkpoint, save_checkpoint
@@ -45,14 +46,10 @@ def main() -> int:
     parser.add_argument("run", type=Path)
     parser.add_argument("output", type=Path)
     arguments = parser.parse_args()
-    try:
-        size = ship(arguments.run, arguments.output)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    size = ship(arguments.run, arguments.output)
     print(f"{arguments.output}: {size / 1e6:.1f} MB")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(report_errors("ship_voice", main))

@@ -17,7 +17,7 @@ ROWS = (  # from the bottom; packages on one row do not import each other
     ("synthesis",),
     ("evaluation",),
     ("report",),
-    ("training",),
+    ("doctor", "training"),
     ("commands",),
 )
 LEVEL = {package: level for level, row in enumerate(ROWS) for package in row}

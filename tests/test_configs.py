@@ -69,7 +69,7 @@ def test_every_combination_of_training_options_composes_and_builds(
     hop, frames = network.spec.hop_length, network.history_frames + 2
     mel = torch.zeros(1, network.spec.n_mels, frames + 2 * network.context_frames)
     with torch.no_grad():
-        params = network(torch.zeros(1, frames * hop), mel)
+        params = network(torch.zeros(1, frames * hop), mel, torch.tensor([1]) if network.speakers else None)
     assert params.shape == (1, network.distribution.channels, 2 * hop)
 
 

@@ -75,6 +75,7 @@ def known() -> dict[str, set[str]]:
     distributions = (path.stem for path in (ROOT / "configs/train/distribution").glob("*.yaml"))
     train = set.union(*(settings("train", f"distribution={name}") for name in distributions))
     return {
+        "doctor": settings("doctor"),
         "preprocess": settings("preprocess") | {"mel"},
         "train": train | {"experiment"},
         "synthesize": settings("synthesize"),
@@ -90,7 +91,7 @@ def unknown_settings(text: str, known: dict[str, set[str]]) -> list[str]:
         for name in SETTING.findall(PYTHON.sub("", text))
         if name not in known["train"] and not name.endswith(".md")
     ]
-    for command, arguments in re.findall(r"vocoder-(preprocess|train|synthesize|import)((?: +\S+)*)", text):
+    for command, arguments in re.findall(r"vocoder-(doctor|preprocess|train|synthesize|import)((?: +\S+)*)", text):
         named = re.findall(r" (\w[\w.]*)=", arguments.split("`")[0])
         unknown += [f"{name}{suggestion(name, sorted(known[command]))}" for name in named if name not in known[command]]
     return unknown

@@ -41,7 +41,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_wheel_contains_every_module_and_config(wheel: Path) -> None:
     expected = {path.relative_to(ROOT).as_posix() for path in (ROOT / "vocoder").rglob("*.py")}
     expected.add("vocoder/py.typed")  # the annotations count where the package is installed, too
-    for folder in ("report/templates", "voice"):
+    for folder in ("doctor/templates", "report/templates", "voice"):
         expected |= {path.relative_to(ROOT).as_posix() for path in (ROOT / "vocoder" / folder).iterdir()}
     expected |= {
         f"vocoder/{path.relative_to(ROOT).as_posix()}"

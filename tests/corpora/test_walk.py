@@ -1,6 +1,6 @@
 """Files below a folder: linked folders are entered, once; hidden files are not there; loops end."""
 
-import os
+import sys
 from pathlib import Path
 
 from hypothesis import given, settings
@@ -73,12 +73,16 @@ def test_a_folder_whose_name_looks_like_a_file_is_a_folder(tmp_path: Path) -> No
 
 
 def test_a_tree_deeper_than_the_interpreter_recurses_is_walked(tmp_path: Path) -> None:
-    folder = tmp_path
-    for _ in range(1200):
-        folder = folder / "d"
-        os.mkdir(folder)
-    touch(folder, "1.wav")
-    assert len(walk_files(tmp_path, (".wav",))) == 1
+    folders = [tmp_path / "/".join("d" * depth) for depth in range(1, sys.getrecursionlimit() + 100)]
+    for folder in folders:
+        folder.mkdir()
+    touch(folders[-1], "1.wav")
+    try:
+        assert len(walk_files(tmp_path, (".wav",))) == 1
+    finally:  # pytest's own clean-up recurses
+        (folders[-1] / "1.wav").unlink()
+        for folder in reversed(folders):
+            folder.rmdir()
 
 
 @settings(max_examples=30, deadline=None)

@@ -13,4 +13,5 @@ CONFIG_PACKAGES = {
     "synthesize": "vocoder.configs",
     "evaluate": "vocoder.configs",
     "import": "vocoder.configs",
+    "doctor": "vocoder.configs",
 }

@@ -28,6 +28,7 @@ PATHS = {
     "synthesize": ("model", "input", "output"),
     "evaluate": ("model", "data", "generated", "reference", "output"),
     "import": ("source", "output", "hparams", "stats"),
+    "doctor": ("input", "output"),
 }
 USER_ERROR = 2  # exit code
 BAD_PATHS = (errno.ENAMETOOLONG, errno.ELOOP, errno.EACCES, errno.ENOTDIR)  # errors that only another path can avoid

@@ -19,6 +19,10 @@ def preprocess() -> int:
     return run("preprocess")
 
 
+def doctor() -> int:
+    return run("doctor")
+
+
 def train() -> int:
     return run("train")
 

@@ -1,11 +1,11 @@
 """A corpus in any layout, recognised or named."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from vocoder.corpora.arctic import ARCTIC
 from vocoder.corpora.file_list import FILE_LIST
-from vocoder.corpora.folder import FOLDER
+from vocoder.corpora.folder import FOLDER, find_unread_formats
 from vocoder.corpora.hifi_tts import HIFI_TTS
 from vocoder.corpora.jsut import JSUT
 from vocoder.corpora.jvs import JVS
@@ -28,10 +28,14 @@ class Corpus:
     """The name of a corpus's layout, and its recordings.
 
     They have splits only where some are in train and some in dev: a part of a corpus is split by other means.
+
+    Attributes:
+        unread: audio files in a plain folder that are of formats that are not read: named, so that none is missed.
     """
 
     layout: str
     recordings: list[Recording]
+    unread: list[Recording] = field(default_factory=list)
 
     @property
     def has_splits(self) -> bool:
@@ -66,7 +70,8 @@ def read_corpus(root: Path, layout: str = AUTO) -> Corpus:
     recordings = found.read(root)
     if not recordings:
         raise UserError(f"input={root}: lists no recordings")
-    return Corpus(found.name, _without_partial_split(recordings))
+    unread = find_unread_formats(root) if found is FOLDER else []
+    return Corpus(found.name, _without_partial_split(recordings), unread)
 
 
 def _without_partial_split(recordings: list[Recording]) -> list[Recording]:

@@ -25,6 +25,15 @@ def find_recordings(root: Path, setting: str = "input") -> list[Recording]:
         other = {path.suffix.lower() for path in walk_files(root, OTHER_AUDIO_SUFFIXES)}
         unread = f"; {', '.join(sorted(other))} files must be converted" if other else ""
         raise UserError(f"{setting}={root}: no audio files in it or below it ({', '.join(AUDIO_SUFFIXES)}){unread}")
+    return _recordings(root, files)
+
+
+def find_unread_formats(root: Path) -> list[Recording]:
+    """The audio files below `root` of formats that are not read, sorted by path."""
+    return _recordings(root, walk_files(root, OTHER_AUDIO_SUFFIXES))
+
+
+def _recordings(root: Path, files: list[Path]) -> list[Recording]:
     return [Recording(path, path.relative_to(root).with_suffix("").as_posix()) for path in files]
 
 

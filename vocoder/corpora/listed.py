@@ -74,8 +74,8 @@ def with_splits(lists: Sequence[Path], read: Callable[[Path], Iterable[Recording
     splits = {path: split_of_name(path.name) for path in lists}
     if len(set(splits.values()) - {None}) < 2:
         splits = dict.fromkeys(lists)
-    found: dict[str, Recording] = {}
+    found: list[Recording] = []
     for path in sorted(lists, key=lambda path: splits[path] is None):  # stable
-        for recording in read(path):
-            found.setdefault(recording.id, replace(recording, split=splits[path]))
-    return list(found.values())
+        known = {recording.id for recording in found}
+        found += [replace(recording, split=splits[path]) for recording in read(path) if recording.id not in known]
+    return found

@@ -6,7 +6,7 @@ mel. Every audio file is recorded in the manifest as kept, or as skipped with th
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -15,15 +15,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from vocoder import jobs
-from vocoder.corpora import AUTO, Corpus, Recording, check_layout, read_corpus, walk_files
+from vocoder.corpora import AUTO, Recording, check_layout, read_corpus
 from vocoder.data.description import Record, describe
 from vocoder.data.level import corpus_level
-from vocoder.data.splits import arrange_splits, hash_fraction
+from vocoder.data.splits import arrange_splits, hash_fraction, unlearned_speakers
 from vocoder.data.store import SPLITS, StoreWriter
 from vocoder.data.survey import Survey, survey
 from vocoder.data.utterance import Part, ProcessedUtterance, Processing, process
 from vocoder.errors import UserError
-from vocoder.features.audio_file import OTHER_AUDIO_SUFFIXES
 from vocoder.features.mel import MelSpec
 from vocoder.files import atomic_directory, is_utf8, printable, remove_partial
 
@@ -93,12 +92,6 @@ class PreprocessConfig:
         return self.dev_fraction is None and self.test_fraction is None and self.split_by is None
 
 
-def find_other_audio(root: Path) -> list[Recording]:
-    """The audio files below a folder of formats that cannot be read, sorted by path."""
-    files = walk_files(root, OTHER_AUDIO_SUFFIXES) if root.is_dir() else []
-    return [Recording(path, path.relative_to(root).with_suffix("").as_posix()) for path in files]
-
-
 def preprocess(root: Path, output: Path, settings: PreprocessConfig, workers: int, track: Track) -> dict[str, Any]:
     """Make a store in `output` from the corpus at `root`; return its description (store.json).
 
@@ -114,7 +107,7 @@ def preprocess(root: Path, output: Path, settings: PreprocessConfig, workers: in
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise UserError(f"output={output}: exists already; give another name or delete it")
     corpus = read_corpus(root, settings.layout)
-    recordings = corpus.recordings
+    recordings = [*corpus.recordings, *corpus.unread]
     remove_partial(output)
     look = partial(_one_file, partial(survey, max_seconds=settings.max_seconds))
     surveys = track(jobs.parallel_map(look, recordings, workers), "measuring levels", len(recordings))
@@ -132,15 +125,13 @@ def preprocess(root: Path, output: Path, settings: PreprocessConfig, workers: in
         done = iter(track(work, "preprocessing", len(parts)))
         records = _write(writer, inputs, (result for _, result in done), settings)
         next(done, None)  # lets the progress end
-        if corpus.layout == "folder":
-            records += [_skipped(recording, _other_format(recording)) for recording in find_other_audio(root)]
         writer.close()
-        needed = _needed_splits(corpus, settings)
-        arrange_splits(records, lambda record: _split_key(record["id"], settings), needed, settings.hold_out)
+        own_split = settings.own_splits and corpus.has_splits
+        needed = SPLITS if settings.fractions[1] and not own_split else SPLITS[:2]  # a corpus's own may have no test
+        arrange_splits(records, lambda record: _split_key(record["id"], settings), needed, settings.hold_out, own_split)
         _check_speakers(records, settings)
-        description = {"layout": corpus.layout} | describe(
-            partial_store, records, settings.mel, level.gain, settings.hold_out
-        )
+        held_out = settings.hold_out + (unlearned_speakers(records) if own_split else ())
+        description = {"layout": corpus.layout} | describe(partial_store, records, settings.mel, level.gain, held_out)
         writer.write_metadata(records, description)
     return description
 
@@ -236,10 +227,6 @@ def _skipped(recording: Recording, reason: UserError) -> Record:
     return names | {"status": "skipped", "reason": printable(str(reason))}
 
 
-def _other_format(recording: Recording) -> UserError:
-    return UserError(f"{recording.path}: {recording.path.suffix} is not read; convert it to wav or flac")
-
-
 def assign_split(recording: Recording, settings: PreprocessConfig) -> str:
     """train, dev or test: as the corpus has it, unless the settings say how to split; otherwise by a hash.
 
@@ -254,12 +241,6 @@ def assign_split(recording: Recording, settings: PreprocessConfig) -> str:
     if fraction < dev:
         return "dev"
     return "test" if fraction < dev + test else "train"
-
-
-def _needed_splits(corpus: Corpus, settings: PreprocessConfig) -> Sequence[str]:
-    """The splits that must not be empty. A corpus's own split may have no test."""
-    own = settings.own_splits and corpus.has_splits
-    return SPLITS if settings.fractions[1] and not own else SPLITS[:2]
 
 
 def _split_key(utterance_id: str, settings: PreprocessConfig) -> str:

@@ -16,24 +16,35 @@ def hash_fraction(key: str) -> float:
     return int(hashlib.sha256(key.encode()).hexdigest()[:8], 16) / 16**8
 
 
-def arrange_splits(records: list[Record], key: Key, needed: Sequence[str], hold_out: Collection[str]) -> None:
+def arrange_splits(
+    records: list[Record], key: Key, needed: Sequence[str], hold_out: Collection[str], own_split: bool
+) -> None:
     """Give every needed split its recordings, in place; speakers who have none in train go to test altogether.
 
     No model learns a voice that it is not trained on, so the voice is not offered, and does not count in dev either.
-    (Where too few recordings would be left to fill dev, they stay.)
+    (Where too few recordings would be left to fill dev, they stay, and so they do in a corpus's own split.)
 
     Raises:
         UserError: fewer than two recordings are usable, or all of them are held out.
     """
     _fill_empty(records, key, needed, hold_out, hold_out)
+    if own_split:
+        return
     kept = [record for record in records if record["status"] == "kept"]
-    learned = {record["speaker"] for record in kept if record["split"] == "train"}
-    others = {record["speaker"] for record in kept} - learned
+    others = unlearned_speakers(records)
+    learned = {record["speaker"] for record in kept} - {*others}
     if others and len({key(record) for record in kept if record["speaker"] in learned}) >= 2:
         for record in kept:
             if record["speaker"] in others:
                 record["split"] = "test"
         _fill_empty(records, key, needed, {*hold_out, *others}, hold_out)
+
+
+def unlearned_speakers(records: list[Record]) -> tuple[str, ...]:
+    """Speakers none of whose recordings are in train, sorted."""
+    kept = [record for record in records if record["status"] == "kept"]
+    learned = {record["speaker"] for record in kept if record["split"] == "train"}
+    return tuple(sorted({record["speaker"] for record in kept} - learned - {None}))
 
 
 def _fill_empty(

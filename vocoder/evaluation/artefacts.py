@@ -58,18 +58,28 @@ def find_clipping(waveform: np.ndarray, target: np.ndarray, sample_rate: int) ->
     """Runs of samples at an extreme of waveform [T], without those that are mostly at an extreme of target [T] too."""
     found: list[tuple[int, int]] = []
     for sign in (1, -1):
-        peak = float((sign * waveform).max(initial=0))
-        if peak < QUIETEST_CLIP:
-            continue
-        at_peak = runs(sign * waveform >= peak - CLIP_TOLERANCE)
-        in_target = sign * target >= (sign * target).max() - TARGET_TOLERANCE
-        shortest = _shortest_clip(peak, sample_rate)
+        in_target = sign * target >= (sign * target).max(initial=-np.inf) - TARGET_TOLERANCE
         found += [
             (start, stop)
-            for start, stop in at_peak.tolist()
-            if stop - start >= shortest and 2 * np.count_nonzero(in_target[start:stop]) < stop - start
+            for start, stop in _flat_tops(sign * waveform, sample_rate)
+            if 2 * np.count_nonzero(in_target[start:stop]) < stop - start
         ]
     return [Artefact("clipping", start / sample_rate, stop / sample_rate) for start, stop in sorted(found)]
+
+
+def flat_tops(waveform: np.ndarray, sample_rate: int) -> list[tuple[int, int]]:
+    """Runs of samples at either extreme of waveform [T], as (start, stop): longer ones than a wave has by itself."""
+    return sorted([*_flat_tops(waveform, sample_rate), *_flat_tops(-waveform, sample_rate)])
+
+
+def _flat_tops(waveform: np.ndarray, sample_rate: int) -> list[tuple[int, int]]:
+    """The runs at the highest value."""
+    peak = float(waveform.max(initial=0))
+    if peak < QUIETEST_CLIP:
+        return []
+    shortest = _shortest_clip(peak, sample_rate)
+    at_peak = runs(waveform >= peak - CLIP_TOLERANCE).tolist()
+    return [(start, stop) for start, stop in at_peak if stop - start >= shortest]
 
 
 def _shortest_clip(peak: float, sample_rate: int) -> int:

@@ -53,6 +53,8 @@ class AudioFile:
         except (soundfile.LibsndfileError, OSError, ValueError, TypeError) as error:
             self._close_source()
             raise self._unreadable(error) from None
+        self.channels = int(self._file.channels)
+        self.format, self.width = str(self._file.format), str(self._file.subtype)  # libsndfile's names: WAV, PCM_16
         self.sample_rate = int(self._file.samplerate)  # Hz
         if not LOWEST_RATE <= self.sample_rate <= HIGHEST_RATE:
             self.close()
@@ -71,7 +73,7 @@ class AudioFile:
             UserError: the file cannot be decoded, or contains NaN or infinite samples.
         """
         at = self._go_to(start)
-        size = max(1, BLOCK_VALUES // self._file.channels)
+        size = max(1, BLOCK_VALUES // self.channels)
         while stop is None or at < stop:
             block = self._read(size if at >= start else min(size, start - at))
             if not len(block):
@@ -128,6 +130,8 @@ class AudioFile:
         return mono
 
     def _unreadable(self, error: Exception) -> UserError:
+        if self.path.suffix.lower() in OTHER_AUDIO_SUFFIXES:
+            return UserError(f"{self.path}: {self.path.suffix} is not read; convert it to wav or flac")
         return UserError(f"{self.path}: not readable as audio ({' '.join(str(error).split())})")
 
     def _close_source(self) -> None:

@@ -13,6 +13,7 @@ from vocoder.report.content import DIRECTIONS, bits_tables, duration, page_data,
 from vocoder.report.media import MediaWriter
 from vocoder.report.pictures import DIFFERENCE_COLOURS, DIFFERENCE_DB, MEL_COLOURS, RANGE_DB, gradient
 
+TEMPLATES = Path(__file__).parent / "templates"
 EMBED_LIMIT = 64_000_000  # bytes of sounds and pictures inside the page
 STYLES = ("report.css", "listening.css")
 SCRIPTS = (
@@ -42,9 +43,9 @@ def write_report(folder: Path, evaluation: Evaluation, *, embed_limit: int = EMB
     reference = next((system.name for system in evaluation.systems if system.kind == "original"), None)
     writer = MediaWriter(folder, systems, reference, embed_limit)
     media = [writer.media(utterance) for utterance in evaluation.utterances]
-    style, script = _text(STYLES), _text(SCRIPTS)
+    style, script = texts(STYLES), texts(SCRIPTS)
     page = (
-        _environment()
+        environment("vocoder.report")
         .get_template("report.html.j2")
         .render(
             style=style,
@@ -87,9 +88,10 @@ def legends() -> dict[str, object]:
     }
 
 
-def _environment() -> Environment:
+def environment(package: str) -> Environment:
+    """Jinja with the templates of a package; it escapes what it inserts, and an unknown name is an error."""
     environment = Environment(
-        loader=PackageLoader("vocoder.report"),
+        loader=PackageLoader(package),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -99,9 +101,8 @@ def _environment() -> Environment:
     return environment
 
 
-def _text(names: tuple[str, ...]) -> str:
-    """The files of the page, one after the other."""
-    folder = Path(__file__).parent / "templates"
+def texts(names: tuple[str, ...], folder: Path = TEMPLATES) -> str:
+    """The files of a page, one after the other."""
     return "\n".join((folder / name).read_text(encoding="utf-8") for name in names)
 
 

@@ -104,13 +104,11 @@ def _file_source(vocoder: Vocoder, path: Path, id: str, speaker: str | None) -> 
     problem = None
     if not is_utf8(str(path.name)) or not is_utf8(id):
         problem = f"{printable(str(path))}: its name is not UTF-8; rename it"
-    elif path.suffix.lower() in OTHER_AUDIO_SUFFIXES:
-        problem = f"{path}: {path.suffix} is not read; convert it to wav or flac"
     return Source(printable(id), partial(_read_file, vocoder, path, id, speaker), 0, stamp, path, problem)
 
 
 def _read_file(vocoder: Vocoder, path: Path, id: str, speaker: str | None) -> Request:
-    if path.suffix.lower() in AUDIO_SUFFIXES:
+    if path.suffix.lower() in AUDIO_SUFFIXES + OTHER_AUDIO_SUFFIXES:
         return Request(id, vocoder.mel(*read_audio(path)), speaker)
     if path.suffix.lower() in MEL_SUFFIXES:
         return Request(id, read_mel(path), speaker)
