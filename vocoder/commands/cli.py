@@ -25,7 +25,7 @@ from vocoder.settings import suggestion, unknown_setting
 PATHS = {
     "preprocess": ("input", "output"),
     "train": ("data", "runs", "init_from"),
-    "synthesize": ("model", "input", "output"),
+    "synthesize": ("model", "input", "output", "mel.statistics"),
     "evaluate": ("model", "data", "generated", "reference", "output"),
 }
 USER_ERROR = 2  # exit code

@@ -296,6 +296,7 @@ def _description(
     samples = {s: sum(r["frames"] for r in kept if r["split"] == s) * settings.mel.hop_length for s in SPLITS}
     return {
         "gain": gain,
+        "peak": settings.peak,
         "speakers": speakers,
         "held_out": sorted(settings.hold_out),
         "kept": len(kept),

@@ -5,13 +5,14 @@ import hashlib
 import json
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
 from vocoder.errors import UserError
 from vocoder.features.audio import read_comment, write_wav
+from vocoder.features.mel_input import MelFormat
 from vocoder.files import read_json, write_json
 from vocoder.synthesis.batching import generate
 from vocoder.synthesis.sources import Source
@@ -211,7 +212,16 @@ def provenance_of(vocoder: Vocoder, options: SynthesisOptions) -> dict[str, obje
         "postfilter": vocoder.postfilter.passes,
         "fold": options.folded,
         "speaker": options.speaker,
-    }
+    } | mels_of(vocoder)
+
+
+def mels_of(vocoder: Vocoder) -> dict[str, object]:
+    """What the mels were made with, where the vocoder was told, with a hash of the statistics."""
+    mels = vocoder.mels
+    if mels == MelFormat():
+        return {}
+    statistics = mels.statistics and hashlib.sha256(Path(mels.statistics).read_bytes()).hexdigest()
+    return {"mel": asdict(mels) | {"statistics": statistics}}
 
 
 def check_folder(output: Path) -> None:
