@@ -71,7 +71,8 @@ def confusion(paths: list[Path]) -> dict[str, dict[str, float]]:
     """Share of mels refused, by the model's preset and the mels'."""
     train = [mels_of(path) for path in paths[::6]]
     readers = {
-        name: MelReader(PRESETS[name], statistics_of([mels[name] for mels in train]), MelFormat()) for name in NAMES
+        name: MelReader(PRESETS[name], statistics_of([mels[name] for mels in train]), MelFormat(layout="bands_first"))
+        for name in NAMES
     }
     rest = [path for i, path in enumerate(paths) if i % 6]
     refused = {model: dict.fromkeys(NAMES, 0) for model in NAMES}
@@ -122,7 +123,8 @@ def print_mistakes(paths: list[Path]) -> None:
         scores = []
         for path, wave in zip(paths, waves, strict=True):
             original = resample(*read_audio(path), spec.sample_rate)
-            stretched = stretch(wave, len(original))
+            late = round((spec.frame_centre - PRESETS[name].frame_centre) * spec.hop_length)  # which nobody hears
+            stretched = fitted(wave[late:], len(original))
             score = pystoi.stoi(original, stretched, spec.sample_rate)
             scores.append((score, log_mel_distance(torch.from_numpy(stretched), own_mel(original, spec), spec)))
         print(f"| `{name}` | {np.mean(scores, 0)[0]:.3f} | {np.mean(scores, 0)[1]:.2f} |", flush=True)
@@ -132,7 +134,7 @@ def own_mel(wave: np.ndarray, spec: MelSpec) -> torch.Tensor:
     return log_mel(torch.from_numpy(wave), spec)
 
 
-def stretch(wave: np.ndarray, length: int) -> np.ndarray:
+def fitted(wave: np.ndarray, length: int) -> np.ndarray:
     """The wave cut, or continued by silence, to a length: another hop or rate makes it longer or shorter."""
     return np.pad(wave, (0, max(0, length - len(wave))))[:length]
 

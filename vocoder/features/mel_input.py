@@ -24,6 +24,7 @@ from vocoder.features.recognition import MelStatistics, recognise
 from vocoder.features.spec import MelSpec
 from vocoder.settings import suggestion
 
+USUAL_BANDS = {spec.n_mels for spec in PRESETS.values()}  # what the first axis of another system's mel may be
 CHECKED_FRAMES = 60  # of a stream
 Layout = Literal["auto", "bands_first", "frames_first"]
 
@@ -132,10 +133,10 @@ class MelReader:
         bands, layout = self.source.n_mels, self.format.layout
         if mel.ndim != 2 or layout == "bands_first":
             return mel
-        if layout == "auto" and mel.shape == (bands, bands):
+        if layout == "auto" and mel.shape[1] == bands and (mel.shape[0] == bands or mel.shape[0] in USUAL_BANDS):
             raise UserError(
-                f"this mel is {bands} × {bands}, so its axes cannot be told apart: say mel.layout=bands_first "
-                f"([n_mels, frames]) or mel.layout=frames_first"
+                f"this mel is {mel.shape[0]} × {bands}, so its axes cannot be told apart: say mel.layout=bands_first "
+                "([n_mels, frames]) or mel.layout=frames_first"
             )
         return np.ascontiguousarray(mel.T) if layout == "frames_first" or mel.shape[1] == bands else mel
 

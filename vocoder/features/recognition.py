@@ -13,6 +13,7 @@ everything to the mean would always win. Values below the model's floor are clip
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -25,7 +26,7 @@ ATOM = 0.005  # share of values exactly at the lowest one that shows where a log
 MIN_FRAMES = 20  # fewer say too little about the speech in them
 MAX_FRAMES = 500  # more say nothing new
 OVERSHOOT = 2.0  # nepers that an acoustic model's mel may lie outside the range that the spec can produce
-LEVELS = (-1.0, 0.0, 1.0, 2.0)  # nepers by which a mel may be louder (-) or quieter than training data
+LEVELS = (-1.0, 0.0, 1.0)  # nepers by which a mel may be louder (-) or quieter than training data
 FLOOR_TOLERANCE = 1e-3
 NARROWEST = 0.5  # nepers: the standard deviation of a band in which training data hardly varied
 DEGREES = 4.0  # of freedom of Student's distribution
@@ -53,7 +54,7 @@ def recognise(mel: np.ndarray, spec: MelSpec, statistics: MelStatistics) -> Read
 
     Presets with the same logarithm, scale and filter norm give nearly the same values: those are not told apart.
     """
-    if mel.shape[1] < MIN_FRAMES:
+    if mel.shape[1] < MIN_FRAMES or np.ptp(mel) < 1 / spec.log_unit:  # silence could be anyone's
         return None
     mel = mel[:, :: -(-mel.shape[1] // MAX_FRAMES)].astype(np.float64)
     model = _Model(spec, statistics)
@@ -124,10 +125,17 @@ def readings(mel: np.ndarray, model: _Model) -> Iterator[Reading]:
 
 def can_have_made(mel: np.ndarray, spec: MelSpec) -> bool:
     """Whether the spec can have produced the values, with the overshoot of an acoustic model."""
+    lowest, highest = _range(spec)
+    return bool(mel.min() >= lowest and mel.max() <= highest)
+
+
+@lru_cache(maxsize=64)
+def _range(spec: MelSpec) -> tuple[float, float]:
     margin = OVERSHOOT / spec.log_unit
-    return bool(mel.min() >= spec.log_minimum - margin and mel.max() <= spec.log_maximum + margin)
+    return spec.log_minimum - margin, spec.log_maximum + margin
 
 
+@lru_cache(maxsize=64)
 def band_level(spec: MelSpec) -> np.ndarray:
     """What white noise of power 1 has in each band [n_mels], in nepers of amplitude; no band lies below -23."""
     magnitude = hann_window(spec).square().sum().sqrt() * input_response(spec)

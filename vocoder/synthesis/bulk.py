@@ -128,7 +128,8 @@ class OutputFolder:
 
     def comment(self, source: Source) -> str:
         """The comment of a wav: a hash of its source, the model and the options."""
-        settings = json.dumps(self.provenance, sort_keys=True)
+        given = {key: value for key, value in self.provenance.items() if key != "mel" or value}  # a later key
+        settings = json.dumps(given, sort_keys=True)
         digest = hashlib.sha256(f"{source.id}\0{source.stamp}\0{settings}".encode())
         return f"synthesised, {digest.hexdigest()}"
 
@@ -219,7 +220,7 @@ def mels_of(vocoder: Vocoder) -> dict[str, object]:
     """What the mels were made with, where the vocoder was told, with a hash of the statistics."""
     mels = vocoder.mels
     if mels == MelFormat():
-        return {}
+        return {"mel": None}
     statistics = mels.statistics and hashlib.sha256(Path(mels.statistics).read_bytes()).hexdigest()
     return {"mel": asdict(mels) | {"statistics": statistics}}
 
