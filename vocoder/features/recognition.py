@@ -92,14 +92,18 @@ class _Model:
         self.spec = spec
         self.mean, std = (np.array(values)[:, None] for values in (statistics.mean, statistics.std))
         self.std = np.maximum(std, NARROWEST / spec.log_unit)
+        # Bands that are at the floor in all training data, as above the band of telephone speech, say nothing.
+        heard = self.mean[:, 0] > spec.log_minimum + NARROWEST / spec.log_unit
+        self.bands = heard if heard.any() else ~heard
 
     def likelihood(self, read: np.ndarray, log_derivative: np.ndarray) -> float:
         """Nats per value of `read` [n_mels, F], at the level that fits best."""
-        return max(self._at_level(read + level / self.spec.log_unit) for level in LEVELS) + float(log_derivative.mean())
+        credit = np.broadcast_to(log_derivative, read.shape)[self.bands].mean()
+        return max(self._at_level(read + level / self.spec.log_unit) for level in LEVELS) + float(credit)
 
     def _at_level(self, read: np.ndarray) -> float:
         z = (np.maximum(read, self.spec.log_minimum) - self.mean) / self.std
-        return float(-0.5 * (DEGREES + 1) * np.log1p(z**2 / DEGREES).mean())
+        return float(-0.5 * (DEGREES + 1) * np.log1p(z[self.bands] ** 2 / DEGREES).mean())
 
 
 def readings(mel: np.ndarray, model: _Model) -> Iterator[Reading]:
