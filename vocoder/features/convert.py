@@ -63,8 +63,9 @@ def _inverse(spec: MelSpec) -> np.ndarray:
 
 
 def _level(spec: MelSpec) -> np.ndarray:
-    """The magnitude [n_fft/2 + 1] of white noise of power 1, as it reaches the filters."""
-    return (hann_window(spec).square().sum().sqrt() * input_response(spec)).double().numpy()
+    """The magnitude [n_fft/2 + 1] of white noise of one density per hertz at any rate, as it reaches the filters."""
+    power = spec.sample_rate * hann_window(spec).square().sum()
+    return (power.sqrt() * input_response(spec)).double().numpy()
 
 
 def _at_frequencies(spectrum: np.ndarray, source: MelSpec, target: MelSpec) -> np.ndarray:

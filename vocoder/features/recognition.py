@@ -141,6 +141,6 @@ def _range(spec: MelSpec) -> tuple[float, float]:
 
 @lru_cache(maxsize=64)
 def band_level(spec: MelSpec) -> np.ndarray:
-    """What white noise of power 1 has in each band [n_mels], in nepers of amplitude; no band lies below -23."""
-    magnitude = hann_window(spec).square().sum().sqrt() * input_response(spec)
+    """What white noise of one density per hertz has in each band [n_mels], in nepers; no band lies below -23."""
+    magnitude = (spec.sample_rate * hann_window(spec).square().sum()).sqrt() * input_response(spec)
     return np.log(np.maximum((mel_filterbank(spec) @ magnitude**spec.power).numpy(), 1e-10)) / spec.power
