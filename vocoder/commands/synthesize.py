@@ -163,7 +163,8 @@ def synthesize_on_cluster(config: Config) -> Summary:
         raise UserError(f"shard={config.shard}: executor=dask runs all shards; leave shard out")
     model = None if config.model is None else str(Path(config.model).absolute())
     input, output = (str(Path(p).absolute()) for p in (config.input, config.output))
-    config = replace(config, model=model, input=input, output=output)
+    statistics = config.mel["statistics"] and str(Path(config.mel["statistics"]).absolute())
+    config = replace(config, model=model, input=input, output=output, mel=config.mel | {"statistics": statistics})
     check_inputs(config)
     summary, started = Summary(), time.monotonic()
     with jobs.dask_executor(scheduler) as (pool, workers):

@@ -13,6 +13,8 @@ LOUDEST = 8.0  # of a float waveform, whose full scale is 1; samples as integers
 def as_mel(given: np.ndarray | Tensor) -> np.ndarray:
     """A contiguous float32 array of the caller's floating-point values; a leading axis of size 1 is removed.
 
+    It is the caller's own memory where that is such an array already.
+
     Takes tensors on any device, of any float type, with gradients; arrays of any byte order and strides; memory maps.
 
     Raises:
@@ -21,7 +23,7 @@ def as_mel(given: np.ndarray | Tensor) -> np.ndarray:
     mel = _as_array(given)
     if mel.dtype.kind != "f":
         raise UserError(f"a mel has floating-point values; this one has {mel.dtype}")
-    mel = np.array(mel, np.float32, order="C")  # a copy: a memory map may be read-only, which torch warns of
+    mel = _plain(mel)
     return mel[0] if mel.ndim == 3 and len(mel) == 1 else mel
 
 
@@ -38,13 +40,18 @@ def as_waveform(given: np.ndarray | Tensor) -> np.ndarray:
         raise UserError(f"a waveform has one axis [samples]; this one has shape {list(samples.shape)}")
     if samples.dtype == np.int16:
         return int16_to_waveform(samples)
-    waveform = np.array(samples, np.float32, order="C")
+    waveform = _plain(samples)
     if not np.isfinite(waveform).all():
         raise UserError("this waveform has NaN or infinite values")
     peak = float(np.abs(waveform).max(initial=0.0))
     if peak > LOUDEST:
         raise UserError(f"this waveform peaks at {peak:g}, and full scale is 1: divide 16-bit samples by 32768")
     return waveform
+
+
+def _plain(array: np.ndarray) -> np.ndarray:
+    """Float32 in C order, and writeable, or torch would warn of it."""
+    return np.require(array, np.float32, ["C_CONTIGUOUS", "WRITEABLE", "ALIGNED"])
 
 
 def _as_array(given: np.ndarray | Tensor) -> np.ndarray:
