@@ -20,16 +20,17 @@ from pathlib import Path
 import numpy as np
 import torch
 
+import vocoder.features.conversion_losses
 from vocoder.errors import UserError
 from vocoder.evaluation.metrics import DECIBELS_PER_NEPER, log_mel_distance
 from vocoder.features.audio import read_audio, resample
-from vocoder.features.conversion_loss import LOSSES
 from vocoder.features.convert import convert_approximately, is_exact
 from vocoder.features.mel import PRESETS, MelSpec, log_mel
 from vocoder.features.mel_input import MelFormat, MelReader
 from vocoder.features.recognition import MelStatistics
 
 NAMES = [name for name in PRESETS if name != "speecht5"]  # which equals pwg_16k
+TABLE = Path(vocoder.features.conversion_losses.__file__)
 INDISTINGUISHABLE = ("hifigan_22k", "tacotron2_22k", "nemo_fastpitch", "vits_22k", "speechbrain_16k", "speech_16k")
 
 
@@ -51,7 +52,8 @@ def main() -> None:
         losses = conversion_losses(paths)
         print_table(losses, "{:.1f}".format)
         if arguments.write:
-            LOSSES.write_text(json.dumps(losses, indent=1) + "\n", encoding="utf-8")
+            text = TABLE.read_text(encoding="utf-8")
+            TABLE.write_text(f"{text[: text.index(' = ')]} = {json.dumps(losses, indent=4)}\n", encoding="utf-8")
 
 
 def mels_of(path: Path) -> dict[str, np.ndarray]:

@@ -11,7 +11,7 @@ from vocoder.errors import UserError
 from vocoder.features.arrays import as_mel, as_waveform
 from vocoder.features.mel import MelSpec
 from vocoder.features.mel_files import read_mel, read_statistics
-from vocoder.features.mel_input import MelFormat, MelReader
+from vocoder.features.mel_input import OWN, MelFormat, MelReader
 
 SPEC = MelSpec(16000, 256, 20, 256, 8, 0.0, 8000.0)
 MEL = (np.random.default_rng(0).standard_normal((8, 11)) - 4).astype(np.float32)
@@ -90,6 +90,10 @@ def test_a_square_chunk_has_the_layout_of_the_chunks_before_it() -> None:
     chunks = [whole[:, :3], whole[:, 3:11], whole[:, 11:]]
     assert np.array_equal(np.concatenate(list(read_by().chunks(chunks)), 1), whole)
     assert np.array_equal(np.concatenate(list(read_by().chunks([c.T for c in chunks])), 1), whole)
+
+
+def test_a_layout_does_not_make_a_callers_mel_the_vocoders_own() -> None:
+    assert MelFormat(layout="bands_first") != OWN  # readers are found by their format
 
 
 def test_a_layout_that_is_given_is_held_to() -> None:

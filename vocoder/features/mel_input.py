@@ -42,6 +42,7 @@ class MelFormat:
     statistics: str | None = None
     layout: Layout = "auto"  # of the axes: [n_mels, F] or [F, n_mels]; auto sees it where their lengths differ
     convert: Literal["exact", "approximate"] = "exact"  # approximate also takes mels with other filters or frames
+    own: bool = False  # made by the model's own transform, so not compared with other presets
 
     def __post_init__(self) -> None:
         if self.preset is not None and self.preset not in PRESETS:
@@ -54,7 +55,7 @@ class MelFormat:
                 raise UserError(f"mel.{name}={getattr(self, name)}: must be {', '.join(allowed)}")
 
 
-OWN = MelFormat(layout="bands_first")  # of a mel that the vocoder or a store made itself
+OWN = MelFormat(layout="bands_first", own=True)  # of a mel that the vocoder or a store made itself
 
 
 class MelReader:
@@ -166,7 +167,7 @@ class MelReader:
 
     def _refuse_other_presets(self, mel: np.ndarray) -> None:
         """Raises UserError for a mel that looks like another preset's, unless the caller has said which it is."""
-        if self.statistics is None or self.format.preset is not None or self.format is OWN:
+        if self.statistics is None or self.format.preset is not None or self.format.own:
             return
         if mel.ndim != 2 or len(mel) != self.spec.n_mels or not np.isfinite(mel).all():
             return  # `check_mel` says so
