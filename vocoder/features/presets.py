@@ -19,8 +19,8 @@ PRESETS: dict[str, MelSpec] = {
     "bigvgan_24k": _BIGVGAN,  # NVIDIA/BigVGAN
     # this project's, for 16 kHz speech: 50 ms windows every 12.5 ms, the whole band
     "speech_16k": MelSpec(16000, 1024, 200, 800, 80, 0.0, 8000.0),
-    "bigvgan_44k_256x": MelSpec(44100, 1024, 256, 1024, 128, 0.0, 22050.0),
     "bigvgan_44k_512x": MelSpec(44100, 2048, 512, 2048, 128, 0.0, 22050.0),
+    "bigvgan_44k_256x": MelSpec(44100, 1024, 256, 1024, 128, 0.0, 22050.0),
     "nemo_fastpitch": replace(_TACOTRON2, window="symmetric", log_guard="add"),  # NVIDIA/NeMo
     "vocos_24k": _VOCOS,  # gemelo-ai/vocos
     "f5_vocos": replace(_VOCOS, log_floor=1e-5),  # SWivid/F5-TTS
