@@ -78,8 +78,10 @@ def test_every_mel_preset_can_be_chosen_and_fits_every_model(preset: str) -> Non
     register_mel_presets()
     settings = compose("preprocess", f"mel={preset}")
     assert from_mapping(MelSpec, settings["mel"]) == PRESETS[preset]
+    steps = ["model.wavenet.samples_per_step=5"] * (PRESETS[preset].hop_length % 4 > 0)  # as docs/mels.md says
     for model in MODELS:
-        assert built(f"model={model}", mel=PRESETS[preset]).spec.hop_length == PRESETS[preset].hop_length
+        network = built(f"model={model}", *(steps if model == "small" else []), mel=PRESETS[preset])
+        assert network.spec.hop_length == PRESETS[preset].hop_length
 
 
 def test_a_field_of_a_preset_can_be_overridden() -> None:

@@ -9,7 +9,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-__all__ = ["Request", "Vocoder", "load"]
+__all__ = ["MelFormat", "Request", "Vocoder", "load"]
 
 # OpenMP's idle threads spin before they sleep, by default for some 15 ms. On a machine that others use too, they spin
 # while the thread they wait for is not even running, and training falls to a third of its speed. The runtime reads this
@@ -18,7 +18,7 @@ if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
     os.environ["GOMP_SPINCOUNT"] = "10000"
 
 if TYPE_CHECKING:
-    from vocoder.synthesis import Request, Vocoder, load
+    from vocoder.synthesis import MelFormat, Request, Vocoder, load
 else:  # hidden from type checkers, which would otherwise accept any name
 
     def __getattr__(name: str) -> object:

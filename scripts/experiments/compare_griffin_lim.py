@@ -41,7 +41,7 @@ def main() -> None:
     print(f"log-mel distance to the target in dB\n{'utterance':40} {'seconds':>7} {'model':>7} {'Griffin-Lim':>11}")
     rows = []
     for request, wave in zip(requests, synthesized, strict=True):
-        reconstructed = griffin_lim(request.mel, spec)
+        reconstructed = griffin_lim(np.asarray(request.mel), spec)
         target = torch.from_numpy(request.mel)
         row = [log_mel_distance(torch.from_numpy(w), target, spec) for w in (wave, reconstructed)]
         rows.append(row)

@@ -37,7 +37,7 @@ def main() -> None:
     changes = []
     for request, unfolded in zip(requests, vocoder.synthesize_batch(requests), strict=True):
         folded = int16_to_waveform(vocoder.synthesize_folded(request))
-        joins = [piece.start * hop + hop // 2 for piece in pieces_of(request.mel, vocoder.model)[1:]]
+        joins = [piece.start * hop + hop // 2 for piece in pieces_of(np.asarray(request.mel), vocoder.model)[1:]]
         if joins:
             changes.append(changes_at_joins(folded, unfolded, joins, rate))
         if arguments.output:

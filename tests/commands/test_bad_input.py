@@ -211,7 +211,7 @@ def test_a_missing_or_empty_input_is_refused(command: Command, tmp_path: Path, t
 @pytest.mark.parametrize(
     ("mel", "words"),
     [
-        (np.full((12, 80), -5.0), ["transpose"]),
+        (np.full((80, 80), -5.0), ["80 × 80", "mel.layout=frames_first"]),
         (np.full((79, 12), -5.0), ["79 bands", "80"]),
         (np.full((80, 12), np.nan), ["NaN"]),
         (np.full((80, 12), 90.0), ["another log"]),

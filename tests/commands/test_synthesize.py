@@ -12,9 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+import torch
 
 from vocoder.data.store import Store
 from vocoder.engines import cpu
+from vocoder.features.audio import resample
+from vocoder.features.mel import PRESETS, log_mel
 from vocoder.kernels import processor
 
 Command = Callable[..., Any]
@@ -138,6 +141,40 @@ def test_a_wrong_setting_is_refused_before_any_work(
     assert len(refused.err.splitlines()) == 1
     assert words in refused.err
     assert not (tmp_path / "wavs").exists()
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("mel.from=hifigan", "mel.from=hifigan: unknown (did you mean hifigan_22k?)"),
+        ("mel.from=hifigan_22k", "mel.convert=approximate converts with a loss of"),
+        ("mel.statistics=nowhere.npz", "nowhere.npz"),
+        ("mel.layout=frames_last", "did you mean"),
+        ("mel.form=hifigan_22k", "did you mean mel.from?"),
+    ],
+)
+def test_a_wrong_setting_of_the_mels_is_refused_before_any_work(
+    command: Command, tmp_path: Path, mels: Path, trained: Path, setting: str, words: str
+) -> None:
+    refused = command("synthesize", f"model={trained}", f"input={mels}", f"output={tmp_path}/wavs", setting)
+    assert refused.code == 2
+    assert len(refused.err.splitlines()) == 1
+    assert words in refused.err
+    assert not (tmp_path / "wavs").exists()
+
+
+def test_an_approximate_conversion_says_what_it_loses(command: Command, tmp_path: Path, trained: Path) -> None:
+    wave, rate = soundfile.read(Path(__file__).parent.parent / "speech/june/hello-world.flac", dtype="float32")
+    mel = log_mel(torch.from_numpy(resample(wave, rate, 22050)), PRESETS["hifigan_22k"]).numpy()
+    np.save(tmp_path / "hello.npy", mel.T)
+    given = [f"model={trained}", f"input={tmp_path}/hello.npy", f"output={tmp_path}/wavs", "device=cpu"]
+    done = command("synthesize", *given, "mel.from=hifigan_22k", "mel.convert=approximate")
+    assert done.code == 0
+    assert "vocoder-synthesize: mels of hifigan_22k for speech_16k: an approximation, with a loss of 0.9 dB" in done.err
+    assert abs(soundfile.info(tmp_path / "wavs/hello.wav").duration - len(wave) / rate) < 0.03
+    refused = command("synthesize", *given)
+    assert refused.code == 2
+    assert "its wavs differ in mel" in refused.err
 
 
 @pytest.mark.parametrize("place", ["file", "file/deeper"])

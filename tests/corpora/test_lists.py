@@ -215,7 +215,9 @@ def test_a_cut_that_is_not_a_span_of_one_file_is_refused(tmp_path: Path, changes
         read_corpus(write_cuts(tmp_path / "cuts.jsonl.gz", cut(**changes)))
 
 
-@pytest.mark.parametrize("content", [b"not gzip", gzip.compress(b'{"id": 1}\n' * 99, mtime=0)[:40], gzip.compress(b"\xff\xfe", mtime=0)])
+@pytest.mark.parametrize(
+    "content", [b"not gzip", gzip.compress(b'{"id": 1}\n' * 99, mtime=0)[:40], gzip.compress(b"\xff\xfe", mtime=0)]
+)
 def test_a_damaged_manifest_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "cuts.jsonl.gz").write_bytes(content)
     with pytest.raises(UserError, match=r"cuts\.jsonl\.gz"):

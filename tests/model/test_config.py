@@ -3,13 +3,17 @@
 import json
 import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from support.small_model import HOP, SIZES, small_config, small_model
 
 from vocoder.errors import UserError
+from vocoder.features.recognition import MelStatistics
+from vocoder.features.spec import ADDED_LATER
 from vocoder.model.config import (
     ConditioningConfig,
+    Level,
     VocoderConfig,
     build_model,
 )
@@ -92,3 +96,45 @@ def test_an_unknown_distribution_is_refused_with_the_nearest_name() -> None:
     data["distribution"]["kind"] = "mixture_of_logistic"
     with pytest.raises(UserError, match="did you mean mixture_of_logistics"):
         VocoderConfig.from_json(data)
+
+
+# The contract
+
+
+def with_contract(config: VocoderConfig) -> VocoderConfig:
+    bands = config.mel.n_mels
+    statistics = MelStatistics(tuple(-0.1 * band for band in range(bands)), (1.5,) * bands)
+    return replace(config, statistics=statistics, level=Level(gain=1.25, peak=0.7))
+
+
+def test_the_contract_is_kept_with_a_hash(tiny_config: VocoderConfig) -> None:
+    config = with_contract(tiny_config)
+    data = json.loads(json.dumps(config.to_json()))
+    assert VocoderConfig.from_json(data) == config
+    assert data["contract"]["sample_rate"] == 16000
+    assert data["contract"]["mel_hash"] == config.mel.hash()
+    assert data["contract"]["level"] == {"gain": 1.25, "peak": 0.7}
+    assert data["contract"]["hash"] != tiny_config.to_json()["contract"]["hash"]
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda contract: contract["statistics"]["mean"].__setitem__(0, 1.0),
+        lambda contract: contract["level"].__setitem__("gain", 2.0),
+        lambda contract: contract.__setitem__("statistics", None),
+    ],
+)
+def test_an_edited_contract_is_refused(tiny_config: VocoderConfig, edit: Any) -> None:
+    data = json.loads(json.dumps(with_contract(tiny_config).to_json()))
+    edit(data["contract"])
+    with pytest.raises(UserError, match="contract does not match its hash"):
+        VocoderConfig.from_json(data)
+
+
+def test_models_without_a_contract_or_the_later_fields_of_a_mel_are_read(tiny_config: VocoderConfig) -> None:
+    data = json.loads(json.dumps(tiny_config.to_json()))
+    del data["contract"]
+    for name in ADDED_LATER:
+        del data["mel"][name]
+    assert VocoderConfig.from_json(data) == tiny_config

@@ -9,7 +9,7 @@ import torch
 
 from vocoder.engines import pick_engine
 from vocoder.model import LinearPredictionConfig, VocoderConfig, VocoderModel, build_model
-from vocoder.synthesis import Vocoder
+from vocoder.synthesis import MelFormat, Vocoder
 
 
 def quiet_model(config: VocoderConfig) -> VocoderModel:
@@ -38,7 +38,7 @@ def make_vocoder(model: VocoderModel) -> Callable[..., Vocoder]:
     def make(threads: int = 2, width: int | None = None, precision: str = "float32", postfilter: int = 0) -> Vocoder:
         engine = pick_engine(model, "cpu", precision, threads)
         engine.lanes_per_thread = width or engine.lanes_per_thread
-        return Vocoder(model, engine, postfilter)
+        return Vocoder(model, engine, postfilter, MelFormat(layout="bands_first"))  # mels of 8 bands may have 8 frames
 
     return make
 

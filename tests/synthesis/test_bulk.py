@@ -187,6 +187,7 @@ def test_a_cluster_that_loses_a_worker_writes_every_wav(
                 [
                     *(f"model={checkpoint}", f"input={mels}", f"output={output}", "executor=dask", "shards=4"),
                     *(f'scheduler="{cluster.scheduler_address}"', "threads=1", "fold=off", "postfilter=2"),
+                    "mel.layout=bands_first",
                 ],
             ),
         )

@@ -52,7 +52,7 @@ def test_a_wave_that_has_the_mel_already_stays_as_it_is(spec: MelSpec) -> None:
     change = np.abs(filtered.astype(int) - wave).reshape(40, -1).max(1)
     inside = 39 - 2 * PostFilter(spec, 1).context  # the mel of what lies beyond the end is only nearly mirrored
     assert change[:inside].max() <= 1
-    assert change[inside:].max() < 0.1 * np.abs(wave.astype(int)).max()
+    assert change[inside:].max() < 0.15 * np.abs(wave.astype(int)).max()
 
 
 @pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)

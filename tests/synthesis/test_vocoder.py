@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from vocoder.errors import UserError
-from vocoder.features.audio import waveform_to_int16
-from vocoder.features.mel import log_mel
+from vocoder.features.audio import read_audio, waveform_to_int16
+from vocoder.features.mel import PRESETS, log_mel
 from vocoder.model import ConditioningConfig, VocoderConfig, build_model, save_checkpoint
-from vocoder.synthesis import Request, Vocoder, load
+from vocoder.synthesis import MelFormat, Request, Vocoder, load
 from vocoder.synthesis.postfilter import PASSES
 
 SECOND = (0.3 * np.sin(2 * np.pi * 440 * np.arange(16000) / 16000)).astype(np.float32)
@@ -111,7 +111,6 @@ def test_each_request_of_a_batch_has_its_own_speaker(tiny_config: VocoderConfig)
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda mel: mel.T, "transpose"),
         (lambda mel: mel[:5], "5 bands"),
         (lambda mel: np.stack([mel, mel]), "two axes"),
         (lambda mel: mel[:, :0], "no frames"),
@@ -123,6 +122,68 @@ def test_each_request_of_a_batch_has_its_own_speaker(tiny_config: VocoderConfig)
 def test_a_mel_that_is_not_of_the_spec_is_refused(vocoder: Vocoder, spoil: Any, message: str) -> None:
     with pytest.raises(UserError, match=message):
         vocoder.synthesize(spoil(noise_mel(vocoder)))
+
+
+def test_a_mel_with_frames_first_gives_the_same_wave(vocoder: Vocoder) -> None:
+    mel = noise_mel(vocoder)
+    wave = vocoder.synthesize(mel)
+    assert np.array_equal(vocoder.synthesize(mel.T), wave)
+    assert np.array_equal(vocoder.synthesize(mel.T, fold=True), vocoder.synthesize(mel, fold=True))
+    assert np.array_equal(np.concatenate(list(vocoder.stream([mel[:, :3].T, mel[:, 3:].T]))), wave)
+
+
+def test_a_square_mel_needs_its_layout_unless_the_vocoder_made_it(vocoder: Vocoder) -> None:
+    own = vocoder.mel(SECOND[: 8 * vocoder.spec.hop_length], 16000)
+    assert own.shape == (8, 8)
+    wave = vocoder.synthesize(own)
+    foreign = own.copy()
+    with pytest.raises(UserError, match="layout"):
+        vocoder.synthesize(foreign)
+    with pytest.raises(UserError, match="layout"):
+        list(vocoder.stream([foreign]))
+    assert np.array_equal(vocoder.synthesize(foreign, mels=MelFormat(layout="bands_first")), wave)
+    assert np.array_equal(vocoder.synthesize(foreign.T, mels=MelFormat(layout="frames_first")), wave)
+
+
+TENSORS = {
+    "bfloat16": lambda mel: torch.from_numpy(mel).bfloat16(),
+    "with gradients": lambda mel: torch.from_numpy(mel).requires_grad_(),
+    "reversed twice": lambda mel: mel[:, ::-1].copy()[:, ::-1],
+}
+
+
+@pytest.mark.parametrize("kind", TENSORS)
+def test_every_entry_point_takes_tensors_and_arrays_of_any_kind(vocoder: Vocoder, kind: str) -> None:
+    given = TENSORS[kind](noise_mel(vocoder))
+    wave = vocoder.synthesize(given)
+    assert np.array_equal(vocoder.synthesize_batch([Request("", given)])[0], wave)
+    assert np.array_equal(np.concatenate(list(vocoder.stream([given[:, :2], given[:, :0], given[:, 2:]]))), wave)
+    assert vocoder.frames_to_draw(Request("", given)) == 6
+
+
+def test_statistics_undo_a_normalisation_in_every_entry_point(vocoder: Vocoder, tmp_path: Path) -> None:
+    mel = noise_mel(vocoder)
+    mean, scale = np.full(8, -4.0, np.float32), np.full(8, 2.0, np.float32)
+    np.savez(tmp_path / "stats.npz", mean=mean, scale=scale)
+    mels = MelFormat(statistics=str(tmp_path / "stats.npz"))
+    told, normalised = Vocoder(vocoder.model, mels=mels), (mel + 4) / 2
+    wave = told.synthesize(normalised)
+    assert np.array_equal(wave, vocoder.synthesize(((normalised * 2) - 4).astype(np.float32)))
+    assert np.array_equal(vocoder.synthesize(normalised, mels=mels), wave)
+    assert np.array_equal(np.concatenate(list(told.stream([normalised]))), wave)
+
+
+def test_a_model_with_statistics_refuses_another_presets_mel_by_name(tiny_config: VocoderConfig) -> None:
+    spec = PRESETS["hifigan_22k"]
+    vocoder = untrained_vocoder(replace(tiny_config, mel=spec))
+    recordings = sorted((Path(__file__).parent.parent / "speech/allison").glob("*.flac"))
+    own = np.concatenate([vocoder.mel(*read_audio(path)) for path in recordings], 1)
+    vocoder.model.set_mel_statistics(torch.from_numpy(own.mean(1)), torch.from_numpy(own.std(1)))
+    vocoder = Vocoder(vocoder.model, postfilter=0)
+    log10 = (own[:, 100:130] / np.log(10)).astype(np.float32)  # as of pwg_22k
+    for read in (vocoder.synthesize, lambda mel: list(vocoder.stream([mel, mel]))):
+        with pytest.raises(UserError, match=r"looks like \w+, and the model takes hifigan_22k: mel\.from=\w+"):
+            read(log10)
 
 
 @pytest.mark.parametrize("temperature", [0.0, -1.0, float("nan"), float("inf")])

@@ -25,7 +25,7 @@ from vocoder.settings import suggestion, text_settings, unknown_setting
 PATHS = {
     "preprocess": ("input", "output"),
     "train": ("data", "runs", "init_from"),
-    "synthesize": ("model", "input", "output"),
+    "synthesize": ("model", "input", "output", "mel.statistics"),
     "evaluate": ("model", "data", "generated", "reference", "output"),
     "import": ("source", "output", "hparams", "stats"),
     "doctor": ("input", "output"),

@@ -2,8 +2,9 @@
 
 import sys
 import time
+import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -13,7 +14,8 @@ from vocoder.commands import cli
 from vocoder.commands.progress import SynthesisProgress, track
 from vocoder.commands.streams import write_line
 from vocoder.errors import UserError
-from vocoder.settings import from_mapping
+from vocoder.features.mel_input import MelFormat
+from vocoder.settings import from_mapping, unknown_setting
 from vocoder.synthesis import (
     Source,
     SynthesisOptions,
@@ -51,6 +53,17 @@ class Config:
     precision: str
     threads: int | None
     device: str
+    mel: dict[str, Any]  # of MelFormat, but for `from`, which Python keeps for itself
+
+    @property
+    def mels(self) -> MelFormat:
+        """Raises UserError for settings of `mel` that are unknown or wrong."""
+        names = {"preset": "from"}
+        unknown = self.mel.keys() - {names.get(field.name, field.name) for field in fields(MelFormat)}
+        if unknown:
+            key = sorted(unknown)[0]
+            raise unknown_setting(f"mel.{key}", key, [key for key in self.mel if key not in unknown])
+        return from_mapping(MelFormat, {"preset" if key == "from" else key: self.mel[key] for key in self.mel}, "mel")
 
 
 @dataclass
@@ -99,6 +112,7 @@ def check_config(config: Config) -> None:
         if value is not None and value < 1:
             raise UserError(f"{name}={value}: must be at least 1")
     check_output(Path(config.input), Path(config.output))
+    config.mels  # noqa: B018  (refused before any work)
     if config.scheduler is not None and config.executor != "dask":
         raise UserError(f"scheduler={config.scheduler}: give executor=dask too")
 
@@ -149,7 +163,8 @@ def synthesize_on_cluster(config: Config) -> Summary:
         raise UserError(f"shard={config.shard}: executor=dask runs all shards; leave shard out")
     model = None if config.model is None else str(Path(config.model).absolute())
     input, output = (str(Path(p).absolute()) for p in (config.input, config.output))
-    config = replace(config, model=model, input=input, output=output)
+    statistics = config.mel["statistics"] and str(Path(config.mel["statistics"]).absolute())
+    config = replace(config, model=model, input=input, output=output, mel=config.mel | {"statistics": statistics})
     check_inputs(config)
     summary, started = Summary(), time.monotonic()
     with jobs.dask_executor(scheduler) as (pool, workers):
@@ -165,7 +180,7 @@ def synthesize_on_cluster(config: Config) -> Summary:
 
 def check_inputs(config: Config) -> None:
     """Raises UserError where the model, the inputs or the output folder would fail every shard."""
-    vocoder = load(config.model, "cpu", "reference", postfilter=config.postfilter)
+    vocoder = load(config.model, "cpu", "reference", postfilter=config.postfilter, mels=config.mels)
     find_sources(vocoder, Path(config.input), config.split, config.speaker)
     check_folder(Path(config.output))
 
@@ -179,7 +194,13 @@ def synthesize_shard(config: Config, shard: str) -> Summary:
 
 def load_shard(config: Config, shard: str) -> tuple[Vocoder, list[Source]]:
     """The model, and the inputs of one shard (`i/N`)."""
-    vocoder = load(config.model, config.device, config.engine, config.precision, config.threads, config.postfilter)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        vocoder = load(
+            config.model, config.device, config.engine, config.precision, config.threads, config.postfilter, config.mels
+        )
+    for warning in caught:  # of an approximate conversion, without Python's line numbers
+        write_line(sys.stderr, f"vocoder-synthesize: {warning.message}")
     found = find_sources(vocoder, Path(config.input), config.split, config.speaker, Path(config.output))
     return vocoder, shard_of(found[: config.limit], shard)
 

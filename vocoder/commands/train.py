@@ -10,10 +10,11 @@ from vocoder.commands.progress import TrainingProgress, write_above
 from vocoder.data.store import Store
 from vocoder.device import pick_device
 from vocoder.errors import UserError
+from vocoder.features.recognition import MelStatistics
 from vocoder.files import atomic_write
 from vocoder.model import ModelConfig, VocoderConfig, find_checkpoint
 from vocoder.model.checkpoint import checkpoints_in
-from vocoder.model.config import distribution_from_mapping
+from vocoder.model.config import Level, distribution_from_mapping
 from vocoder.settings import flatten, from_mapping
 from vocoder.training import (
     Loop,
@@ -87,9 +88,22 @@ def trainer_for(config: Config, world: World = World()) -> Trainer:  # noqa: B00
     store = Store(Path(config.data))
     distribution = distribution_from_mapping(config.distribution)
     speakers = store.speakers if config.model.speaker_channels else ()
-    vocoder_config = VocoderConfig(store.spec, config.model, distribution, speakers)
+    mean, std = (tuple(values.tolist()) for values in store.mel_statistics)
+    vocoder_config = VocoderConfig(
+        store.spec,
+        config.model,
+        distribution,
+        speakers,
+        statistics=MelStatistics(mean, std),
+        level=level_of(store),
+    )
     device = pick_device(local_device(config.device))
     return Trainer(vocoder_config, store, config.training, device, world, write_above if world.is_first else discard)
+
+
+def level_of(store: Store) -> Level:
+    """How preprocessing set the level of the store's waves."""
+    return Level(store.description.get("gain", 1.0), store.description.get("peak"))
 
 
 def discard(message: str) -> None: ...

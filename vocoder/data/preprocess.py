@@ -131,7 +131,9 @@ def preprocess(root: Path, output: Path, settings: PreprocessConfig, workers: in
         arrange_splits(records, lambda record: _split_key(record["id"], settings), needed, settings.hold_out, own_split)
         _check_speakers(records, settings)
         held_out = settings.hold_out + (unlearned_speakers(records) if own_split else ())
-        description = {"layout": corpus.layout} | describe(partial_store, records, settings.mel, level.gain, held_out)
+        description = {"layout": corpus.layout, "peak": settings.peak} | describe(
+            partial_store, records, settings.mel, level.gain, held_out
+        )
         writer.write_metadata(records, description)
     return description
 

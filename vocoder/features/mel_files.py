@@ -9,25 +9,23 @@ import torch
 from vocoder.errors import UserError
 
 MEL_SUFFIXES = (".npy", ".npz", ".pt", ".safetensors")
+HDF5_SUFFIXES = (".h5", ".hdf5")  # of ParallelWaveGAN and ESPnet; read by h5py, which is optional
 
 
 def read_mel(path: Path) -> np.ndarray:
-    """Read the mel in a .npy, .npz, .pt or .safetensors file as float32.
+    """Read the mel in a .npy, .npz, .pt, .safetensors or .h5 file as float32.
 
-    The file must contain one floating-point array, or several of which one is named "mel". A leading axis of size 1
-    is removed. Pickled objects are refused, so that no code in the file is executed.
+    The file must contain one floating-point array, or several of which one is named "mel" or, as in ParallelWaveGAN's
+    files, "feats". A leading axis of size 1 is removed. Pickled objects are refused, so that no code in the file is
+    executed.
 
     Raises:
         UserError: the file cannot be read, or has other contents.
     """
-    try:
-        arrays = _read_arrays(path)
-    except (OSError, ValueError, EOFError, RuntimeError, KeyError, safetensors.SafetensorError) as error:
-        raise UserError(f"{path}: not readable as a mel ({_first_sentence(error)})") from None
-    except Exception as error:  # torch's restricted unpickler raises various types
-        raise UserError(f"{path}: refused ({type(error).__name__}); save the mel alone, as a tensor or array") from None
-    if "mel" in arrays:
-        arrays = {"mel": arrays["mel"]}
+    arrays = _arrays_of(path)
+    for name in ("mel", "feats"):
+        if name in arrays:
+            arrays = {name: arrays[name]}
     if len(arrays) != 1:
         names = ", ".join(arrays)
         raise UserError(f"{path}: contains {len(arrays)} arrays ({names}); name one of them mel, or save only one")
@@ -35,6 +33,60 @@ def read_mel(path: Path) -> np.ndarray:
     if not np.issubdtype(mel.dtype, np.floating):
         raise UserError(f"{path}: contains {mel.dtype} values, not floating-point ones")
     return (mel[0] if mel.ndim == 3 and len(mel) == 1 else mel).astype(np.float32)
+
+
+def read_statistics(path: Path, n_mels: int) -> tuple[np.ndarray, np.ndarray]:
+    """The float32 mean and scale [n_mels] by which mels were normalised.
+
+    The file has arrays named "mean" and "scale" (or "std"), or is a .npy with these as its two rows, as
+    ParallelWaveGAN writes them.
+
+    Raises:
+        UserError: the file cannot be read, has other contents, or a scale is not above 0.
+    """
+    if path.suffix.lower() == ".joblib":
+        raise UserError(
+            f"{path}: a pickle, which could run code; save its mean_ and scale_ as mean and scale by np.savez"
+        )
+    arrays = _arrays_of(path)
+    if list(arrays) == ["array"] and arrays["array"].shape == (2, n_mels):
+        arrays = {"mean": arrays["array"][0], "scale": arrays["array"][1]}
+    arrays = {{"std": "scale"}.get(name, name): array for name, array in arrays.items()}
+    if not {"mean", "scale"} <= arrays.keys():
+        raise UserError(f"{path}: statistics are arrays named mean and scale; it has {', '.join(arrays) or 'none'}")
+    mean, scale = (arrays[name].astype(np.float32).reshape(-1) for name in ("mean", "scale"))
+    if mean.shape != (n_mels,) or scale.shape != (n_mels,):
+        raise UserError(f"{path}: mean and scale have {len(mean)} and {len(scale)} bands, the mels {n_mels}")
+    if not (np.isfinite(mean).all() and np.isfinite(scale).all() and scale.min() > 0):
+        raise UserError(f"{path}: mean and scale must be finite, and scale above 0")
+    return mean, scale
+
+
+def _arrays_of(path: Path) -> dict[str, np.ndarray]:
+    """All arrays in the file by name. Raises UserError where it cannot be read, or only by running code in it."""
+    try:
+        return _read_hdf5(path) if path.suffix.lower() in HDF5_SUFFIXES else _read_arrays(path)
+    except (OSError, ValueError, EOFError, RuntimeError, KeyError, safetensors.SafetensorError) as error:
+        raise UserError(f"{path}: not readable as a mel ({_first_sentence(error)})") from None
+    except UserError:
+        raise
+    except Exception as error:  # torch's restricted unpickler raises various types
+        if "numpy" in str(error):
+            raise UserError(
+                f"{path}: refused, a NumPy array saved by torch.save is a pickle; save it with np.save, or save "
+                "torch.from_numpy(mel)"
+            ) from None
+        raise UserError(f"{path}: refused ({type(error).__name__}); save the mel alone, as a tensor or array") from None
+
+
+def _read_hdf5(path: Path) -> dict[str, np.ndarray]:
+    """All arrays at the top of an HDF5 file by name. Raises UserError where h5py is not installed."""
+    try:
+        import h5py
+    except ImportError:
+        raise UserError(f"{path}: needs h5py; pip install h5py, or save the mel with np.save") from None
+    with h5py.File(path, "r") as file:
+        return {name: item[()] for name, item in file.items() if isinstance(item, h5py.Dataset) and item.shape}
 
 
 def _first_sentence(error: Exception) -> str:

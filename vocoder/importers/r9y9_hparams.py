@@ -123,12 +123,15 @@ def mel_spec(hparams: Hparams) -> MelSpec:
     }
     if hparams.layout == "0.1.1":
         floor = 10 ** ((hparams.get("min_level_db", -100.0) + hparams.get("ref_level_db", 20.0)) / 20)
-        return MelSpec(**sizes, padding="ahead", window="lws", log_floor=max(1e-5, floor))
+        ceiling = 10 ** (hparams.get("ref_level_db", 20.0) / 20)  # theirs ends at 1
+        floor = max(1e-5, floor)
+        return MelSpec(**sizes, padding="ahead", pad_mode="zero", window="lws", log_floor=floor, log_ceiling=ceiling)
     if hparams.get("window", "hann") != "hann":
         raise hparams.error("window", "mels can only be imported with a Hann window")
     win_length = hparams.get("win_length", n_fft)
     sizes["win_length"] = win_length if win_length > 0 else int(hparams.get("win_length_ms", 0.0) / 1000 * rate)
-    return MelSpec(**sizes, padding="centre", log_floor=1e-10)
+    highpass = float(hparams.get("highpass_cutoff", 0.0))
+    return MelSpec(**sizes, padding="centre", log_floor=1e-10, highpass=highpass)
 
 
 def decibel_statistics(hparams: Hparams) -> tuple[float, float]:

@@ -1,5 +1,7 @@
 """A model's architecture as plain data, and the one function that builds it."""
 
+import hashlib
+import json
 import math
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
@@ -9,6 +11,7 @@ from vocoder.distributions import DISTRIBUTIONS, Distribution, MuLawGrid
 from vocoder.errors import UserError
 from vocoder.features.mel import MelSpec, preset_name
 from vocoder.features.pre_emphasis import PreEmphasis
+from vocoder.features.recognition import MelStatistics
 from vocoder.model.conditioning import MelConditioning, NoConditioning, Upsample
 from vocoder.model.image_upsample import ImageUpsample, ImageUpsampleConfig
 from vocoder.model.interpolation import LinearUpsample, StagedUpsample
@@ -95,6 +98,14 @@ class ModelConfig:
 
 
 @dataclass(frozen=True)
+class Level:
+    """How training data came to its level: waves from files (int16 / 32768) times the gain, clipped at full scale."""
+
+    gain: float = 1.0
+    peak: float | None = None  # below which the gain brought 95 % of the utterances; None left the levels as they were
+
+
+@dataclass(frozen=True)
 class VocoderConfig:
     """Everything needed to build a model and to check its inputs: the contents of config.json."""
 
@@ -103,8 +114,25 @@ class VocoderConfig:
     distribution: Distribution
     speakers: tuple[str, ...] = ()
     pre_emphasis: PreEmphasis = field(default_factory=PreEmphasis)  # of what is modelled; undone after synthesis
+    statistics: MelStatistics | None = None  # of the training data's mels; None in models of earlier versions
+    level: Level | None = None  # how the training data came to its level; likewise
+
+    @property
+    def contract(self) -> dict[str, Any]:
+        """What waves and mels the model was trained on, as config.json holds it, without the hash."""
+        return {
+            "sample_rate": self.mel.sample_rate,
+            "mel_hash": self.mel.hash(),
+            "statistics": None if self.statistics is None else asdict(self.statistics),
+            "level": None if self.level is None else asdict(self.level),
+        }
 
     def to_json(self) -> dict[str, Any]:
+        """The contents of config.json."""
+        return self.network_json() | {"contract": self.contract | {"hash": contract_hash(self.contract)}}
+
+    def network_json(self) -> dict[str, Any]:
+        """What determines the network: all but the statistics and levels of the training data."""
         return {
             "format": FORMAT,
             "mel_preset": preset_name(self.mel),
@@ -127,13 +155,32 @@ class VocoderConfig:
         mel = from_mapping(MelSpec, data["mel"], f"{where}: mel")
         if mel.hash() != data["mel_hash"]:
             raise UserError(f"{where}: mel does not match its mel_hash; the file was edited")
-        return cls(
-            mel,
-            from_mapping(ModelConfig, data["model"], f"{where}: model"),
-            distribution_from_mapping(data["distribution"], f"{where}: distribution"),
-            tuple(data.get("speakers", ())),
-            from_mapping(PreEmphasis, data.get("pre_emphasis", {}), f"{where}: pre_emphasis"),
-        )
+        model = from_mapping(ModelConfig, data["model"], f"{where}: model")
+        distribution = distribution_from_mapping(data["distribution"], f"{where}: distribution")
+        pre_emphasis = from_mapping(PreEmphasis, data.get("pre_emphasis", {}), f"{where}: pre_emphasis")
+        statistics, level = _read_contract(data.get("contract"), where)
+        config = cls(mel, model, distribution, tuple(data.get("speakers", ())), pre_emphasis, statistics, level)
+        if "contract" in data and contract_hash(config.contract) != data["contract"].get("hash"):
+            raise UserError(f"{where}: contract does not match its hash; the file was edited")
+        return config
+
+
+def _read_contract(contract: Any, where: str) -> tuple[MelStatistics | None, Level | None]:
+    """The statistics and the level in config.json; None in one of an earlier version."""
+    if contract is None:
+        return None, None
+    if not isinstance(contract, dict):
+        raise UserError(f"{where}: contract is not a mapping")
+    statistics, level = contract.get("statistics"), contract.get("level")
+    return (
+        None if statistics is None else from_mapping(MelStatistics, statistics, f"{where}: contract.statistics"),
+        None if level is None else from_mapping(Level, level, f"{where}: contract.level"),
+    )
+
+
+def contract_hash(contract: dict[str, Any]) -> str:
+    """Sixteen hex digits that identify a contract (SHA-256)."""
+    return hashlib.sha256(json.dumps(contract, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def build_model(config: VocoderConfig) -> VocoderModel:

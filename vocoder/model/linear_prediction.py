@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from vocoder.device import without_autocast
 from vocoder.errors import UserError
-from vocoder.features.mel import MelSpec, hann_window, mel_filterbank
+from vocoder.features.mel import MelSpec, hann_window, input_response, mel_filterbank
 from vocoder.kernels import levinson as kernels
 from vocoder.model.interpolation import LinearUpsample, interpolate
 
@@ -85,6 +85,7 @@ class LinearPrediction(nn.Module):
     context_frames = 1  # interpolation reaches the neighbouring frames
     inverse: Tensor
     lag_window: Tensor
+    response: Tensor
 
     def __init__(self, spec: MelSpec, order: int, updates: int) -> None:
         super().__init__()
@@ -100,6 +101,7 @@ class LinearPrediction(nn.Module):
         window = (-0.5 * lags.square()).exp()
         window[0] = 1 + WHITE_NOISE
         self.register_buffer("lag_window", window, persistent=False)
+        self.register_buffer("response", _covered_response(spec), persistent=False)
 
     def predict(self, waves: Tensor, filters: Tensor, first: int) -> Prediction:
         """The prediction of samples `first` and later, each from the K true samples before it.
@@ -137,13 +139,18 @@ class LinearPrediction(nn.Module):
         autocorrelation = torch.fft.irfft(power)[..., : self.order + 1] * self.lag_window
         reflection, error = levinson(autocorrelation)
         # A periodogram's mean is the variance times the window's power; a mel averages magnitudes, not their squares.
-        variance = error / (self.window_power * SQUARED_MEAN_OF_MAGNITUDE)
+        averaged = SQUARED_MEAN_OF_MAGNITUDE if self.spec.power == 1 else 1.0
+        variance = error / (self.window_power * averaged)
         return reflection, 0.5 * (variance + GAIN_FLOOR**2).log()
 
     def spectrum(self, mel: Tensor) -> Tensor:
-        """A smooth magnitude spectrum [B, F, n_fft/2 + 1] above 0 that fits log-mel [B, n_mels, F]."""
+        """A smooth magnitude spectrum [B, F, n_fft/2 + 1] above 0 that fits log-mel [B, n_mels, F].
+
+        It is that of the wave itself: what the mel's pre-emphasis and high-pass took away is put back.
+        """
         mel = mel.double().clamp(self.spec.log_minimum, self.spec.log_maximum)  # so that nothing overflows
-        return (self.inverse @ (mel * self.spec.log_unit).exp()).transpose(1, 2)
+        level = self.inverse @ (self.spec.nepers(mel) * self.spec.power).exp()  # of each bin, as the bands weigh it
+        return (level ** (1 / self.spec.power)).transpose(1, 2) / self.response
 
 
 def inverse_filterbank(spec: MelSpec) -> Tensor:
@@ -161,6 +168,13 @@ def inverse_filterbank(spec: MelSpec) -> Tensor:
     uncovered = shape.sum(0) == 0
     shape[nearest[uncovered], bins.long()[uncovered]] = 1.0
     return ((shape / shape.sum(0)) / area.clamp(min=1e-30)[:, None] * has_bins[:, None]).T.contiguous()
+
+
+def _covered_response(spec: MelSpec) -> Tensor:
+    """`input_response` [n_fft/2 + 1] in float64; bins that no band covers take that of the nearest that one does."""
+    covered = mel_filterbank(spec).sum(0).nonzero()
+    bins = torch.arange(spec.n_fft // 2 + 1).clamp(int(covered.min()), int(covered.max()))
+    return input_response(spec).double()[bins]
 
 
 def levinson(autocorrelation: Tensor) -> tuple[Tensor, Tensor]:

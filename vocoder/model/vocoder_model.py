@@ -20,6 +20,7 @@ from vocoder.distributions import Distribution, LocationScale
 from vocoder.errors import UserError
 from vocoder.features.mel import MelSpec
 from vocoder.features.pre_emphasis import PreEmphasis
+from vocoder.features.recognition import MelStatistics
 from vocoder.model.conditioning import MelConditioning, NoConditioning
 from vocoder.model.interpolation import PiecewiseLinear
 from vocoder.model.linear_prediction import LinearPrediction, Prediction
@@ -207,6 +208,16 @@ class VocoderModel(nn.Module):
         """Set the normalisation of the mel from per-band statistics [n_mels] of the training data."""
         if isinstance(self.conditioning, MelConditioning):
             self.conditioning.set_statistics(mean, std)
+
+    @property
+    def mel_statistics(self) -> MelStatistics | None:
+        """Mean and standard deviation of each band of the training data; None where the model has none."""
+        conditioning = self.conditioning
+        if not isinstance(conditioning, MelConditioning):
+            return None
+        mean, std = (values[:, 0].double().tolist() for values in (conditioning.mean, conditioning.std))
+        is_untrained = not any(mean) and set(std) == {1.0}
+        return None if is_untrained else MelStatistics(tuple(mean), tuple(std))
 
     def speaker_name(self, name: str | None) -> str | None:
         """The speaker of an utterance, as this model takes it: None for a model without speakers."""

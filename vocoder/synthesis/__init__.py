@@ -4,9 +4,10 @@ from vocoder.synthesis.batching import Task, generate
 from vocoder.synthesis.bulk import SynthesisOptions, check_folder, synthesize_into
 from vocoder.synthesis.frames import frames_of
 from vocoder.synthesis.sources import Source, find_sources, shard_of
-from vocoder.synthesis.vocoder import Request, Vocoder, load
+from vocoder.synthesis.vocoder import MelFormat, Request, Vocoder, load
 
 __all__ = [
+    "MelFormat",
     "Request",
     "Source",
     "SynthesisOptions",

@@ -5,13 +5,14 @@ import hashlib
 import json
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
 from vocoder.errors import UserError
 from vocoder.features.audio import read_comment, write_wav
+from vocoder.features.mel_input import MelFormat
 from vocoder.files import read_json, write_json
 from vocoder.synthesis.batching import generate
 from vocoder.synthesis.sources import Source
@@ -127,7 +128,8 @@ class OutputFolder:
 
     def comment(self, source: Source) -> str:
         """The comment of a wav: a hash of its source, the model and the options."""
-        settings = json.dumps(self.provenance, sort_keys=True)
+        given = {key: value for key, value in self.provenance.items() if key != "mel" or value}  # a later key
+        settings = json.dumps(given, sort_keys=True)
         digest = hashlib.sha256(f"{source.id}\0{source.stamp}\0{settings}".encode())
         return f"synthesised, {digest.hexdigest()}"
 
@@ -211,7 +213,16 @@ def provenance_of(vocoder: Vocoder, options: SynthesisOptions) -> dict[str, obje
         "postfilter": vocoder.postfilter.passes,
         "fold": options.folded,
         "speaker": options.speaker,
-    }
+    } | mels_of(vocoder)
+
+
+def mels_of(vocoder: Vocoder) -> dict[str, object]:
+    """What the mels were made with, where the vocoder was told, with a hash of the statistics."""
+    mels = vocoder.mels
+    if mels == MelFormat():
+        return {"mel": None}
+    statistics = mels.statistics and hashlib.sha256(Path(mels.statistics).read_bytes()).hexdigest()
+    return {"mel": asdict(mels) | {"statistics": statistics}}
 
 
 def check_folder(output: Path) -> None:

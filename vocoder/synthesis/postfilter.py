@@ -26,7 +26,8 @@ from scipy.sparse import csr_array
 
 from vocoder.errors import UserError
 from vocoder.features.audio import int16_to_waveform, waveform_to_int16
-from vocoder.features.mel import MelSpec, hann_window, mel_filterbank
+from vocoder.features.mel import MelSpec, hann_window, mel_filterbank, prefiltered
+from vocoder.features.spec import HIGHPASS_TAPS
 
 PASSES = 5  # by default
 FRAMES_AT_ONCE = 64  # bounds the memory of a long utterance's spectra
@@ -60,7 +61,9 @@ class PostFilter:
         after = spec.win_length - hop - self._before
         covering = -(-spec.win_length // (2 * hop))  # frames on either side whose windows cover a sample of a frame
         self._edge = covering + REACH  # … and those that limit their gains
-        self._lead = max(-(-self._before // hop), -(-after // hop))  # frames that a frame's window reaches into
+        taps = HIGHPASS_TAPS // 2 if spec.highpass else 0
+        reach = max(self._before, after) + taps + (spec.preemphasis > 0)  # of what the mel hears the wave through
+        self._lead = -(-reach // hop)  # frames that a frame's window reaches into
         self.context = self._edge + self._lead  # frames on either side that a frame's filtered samples depend on
 
     @property
@@ -111,7 +114,8 @@ class PostFilter:
     def _with_mirrored_ends(self, chunks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """All rows, and `context` mirrored ones before the first and after the last.
 
-        As `log_mel` reflects the wave at its ends: what lies beyond them is speech that runs backwards, with its mel.
+        As `log_mel` pads the wave at its ends: what lies beyond them is speech that runs backwards, with its mel (or
+        silence, where the mel's spec pads with zeros).
         """
         rows = tail = None
         for chunk in chunks:
@@ -131,6 +135,10 @@ class PostFilter:
     def _mirrored(self, rows: np.ndarray) -> np.ndarray:
         """Rows with `context` mirrored ones on either side; few rows go back and forth."""
         n_mels, hop, context = self.spec.n_mels, self.spec.hop_length, self.context
+        if self.spec.pad_mode == "zero":
+            silence = np.zeros((context, rows.shape[1]), rows.dtype)
+            silence[:, :n_mels] = np.nan  # no mel is given there: no gain
+            return np.concatenate((silence, rows, silence))
         wave = np.pad(rows[:, n_mels:].reshape(-1), context * hop, mode="reflect")
         # Where frame 0 is centred on sample 0, it is its own mirror image.
         mode: Literal["reflect", "symmetric"] = "reflect" if self.spec.padding == "centre" else "symmetric"
@@ -142,11 +150,11 @@ class PostFilter:
         """The filtered rows of all but `context` on either side."""
         spec, hop, edge, lead = self.spec, self.spec.hop_length, self._edge, self._lead
         frames, n_mels = len(rows) - 2 * lead, spec.n_mels
-        mel = rows[lead : lead + frames, :n_mels] * np.float32(spec.log_unit)
-        wave = rows[:, n_mels:].reshape(-1)[lead * hop - self._before :]
-        windowed = sliding_window_view(wave, spec.win_length)[: frames * hop : hop] * self._window
-        spectrum = np.fft.rfft(windowed, spec.n_fft)
-        gains = limit(mel - self._log_mel(spectrum), mel)
+        mel = (rows[lead : lead + frames, :n_mels] - np.float32(spec.log_offset)) * np.float32(spec.log_unit)
+        wave = rows[:, n_mels:].reshape(-1)
+        spectrum = self._spectrum(wave, frames)
+        heard = self._spectrum(prefiltered(wave, spec), frames) if spec.preemphasis or spec.highpass else spectrum
+        gains = limit(np.nan_to_num(mel - self._log_mel(heard)), mel)
         spectrum *= np.exp(self._bin_weights @ gains.T).T
         filtered = self._overlap_add(np.fft.irfft(spectrum, spec.n_fft)[:, : spec.win_length])
         first = edge * hop + self._before
@@ -154,11 +162,21 @@ class PostFilter:
         block = filtered[first : first + len(kept) * hop].reshape(-1, hop)
         return np.concatenate((kept, block), 1)
 
+    def _spectrum(self, wave: np.ndarray, frames: int) -> np.ndarray:
+        """The short-time spectrum [F, n_fft/2 + 1] of the frames after the first `_lead` of a wave."""
+        hop, win = self.spec.hop_length, self.spec.win_length
+        first = self._lead * hop - self._before
+        windows = sliding_window_view(wave[first:], win)[: frames * hop : hop]
+        return np.fft.rfft(windows * self._window, self.spec.n_fft)
+
     def _log_mel(self, spectrum: np.ndarray) -> np.ndarray:
         """The log-mel [F, n_mels] in nepers of a spectrum [F, n_fft/2 + 1], as `log_mel` defines it."""
         spec = self.spec
-        magnitude = np.sqrt(spectrum.real**2 + spectrum.imag**2 + np.float32(spec.magnitude_epsilon))
-        return np.log(np.maximum(self._bands @ magnitude.T, np.float32(spec.log_floor))).T
+        squared = spectrum.real**2 + spectrum.imag**2 + np.float32(spec.magnitude_epsilon)
+        energies = self._bands @ (squared if spec.power == 2 else np.sqrt(squared)).T
+        floor = np.float32(spec.log_floor)
+        guarded = energies + floor if spec.log_guard == "add" else np.maximum(energies, floor)
+        return np.log(np.minimum(guarded, self._ceiling)).T / np.float32(spec.power)
 
     def _overlap_add(self, frames: np.ndarray) -> np.ndarray:
         """The wave whose windowed frames are closest to the given [F, win_length]; its ends are too quiet."""
@@ -181,6 +199,10 @@ class PostFilter:
         """For each sample of a hop the sum [hop_length] of the squares of all windows that cover it."""
         hop = self.spec.hop_length
         return np.pad(self._window**2, (0, -self.spec.win_length % hop)).reshape(-1, hop).sum(0)
+
+    @cached_property
+    def _ceiling(self) -> np.float32:
+        return np.float32(np.inf if self.spec.log_ceiling is None else self.spec.log_ceiling)
 
     @cached_property
     def _bands(self) -> csr_array:

@@ -10,11 +10,13 @@ from vocoder.data.store import Entry, Store
 from vocoder.errors import UserError
 from vocoder.features.audio import AUDIO_SUFFIXES, read_audio
 from vocoder.features.audio_file import OTHER_AUDIO_SUFFIXES
-from vocoder.features.mel_files import MEL_SUFFIXES, read_mel
+from vocoder.features.mel_files import HDF5_SUFFIXES, MEL_SUFFIXES, read_mel
+from vocoder.features.mel_input import OWN
 from vocoder.files import is_utf8, printable
 from vocoder.synthesis.vocoder import Request, Vocoder
 
-SUFFIXES = AUDIO_SUFFIXES + MEL_SUFFIXES
+ALL_MEL_SUFFIXES = MEL_SUFFIXES + HDF5_SUFFIXES
+SUFFIXES = AUDIO_SUFFIXES + ALL_MEL_SUFFIXES
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,7 @@ def _store_sources(vocoder: Vocoder, store: Store, split: str, speaker: str | No
 
 
 def _read_entry(store: Store, entry: Entry, speaker: str | None) -> Request:
-    return Request(entry.id, store.read(entry).mel.T.copy(), speaker)
+    return Request(entry.id, store.read(entry).mel.T.copy(), speaker, OWN)
 
 
 def _file_source(vocoder: Vocoder, path: Path, id: str, speaker: str | None) -> Source:
@@ -109,7 +111,7 @@ def _file_source(vocoder: Vocoder, path: Path, id: str, speaker: str | None) -> 
 
 def _read_file(vocoder: Vocoder, path: Path, id: str, speaker: str | None) -> Request:
     if path.suffix.lower() in AUDIO_SUFFIXES + OTHER_AUDIO_SUFFIXES:
-        return Request(id, vocoder.mel(*read_audio(path)), speaker)
-    if path.suffix.lower() in MEL_SUFFIXES:
+        return Request(id, vocoder.mel(*read_audio(path)), speaker, OWN)
+    if path.suffix.lower() in ALL_MEL_SUFFIXES:
         return Request(id, read_mel(path), speaker)
     raise UserError(f"{path}: neither audio nor a mel file ({', '.join(SUFFIXES)})")

@@ -5,12 +5,14 @@ mel = model.mel(waveform, sample_rate)
 waveform = model.synthesize(mel, seed=0)
 """
 
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TypeVar, cast
+from weakref import WeakValueDictionary
 
 import numpy as np
 import torch
@@ -19,8 +21,10 @@ from torch import Tensor
 from vocoder.device import pick_device
 from vocoder.engines import Engine, Frame, Noise, pick_engine
 from vocoder.errors import UserError
+from vocoder.features.arrays import as_waveform
 from vocoder.features.audio import grid_to_int16, int16_to_waveform, resample
-from vocoder.features.mel import MelSpec, check_mel, log_mel
+from vocoder.features.mel import MelSpec, log_mel
+from vocoder.features.mel_input import OWN, MelFormat, MelReader
 from vocoder.model import VocoderModel, find_checkpoint, load_model
 from vocoder.synthesis.batching import Task, generate
 from vocoder.synthesis.folding import frames_of_piece, join_pieces, pieces_of
@@ -36,8 +40,9 @@ class Request:
     """One utterance to synthesise. Its noise is a function of the seed and its `id`."""
 
     id: str
-    mel: np.ndarray  # [n_mels, F] or [1, n_mels, F]
+    mel: np.ndarray | Tensor  # [n_mels, F] or [F, n_mels], also with a leading axis of size 1
     speaker: str | None = None
+    mels: MelFormat | None = None  # what the mel was made with; None is what the vocoder was told
 
 
 class Vocoder:
@@ -48,13 +53,25 @@ class Vocoder:
         postfilter: passes of the filter that brings the wave's mel closer to the given one; with 0 a wave is the draw
             from the model itself. None takes the default, or 0 where the mel's windows hardly overlap and where the
             model does not hear the mel.
+        mels: what given mels were made with, where it is not the model's own.
 
     Raises:
-        UserError: the post-filter does not fit the model's mel.
+        UserError: the post-filter does not fit the model's mel; or mels of that format cannot be converted exactly, and
+            an approximation was not asked for.
     """
 
-    def __init__(self, model: VocoderModel, engine: Engine | None = None, postfilter: int | None = None) -> None:
+    def __init__(
+        self,
+        model: VocoderModel,
+        engine: Engine | None = None,
+        postfilter: int | None = None,
+        mels: MelFormat | None = None,
+    ) -> None:
         self.model = model
+        self.mels = mels or MelFormat()
+        self._readers: dict[MelFormat, MelReader] = {}
+        self._reader(self.mels)  # refuses now what cannot be converted
+        self._made: WeakValueDictionary[int, np.ndarray] = WeakValueDictionary()  # by `mel`: their layout is known
         self.engine = engine or pick_engine(model)
         if postfilter is None:
             postfilter = PASSES if can_filter(model.spec) and model.conditioning.channels else 0
@@ -69,21 +86,19 @@ class Vocoder:
     def sample_rate(self) -> int:
         return self.spec.sample_rate
 
-    def mel(self, waveform: np.ndarray, sample_rate: int) -> np.ndarray:
-        """The log-mel [n_mels, F], as the model expects it, of a mono waveform [T] in [-1, 1].
+    def mel(self, waveform: np.ndarray | Tensor, sample_rate: int) -> np.ndarray:
+        """The log-mel [n_mels, F], as the model expects it, of a mono waveform [T] in [-1, 1] or of int16 samples.
 
         Raises:
-            UserError: the waveform is not mono, is too short, or has NaN or infinite values; or its rate is below 1.
+            UserError: the waveform is not mono, is too short, has NaN or infinite values, or values far above 1; or its
+                rate is below 1.
         """
         if sample_rate < 1:
             raise UserError(f"sample_rate={sample_rate}: must be at least 1")
-        waveform = np.asarray(waveform, np.float32)
-        if waveform.ndim != 1:
-            raise UserError(f"a waveform has one axis [samples]; this one has shape {list(waveform.shape)}")
-        if not np.isfinite(waveform).all():
-            raise UserError("this waveform has NaN or infinite values")
-        resampled = resample(waveform, sample_rate, self.sample_rate)
-        return log_mel(torch.from_numpy(resampled), self.spec).numpy()
+        resampled = resample(as_waveform(waveform), sample_rate, self.sample_rate)
+        mel = log_mel(torch.from_numpy(resampled), self.spec).numpy()
+        self._made[id(mel)] = mel
+        return mel
 
     def synthesize(
         self,
@@ -94,8 +109,11 @@ class Vocoder:
         speaker: str | None = None,
         id: str = "",
         fold: bool = False,
+        mels: MelFormat | None = None,
     ) -> np.ndarray:
-        """A float32 waveform [F * hop_length] in [-1, 1] from a log-mel [n_mels, F] or [1, n_mels, F].
+        """A float32 waveform [F * hop_length] in [-1, 1] from a log-mel [n_mels, F] or [F, n_mels].
+
+        `mels` says what the mel was made with, where that is not the model's own kind or what the vocoder was told.
 
         The same mel, seed and id give the same waveform. With `fold`, one long utterance is generated in pieces at the
         same time, several times as fast; the result is another draw from the model, joined at quiet frames.
@@ -103,9 +121,7 @@ class Vocoder:
         Raises:
             UserError: the mel cannot be of this spec, the speaker is unknown, or the temperature is not above 0.
         """
-        if isinstance(mel, Tensor):
-            mel = mel.detach().cpu().numpy()
-        request = Request(id, mel, speaker)
+        request = Request(id, mel, speaker, mels)
         if fold:
             return int16_to_waveform(self.synthesize_folded(request, seed, temperature=temperature))
         return self.synthesize_batch([request], seed, temperature=temperature)[0]
@@ -146,7 +162,7 @@ class Vocoder:
             UserError: the temperature is not above 0.
         """
         check_temperature(temperature)
-        longest_first = sorted(range(len(requests)), key=lambda i: -requests[i].mel.shape[-1])
+        longest_first = sorted(range(len(requests)), key=lambda i: -max(requests[i].mel.shape))  # or close to it
         tasks = [self.task(i, partial(requests.__getitem__, i), seed) for i in longest_first]
         return generate(self.engine, tasks, temperature, progress)
 
@@ -163,7 +179,7 @@ class Vocoder:
         `progress` is called as by `synthesize_batch`; warm-ups of pieces count. Raises UserError as `synthesize`.
         """
         check_temperature(temperature)
-        mel, speaker = self._checked_mel(request.mel), self.model.speaker_index(request.speaker)
+        mel, speaker = self._mel_of(request), self.model.speaker_index(request.speaker)
         noise = Noise(seed, [request.id], self.model.distribution.uniforms)
         pieces = pieces_of(mel, self.model)
         tasks = [Task(i, partial(frames_of_piece, self.model, mel, noise, speaker, p)) for i, p in enumerate(pieces)]
@@ -177,26 +193,27 @@ class Vocoder:
 
         def frames() -> Iterator[Frame]:
             request = read()
-            mels.append(self._checked_mel(request.mel))
+            mels.append(self._mel_of(request))
             yield from self._frames(mels, seed, request.speaker, request.id)
 
         return Task(key, frames, lambda wave: self.postfilter(mels.pop(), self.model.pre_emphasis.undo(wave)))
 
     def frames_to_draw(self, request: Request, *, folded: bool = False) -> int:
         """Number of frames that `synthesize` will generate, with warm-ups of pieces. Raises UserError as it does."""
-        mel = self._checked_mel(request.mel)
+        mel = self._mel_of(request)
         return sum(piece.stop - piece.first for piece in pieces_of(mel, self.model)) if folded else mel.shape[1]
 
     def stream(
         self,
-        mel: Iterable[np.ndarray],
+        mel: Iterable[np.ndarray | Tensor],
         seed: int = 0,
         *,
         temperature: float = 1.0,
         speaker: str | None = None,
         id: str = "",
+        mels: MelFormat | None = None,
     ) -> Iterator[np.ndarray]:
-        """Yield float32 audio [hop_length] for each frame of a log-mel that arrives in chunks [n_mels, F].
+        """Yield float32 audio [hop_length] for each frame of a log-mel that arrives in chunks, as `synthesize` takes.
 
         A frame's audio is yielded once `model.context_frames + postfilter.delay` more frames have arrived, or the mel
         has ended. The concatenated audio equals that of `synthesize` for the whole mel, to the bit.
@@ -205,7 +222,8 @@ class Vocoder:
             UserError: as `synthesize`, when a bad chunk arrives.
         """
         check_temperature(temperature)
-        for wave in self.postfilter.stream(self._draw_stream(mel, seed, temperature, speaker, id)):
+        chunks = self._reader(mels).chunks(mel)
+        for wave in self.postfilter.stream(self._draw_stream(chunks, seed, temperature, speaker, id)):
             yield int16_to_waveform(wave)
 
     def _draw_stream(
@@ -218,10 +236,8 @@ class Vocoder:
 
         def checked() -> Iterator[np.ndarray]:
             for chunk in mel:
-                if np.size(chunk):
-                    chunk = self._checked_mel(chunk, whole=False)
-                    waiting.extend(chunk.T)
-                    yield chunk
+                waiting.extend(chunk.T)
+                yield chunk
 
         for frame in self._frames(checked(), seed, speaker, id):
             wave = lanes.advance([frame])[0]
@@ -232,12 +248,18 @@ class Vocoder:
         noise = Noise(seed, [id], self.model.distribution.uniforms)
         return frames_of(self.model, mel, noise, self.model.speaker_index(speaker))
 
-    def _checked_mel(self, mel: np.ndarray, *, whole: bool = True) -> np.ndarray:
-        mel = np.asarray(mel, np.float32)
-        if mel.ndim == 3 and len(mel) == 1:
-            mel = mel[0]
-        check_mel(torch.from_numpy(mel), self.spec, whole_utterance=whole)
-        return mel
+    def _mel_of(self, request: Request) -> np.ndarray:
+        """The request's mel as the model takes it."""
+        own = OWN if request.mels is None and self._made.get(id(request.mel)) is request.mel else None
+        return self._reader(own or request.mels)(request.mel)
+
+    def _reader(self, mels: MelFormat | None) -> MelReader:
+        mels = mels or self.mels
+        if mels not in self._readers:
+            self._readers[mels] = reader = MelReader(self.spec, self.model.mel_statistics, mels)
+            if reader.warning:
+                warnings.warn(reader.warning, stacklevel=3)
+        return self._readers[mels]
 
 
 def check_temperature(temperature: float) -> None:
@@ -253,6 +275,7 @@ def load(
     precision: str = "float32",
     threads: int | None = None,
     postfilter: int | None = None,
+    mels: MelFormat | None = None,
 ) -> Vocoder:
     """Load a vocoder.
 
@@ -262,9 +285,10 @@ def load(
         precision: of the cpu engine's matrix products, float32 or bfloat16; auto is the faster one on this processor.
         threads: of the cpu engine; None uses all cores.
         postfilter: passes of the post-filter, as of `Vocoder`.
+        mels: what given mels were made with, as of `Vocoder`.
 
     Raises:
         UserError: there is no complete, undamaged model at `path`, or the engine cannot run it.
     """
     model = load_model(find_checkpoint(BUNDLED_VOICE if path is None else Path(path)), pick_device(device))
-    return Vocoder(model, pick_engine(model, engine, precision, threads), postfilter)
+    return Vocoder(model, pick_engine(model, engine, precision, threads), postfilter, mels)

@@ -265,7 +265,7 @@ class Trainer:
         return changed
 
     def _check_same_model(self, checkpoint: Checkpoint) -> None:
-        theirs, ours = checkpoint.config.to_json(), self.vocoder_config.to_json()
+        theirs, ours = checkpoint.config.network_json(), self.vocoder_config.network_json()
         if theirs != ours:
             changed = ", ".join(differences(theirs, ours))
             raise UserError(
