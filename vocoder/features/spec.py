@@ -51,7 +51,7 @@ class MelSpec:
     log_base: Literal["e", "10"] = "e"
     # Fields that came later: at their defaults they do not change the hash, so that those of older stores stay valid.
     pad_mode: Literal["reflect", "zero"] = "reflect"
-    # A Hann window whose period is win_length, or one less; that of the package lws is the root of half a symmetric one.
+    # A Hann window with period win_length, or one less; that of the package lws is the root of half a symmetric one.
     window: Literal["periodic", "symmetric", "lws"] = "periodic"
     power: Literal[1, 2] = 1  # the filters weigh magnitudes, or their squares
     log_guard: Literal["max", "add"] = "max"  # with "add" the logarithm is that of x + log_floor
