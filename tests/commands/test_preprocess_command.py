@@ -26,12 +26,13 @@ def test_the_summary_counts_utterances_and_skipped_files(
         soundfile.write(source / f"silent{i}.wav", np.zeros(16000), 16000)
     result = command("preprocess", f"input={source}", f"output={store}", "mel=speech_16k", "workers=0")
     assert result.code == 0
-    first, train, dev, test, last = result.out.splitlines()
+    first, train, dev, test, skips, *reasons = result.out.splitlines()
     assert first.startswith(f"{store}: speech_16k, gain ")
     assert [line.split()[:3] for line in (train, dev, test)] == [
         [s, "1", "utterance"] for s in ("train", "dev", "test")
     ]
-    assert last == f"  {skipped}; the reasons are in {store}/manifest.jsonl"
+    assert skips == f"  {skipped}; the reasons are in {store}/manifest.jsonl:"
+    assert reasons == [f"    {source}/silent{i}.wav: silence (peak 0.00000 is below 0.001)" for i in range(silent)]
     assert {line.split(":")[0] for line in result.err.splitlines()} == {"measuring levels", "preprocessing"}
 
 

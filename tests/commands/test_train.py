@@ -16,7 +16,9 @@ import pytest
 from vocoder.commands import cli
 from vocoder.data.store import Store
 from vocoder.evaluation import likelihood
+from vocoder.features.pre_emphasis import PreEmphasis
 from vocoder.model.checkpoint import checkpoints_in, find_checkpoint, open_checkpoint
+from vocoder.synthesis import Vocoder, load
 
 Command = Callable[..., Any]
 
@@ -123,6 +125,33 @@ def test_a_fine_tuned_run_starts_with_the_weights_of_the_other(
     missing = command("train", *arguments[:-1], "name=other", "init_from=nowhere")
     assert missing.code == 2
     assert missing.err == "vocoder-train: init_from=nowhere: no such directory; give a run or a checkpoint\n"
+
+
+def test_pre_emphasised_samples_are_learned_and_undone_and_must_fit_the_other_models(
+    command: Command, speech_store: Store, tiny: list[str], tmp_path: Path
+) -> None:
+    emphasis = ["pre_emphasis.coefficient=0.85", "pre_emphasis.gain=0.55"]
+    arguments = [f"data={speech_store.directory}", f"runs={tmp_path}", *tiny, "training.length.steps=2"]
+    refused = command("train", *arguments, *emphasis, "name=one", "model.linear_prediction.kind=mel")
+    assert (refused.code, "set model.linear_prediction.kind=none" in refused.err) == (2, True)
+    plain = "model.linear_prediction.kind=none"
+    assert command("train", *arguments, *emphasis, plain, "name=one").code == 0
+    one = load(tmp_path / "one", engine="reference")
+    assert one.model.pre_emphasis == PreEmphasis(0.85, 0.55)
+    entry = speech_store.entries[0]
+    checkpoint = find_checkpoint(tmp_path / "one")
+    assert checkpoint.dev_bits == pytest.approx(
+        likelihood(one.model, speech_store, speech_store.split("dev")).per_sample, abs=1e-3
+    )
+    mel = speech_store.read(entry).mel[:5].T
+    drawn = Vocoder(one.model, postfilter=0).synthesize(mel)
+    one.model.pre_emphasis = PreEmphasis()
+    raw = Vocoder(one.model, postfilter=0).synthesize(mel)
+    assert np.corrcoef(drawn[1:] - 0.85 * drawn[:-1], raw[1:])[0, 1] > 0.9
+    other = command("train", *arguments, plain, "name=two", f"init_from={tmp_path / 'one'}")
+    assert other.code == 2
+    assert "give pre_emphasis.coefficient=0.85 pre_emphasis.gain=0.55" in other.err
+    assert not (tmp_path / "two").exists()
 
 
 @pytest.mark.parametrize("runs", ["new/runs", "runs"])

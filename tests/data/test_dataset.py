@@ -12,6 +12,7 @@ from vocoder.data.dataset import Batch, Margins, SegmentBatches, read_segment
 from vocoder.data.store import Store
 from vocoder.errors import UserError
 from vocoder.features.audio import int16_to_grid
+from vocoder.features.pre_emphasis import PreEmphasis
 
 MakeStore = Callable[..., Store]
 MARGINS = Margins(history_frames=2, context_frames=3)
@@ -44,6 +45,19 @@ def test_the_end_of_an_utterance_is_padded_with_its_last_mel_frame(make_counting
     store = make_counting_store([6, 5])
     _, mel = read_segment(store, store.entries[0], 4, 2, MARGINS)
     assert mel[0].tolist() == [1, 1, 2, 3, 4, 5, 6, 6, 6, 6]
+
+
+@pytest.mark.parametrize("start", [0, 1, 2, 3, 10])
+def test_a_pre_emphasised_segment_is_that_of_the_whole_wave(speech_store: Store, start: int) -> None:
+    entry, recipe = speech_store.entries[0], PreEmphasis(0.85, 0.55)
+    plain, mel = read_segment(speech_store, entry, start, 5, MARGINS)
+    wave, same_mel = read_segment(speech_store, entry, start, 5, MARGINS, recipe)
+    whole = np.pad(recipe.apply(int16_to_grid(speech_store.read(entry).wave)), (2 * 200, 0))
+    np.testing.assert_allclose(wave, whole[start * 200 :][: 7 * 200], rtol=0, atol=1e-7)
+    assert np.array_equal(mel, same_mel)
+    assert np.abs(wave - plain).max() > 0.001
+    drawn = SegmentBatches(speech_store, 1, 5, MARGINS, 0, pre_emphasis=recipe)[0].waves
+    assert not torch.equal(drawn, SegmentBatches(speech_store, 1, 5, MARGINS, 0)[0].waves)
 
 
 def test_a_batch_is_a_function_of_seed_and_number(speech_store: Store) -> None:

@@ -10,6 +10,7 @@ from vocoder.commands.progress import TrainingProgress, write_above
 from vocoder.data.store import Store
 from vocoder.device import pick_device
 from vocoder.errors import UserError
+from vocoder.features.pre_emphasis import PreEmphasis
 from vocoder.features.recognition import MelStatistics
 from vocoder.files import atomic_write
 from vocoder.model import ModelConfig, VocoderConfig, find_checkpoint
@@ -46,6 +47,7 @@ class Config:
     device: str
     model: ModelConfig
     distribution: dict[str, Any]
+    pre_emphasis: PreEmphasis
     training: TrainingConfig
 
 
@@ -94,6 +96,7 @@ def trainer_for(config: Config, world: World = World()) -> Trainer:  # noqa: B00
         config.model,
         distribution,
         speakers,
+        config.pre_emphasis,
         statistics=MelStatistics(mean, std),
         level=level_of(store),
     )
@@ -151,6 +154,10 @@ def _initialise_from(trainer: Trainer, path: str) -> None:
     if not Path(path).is_dir():
         raise UserError(f"init_from={path}: no such directory; give a run or a checkpoint")
     checkpoint = find_checkpoint(Path(path))
+    theirs = checkpoint.config.pre_emphasis
+    if theirs != trainer.vocoder_config.pre_emphasis:
+        settings = f"pre_emphasis.coefficient={theirs.coefficient:g} pre_emphasis.gain={theirs.gain:g}"
+        raise UserError(f"init_from={path}: its samples have another pre-emphasis; give {settings}")
     trainer.log(f"starts with the weights of {checkpoint.directory}, step {checkpoint.step}")
     differences = config_differences(trainer.vocoder_config.to_json(), checkpoint)
     for line in [*differences, *load_matching_weights(trainer.model, checkpoint)]:
@@ -159,7 +166,7 @@ def _initialise_from(trainer: Trainer, path: str) -> None:
 
 
 def _flat(config: Config) -> dict[str, Any]:
-    parts = (("model", config.model), ("training", config.training))
+    parts = (("model", config.model), ("pre_emphasis", config.pre_emphasis), ("training", config.training))
     flat = {f"{part}.{name}": value for part, value in parts for name, value in flatten(value).items()}
     return flat | {f"distribution.{name}": value for name, value in config.distribution.items()}
 

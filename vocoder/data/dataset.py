@@ -25,6 +25,7 @@ from torch.utils.data import DataLoader, Dataset
 from vocoder.data.store import Entry, Store
 from vocoder.errors import UserError
 from vocoder.features.audio import int16_to_grid
+from vocoder.features.pre_emphasis import PreEmphasis
 
 
 @dataclass
@@ -63,17 +64,24 @@ class Margins:
 
 
 def read_segment(
-    store: Store, entry: Entry, start: int, frames: int, margins: Margins
+    store: Store,
+    entry: Entry,
+    start: int,
+    frames: int,
+    margins: Margins,
+    pre_emphasis: PreEmphasis = PreEmphasis(),  # noqa: B008
 ) -> tuple[np.ndarray, np.ndarray]:
     """Read frames `start` to `start + frames` of an utterance with their margins.
 
     Returns:
-        The wave [(K + S) H] on the grid and the mel [n_mels, C + K + S + C], both float32.
+        The wave [(K + S) H], on the grid unless it is pre-emphasised, and the mel [n_mels, C + K + S + C]; float32.
     """
     first = start - margins.history_frames
-    utterance = store.read(entry, max(first, 0), start + frames)
-    silence = (max(first, 0) - first) * store.spec.hop_length
-    wave = np.pad(int16_to_grid(utterance.wave), (silence, 0))
+    begin, hop = max(first, 0), store.spec.hop_length
+    before = min(begin, 1) if pre_emphasis else 0  # a frame more, for the sample before the first
+    utterance = store.read(entry, begin - before, start + frames)
+    wave = pre_emphasis.apply(int16_to_grid(utterance.wave))[before * hop :]
+    wave = np.pad(wave, ((begin - first) * hop, 0))
     rows = np.arange(first - margins.context_frames, start + frames + margins.context_frames)
     rows = rows.clip(0, entry.frames - 1)  # repeats the first and the last frame
     mel = store.read(entry, rows[0], rows[-1] + 1).mel
@@ -99,6 +107,7 @@ class SegmentBatches(Dataset[Batch]):
             of each.
         rank: number of this process, which gets the rank-th of `world_size` equal parts of each batch.
         world_size: number of training processes.
+        pre_emphasis: of the waves; the mels are those of the waves as they are.
 
     Raises:
         UserError: no utterance of the training split is as long as a segment.
@@ -114,6 +123,7 @@ class SegmentBatches(Dataset[Batch]):
         sampling: Sampling = "lengths",
         rank: int = 0,
         world_size: int = 1,
+        pre_emphasis: PreEmphasis = PreEmphasis(),  # noqa: B008
     ) -> None:
         entries = store.split("train")
         self.store = store
@@ -122,6 +132,7 @@ class SegmentBatches(Dataset[Batch]):
         self.margins = margins
         self.seed = seed
         self.sampling = sampling
+        self.pre_emphasis = pre_emphasis
         self.rank, self.world_size = rank, world_size
         self.entries = entries.select(entries.frame_counts >= segment_frames)
         self.too_short = len(entries) - len(self.entries)
@@ -143,7 +154,7 @@ class SegmentBatches(Dataset[Batch]):
     def __getitem__(self, number: int) -> Batch:
         waves, mels, entries = [], [], []
         for entry, start in self._draw(number):
-            wave, mel = read_segment(self.store, entry, start, self.segment_frames, self.margins)
+            wave, mel = read_segment(self.store, entry, start, self.segment_frames, self.margins, self.pre_emphasis)
             waves.append(wave)
             mels.append(mel)
             entries.append(entry)

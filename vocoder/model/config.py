@@ -206,6 +206,11 @@ def build_model(config: VocoderConfig) -> VocoderModel:
     steps_per_frame = config.mel.hop_length // sizes.samples_per_step
     conditioning = _build_conditioning(config.model.conditioning, config.mel, steps_per_frame)
     prediction = _build_prediction(config.model.linear_prediction, conditioning, config.mel)
+    if config.pre_emphasis and prediction is not None:
+        raise UserError(
+            "pre_emphasis: linear prediction evens out the spectrum already; "
+            "set model.linear_prediction.kind=none, or pre_emphasis.coefficient=0 pre_emphasis.gain=1"
+        )
     one_hot = _build_one_hot(config)
     wavenet = WaveNet(
         input_channels=one_hot.classes if one_hot else input_channels(linear_prediction=prediction is not None),

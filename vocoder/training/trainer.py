@@ -81,6 +81,7 @@ class Trainer:
             config.batch.sampling,
             rank=world.rank,
             world_size=world.size,
+            pre_emphasis=vocoder_config.pre_emphasis,
         )
         self._initialise_from_data()
         self.model.to(device)
@@ -200,9 +201,8 @@ class Trainer:
         entry = self.dev_entries()[0]
         frames = min(entry.frames, 2 * self.store.spec.sample_rate // self.store.spec.hop_length)
         model = self.ema_model().eval()
-        wave, mel = (
-            torch.from_numpy(a)[None].to(self.device) for a in read_segment(self.store, entry, 0, frames, self.margins)
-        )
+        segment = read_segment(self.store, entry, 0, frames, self.margins, model.pre_emphasis)
+        wave, mel = (torch.from_numpy(array)[None].to(self.device) for array in segment)
         speaker = model.speaker_index(model.speaker_name(entry.speaker))
         return output_statistics(model.distribution, model(model.distribution.grid.round(wave), mel, speaker))
 
