@@ -141,7 +141,7 @@ def test_pre_emphasised_samples_are_learned_and_undone_and_must_fit_the_other_mo
     entry = speech_store.entries[0]
     checkpoint = find_checkpoint(tmp_path / "one")
     assert checkpoint.dev_bits == pytest.approx(
-        likelihood(one.model, speech_store, speech_store.split("dev")).per_sample, abs=1e-3
+        likelihood.likelihood(one.model, speech_store, speech_store.split("dev")).per_sample, abs=1e-3
     )
     mel = speech_store.read(entry).mel[:5].T
     drawn = Vocoder(one.model, postfilter=0).synthesize(mel)

@@ -42,7 +42,7 @@ def test_a_short_recording_and_one_that_is_to_stay_whole_are_not_cut(tmp_path: P
 
 
 def test_a_segment_is_looked_at_alone(tmp_path: Path) -> None:
-    recording = talk(tmp_path / "a.wav", [7.3], 20.0)
+    recording = talk(tmp_path / "a.wav", [9.3], 20.0)
     samples = soundfile.read(recording.path)[0]
     samples[: 2 * RATE] = 0.9
     soundfile.write(recording.path, samples, RATE, subtype="FLOAT")
@@ -51,7 +51,7 @@ def test_a_segment_is_looked_at_alone(tmp_path: Path) -> None:
     first, cut, last = found.borders
     assert (first, last) == (3 * RATE, 15 * RATE)
     assert cut is not None
-    assert abs(cut / RATE - 7.3) < 0.25
+    assert abs(cut / RATE - 9.3) < 0.25
 
 
 def test_peak_rate_and_hash_are_those_of_the_file(tmp_path: Path) -> None:
