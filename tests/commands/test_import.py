@@ -2,7 +2,9 @@
 
 import json
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +13,9 @@ import torch
 
 from scripts.experiments.compare_r9y9 import write_checkpoint
 from scripts.experiments.r9y9_variants import VARIANTS, Variant
+from vocoder.features.mel import PRESETS
+from vocoder.features.recognition import MelStatistics
+from vocoder.synthesis import load
 
 MIXTURE = VARIANTS["mixture of logistics"]
 RECIPE_SIZE = Variant(
@@ -36,6 +41,32 @@ def test_a_checkpoint_is_imported_and_synthesises(command: Callable, tmp_path: P
     result = command("synthesize", f"model={model}", f"input={tmp_path}/mel.npy", f"output={tmp_path}/wavs")
     assert result.code == 0
     assert len(soundfile.read(tmp_path / "wavs/mel.wav")[0]) == 30 * 12
+
+
+@pytest.mark.parametrize(
+    ("layout", "upsampling"),
+    [
+        ("current", {"upsample_params": {"upsample_scales": [16, 16]}}),
+        pytest.param(
+            *("0.1.1", {"upsample_scales": [16, 16]}),
+            marks=pytest.mark.skipif(find_spec("wavenet_vocoder") is None, reason="needs wavenet-vocoder 0.1.1"),
+        ),
+    ],
+)
+def test_another_mel_than_theirs_is_a_preset_with_its_statistics(
+    command: Callable, tmp_path: Path, layout: str, upsampling: dict[str, Any]
+) -> None:
+    sizes = {"num_mels": 80, "cin_channels": 80, "hop_size": 256}
+    source, model = write_checkpoint(tmp_path, Variant(layout, sizes | upsampling)), tmp_path / "model"
+    np.savez(tmp_path / "other.npz", mean=np.full(80, -5.0), scale=np.full(80, 2.0))
+    given = [f"source={source}", f"output={model}"]
+    wrong = command("import", *given, "mel=hifigan", "stats=none")
+    assert (wrong.code, "did you mean hifigan_22k?" in wrong.err) == (2, True)
+    result = command("import", *given, "mel=hifigan_22k", f"stats={tmp_path}/other.npz")
+    assert (result.code, result.err) == (0, "")
+    loaded = load(model, engine="reference").model
+    assert loaded.spec == PRESETS["hifigan_22k"]
+    assert loaded.mel_statistics == MelStatistics((-5.0,) * 80, (2.0,) * 80)
 
 
 @pytest.mark.slow

@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from vocoder.commands import cli
+from vocoder.errors import UserError
+from vocoder.features.mel import PRESETS
 from vocoder.importers import Imported, import_r9y9
-from vocoder.settings import from_mapping
+from vocoder.settings import from_mapping, suggestion
 
 
 @dataclass(frozen=True)
@@ -17,6 +19,7 @@ class Config:
     output: str
     hparams: str | None
     stats: str | None
+    mel: str | None
 
 
 def main() -> None:
@@ -32,7 +35,9 @@ def job(settings: dict[str, Any]) -> int:
     """
     config = from_mapping(Config, settings)
     source, hparams = Path(config.source), None if config.hparams is None else Path(config.hparams)
-    imported = import_r9y9(source, hparams, config.stats)
+    if config.mel is not None and config.mel not in PRESETS:
+        raise UserError(f"mel={config.mel}: no such preset{suggestion(config.mel, sorted(PRESETS))}")
+    imported = import_r9y9(source, hparams, config.stats, None if config.mel is None else PRESETS[config.mel])
     imported.save(Path(config.output))
     print_summary(imported, source, config.output)
     return 0

@@ -40,13 +40,17 @@ class Imported:
         save_checkpoint(output, self.config, {"model": self.model.state_dict()}, metrics)
 
 
-def import_r9y9(source: Path, hparams: Path | None = None, stats: str | None = None) -> Imported:
+def import_r9y9(
+    source: Path, hparams: Path | None = None, stats: str | None = None, mel: MelSpec | None = None
+) -> Imported:
     """The model in a checkpoint.
 
     Args:
         hparams: its settings, as JSON; None is hparams.json beside the checkpoint.
         stats: file with the statistics that normalised its mels (`read_statistics`), or "none". The current layout
             needs one or the other; 0.1.1 has a rule of its own, and none to give.
+        mel: that it was trained with; None is theirs, as the settings describe it. With any other, `stats` says how it
+            was normalised, also for 0.1.1.
 
     Raises:
         UserError: a file is missing or not theirs, could run code, or says something that cannot be imported.
@@ -58,8 +62,8 @@ def import_r9y9(source: Path, hparams: Path | None = None, stats: str | None = N
     theirs = ForeignWeights(state_dict_of(content, source), str(source))
     if "first_conv" not in theirs:
         raise UserError(f"{source}: has no first_conv: not a checkpoint of r9y9's wavenet_vocoder")
-    config = config_of(found, theirs)
-    mean, scale = statistics_of(found, config.mel, stats)
+    config = config_of(found, theirs, mel or settings.mel_spec(found))
+    mean, scale = statistics_of(found, config.mel, stats, has_own_mel=mel is None)
     model = build_model(config)
     factors = skip_factors(
         config.model.wavenet.layers, halved=settings.halves_skips(found), scaled=settings.scales_skips(found)
@@ -75,9 +79,8 @@ def import_r9y9(source: Path, hparams: Path | None = None, stats: str | None = N
     return Imported(model.eval(), config, found.layout, step if isinstance(step, int) else 0, averaged, sources)
 
 
-def config_of(hparams: Hparams, theirs: ForeignWeights) -> VocoderConfig:
+def config_of(hparams: Hparams, theirs: ForeignWeights, mel: MelSpec) -> VocoderConfig:
     """The model's description. Raises UserError where a setting cannot be imported."""
-    mel = settings.mel_spec(hparams)
     speaker_channels = max(0, hparams.get("gin_channels", -1))
     if speaker_channels and "embed_speakers" not in theirs:
         raise hparams.error("gin_channels", "speakers that are features, not embeddings, cannot be imported")
@@ -91,10 +94,12 @@ def config_of(hparams: Hparams, theirs: ForeignWeights) -> VocoderConfig:
     return VocoderConfig(mel, model, settings.distribution(hparams), speakers, settings.pre_emphasis(hparams))
 
 
-def statistics_of(hparams: Hparams, mel: MelSpec, stats: str | None) -> tuple[np.ndarray, np.ndarray]:
-    """(mean, scale) [n_mels] by which the log10 mel is normalised. Raises UserError as `import_r9y9`."""
+def statistics_of(
+    hparams: Hparams, mel: MelSpec, stats: str | None, *, has_own_mel: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """(mean, scale) [n_mels] by which the mel is normalised. Raises UserError as `import_r9y9`."""
     ones = np.ones(mel.n_mels)
-    if hparams.layout == "0.1.1":
+    if hparams.layout == "0.1.1" and has_own_mel:
         if stats is not None:
             raise UserError(f"stats={stats}: 0.1.1 normalises mels by min_level_db and ref_level_db; leave stats out")
         mean, scale = settings.decibel_statistics(hparams)
