@@ -1,0 +1,72 @@
+"""The settings of preprocessing."""
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from vocoder.corpora import AUTO, check_layout
+from vocoder.errors import UserError
+from vocoder.features.mel import MelSpec
+
+DEFAULT_FRACTION = 0.05  # of the recordings, for dev and for test
+
+
+@dataclass(frozen=True)
+class PreprocessConfig:
+    """Settings of preprocessing.
+
+    Raises:
+        UserError: a setting is out of range, or contradicts another.
+    """
+
+    mel: MelSpec
+    layout: str = AUTO  # of the corpus: a name of vocoder.corpora.LAYOUTS; "auto" recognises it
+    # One gain for the corpus brings the 95th percentile of the recordings' peaks to this value, so that louder
+    # recordings have 3 dB of headroom. None leaves levels unchanged.
+    peak: float | None = 0.7
+    trim_db: float | None = None  # trims ends that are this far below the loudest frame; None does not trim
+    min_seconds: float = 0.3
+    # Longer recordings are cut at pauses into utterances of their own: memory stays bounded, and a single chapter of a
+    # book can be split into train, dev and test. None keeps them whole.
+    max_seconds: float | None = 60.0
+    silence_peak: float = 0.001  # -60 dBFS: quieter recordings are skipped as silence
+    # None: the corpus's own split if it has one, otherwise 5 % each.
+    dev_fraction: float | None = None
+    test_fraction: float | None = None
+    # A regular expression. What it matches of an id decides the split, so that takes of one prompt share a split; None,
+    # or no match: the whole id.
+    split_by: str | None = None
+    # "auto": as the layout names the speakers; "folder": the first folder below the input names the speaker.
+    speaker: Literal["auto", "none", "folder"] = "auto"
+    hold_out: tuple[str, ...] = ()  # speakers whose recordings all go to the test split; models do not learn them
+
+    def __post_init__(self) -> None:
+        check_layout(self.layout)
+        if not 0 <= sum(self.fractions) < 1 or min(self.fractions) < 0:
+            raise UserError("dev_fraction and test_fraction must add up to less than 1, to leave a train split")
+        if self.split_by is not None:
+            try:
+                re.compile(self.split_by)
+            except re.error as error:
+                raise UserError(f"split_by={self.split_by}: not a regular expression ({error})") from error
+        if self.max_seconds is not None and not max(1.0, 4 * self.min_seconds) <= self.max_seconds < float("inf"):
+            raise UserError(
+                f"max_seconds={self.max_seconds:g}: must be at least {max(1.0, 4 * self.min_seconds):g} (pieces are a "
+                "quarter of it or longer, and at least min_seconds), or null"
+            )
+        if self.hold_out and self.speaker == "none":
+            raise UserError(f"hold_out={','.join(self.hold_out)}: speakers have names only with speaker=folder")
+        if self.peak is not None and not 0 < self.peak <= 1:
+            raise UserError(f"peak={self.peak}: must be above 0 and at most 1 (full scale), or null")
+
+    @property
+    def fractions(self) -> tuple[float, float]:
+        """The shares of dev and test where recordings are split by a hash."""
+        given = self.dev_fraction, self.test_fraction
+        dev, test = (DEFAULT_FRACTION if value is None else value for value in given)
+        return dev, test
+
+    @property
+    def own_splits(self) -> bool:
+        """Whether a corpus that comes with splits keeps them: where no setting says how to split it."""
+        return self.dev_fraction is None and self.test_fraction is None and self.split_by is None

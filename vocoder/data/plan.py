@@ -1,0 +1,56 @@
+"""What the second pass is to do, decided from the surveys of all recordings: which parts of them, with which gain."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from vocoder.corpora import Recording
+from vocoder.data.config import PreprocessConfig
+from vocoder.data.level import corpus_level
+from vocoder.data.survey import Survey
+from vocoder.data.utterance import Part
+from vocoder.errors import UserError
+
+
+@dataclass(frozen=True)
+class Input:
+    """A recording and the parts of it that are to be processed: none, with the reason; all of it; or pieces."""
+
+    recording: Recording
+    problem: UserError | None = None
+    parts: list[Part] = field(default_factory=list)
+    survey: Survey | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The work of the second pass: its recordings in order, and the gain of the corpus."""
+
+    inputs: list[Input]
+    gain: float
+
+    @property
+    def parts(self) -> list[Part]:
+        return [part for found in self.inputs for part in found.parts]
+
+
+def make_plan(
+    recordings: Sequence[Recording], surveys: Sequence[Survey | UserError], settings: PreprocessConfig
+) -> Plan:
+    """Decide the gain, and what is done to each recording, from the surveys of all."""
+    peaks = [result.peak for result in surveys if isinstance(result, Survey)]
+    level = corpus_level(peaks, settings.peak, settings.silence_peak)
+    inputs = [
+        _input(recording, result, level.problem(result.peak) if isinstance(result, Survey) else None)
+        for recording, result in zip(recordings, surveys, strict=True)
+    ]
+    return Plan(inputs, level.gain)
+
+
+def _input(recording: Recording, result: Survey | UserError, problem: str | None) -> Input:
+    if isinstance(result, UserError):
+        return Input(recording, result)
+    if problem is not None:
+        return Input(recording, UserError(f"{recording.path}: {problem}"))
+    parts = [Part(recording.path, start or 0, stop) for start, stop in pairwise(result.borders)]
+    return Input(recording, parts=parts, survey=result)
