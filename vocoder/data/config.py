@@ -9,6 +9,7 @@ from vocoder.errors import UserError
 from vocoder.features.mel import MelSpec
 
 DEFAULT_FRACTION = 0.05  # of the recordings, for dev and for test
+DEFAULT_PEAK = 0.7  # 3 dB below full scale
 
 
 @dataclass(frozen=True)
@@ -21,13 +22,14 @@ class PreprocessConfig:
 
     mel: MelSpec
     layout: str = AUTO  # of the corpus: a name of vocoder.corpora.LAYOUTS; "auto" recognises it
+    mels: str | None = None  # a folder of mels by an acoustic model, which the store gets in place of the recordings'
     # One gain for the corpus brings the 95th percentile of the recordings' peaks to this value, so that louder
-    # recordings have 3 dB of headroom. None leaves levels unchanged.
-    peak: float | None = 0.7
+    # recordings have 3 dB of headroom. None leaves levels unchanged. "auto": 0.7, but None with `mels`.
+    peak: float | Literal["auto"] | None = "auto"
     trim_db: float | None = None  # trims ends that are this far below the loudest frame; None does not trim
     min_seconds: float = 0.3
     # Longer recordings are cut at pauses into utterances of their own: memory stays bounded, and a single chapter of a
-    # book can be split into train, dev and test. None keeps them whole.
+    # book can be split into train, dev and test. None keeps them whole, and so does `mels`.
     max_seconds: float | None = 60.0
     silence_peak: float = 0.001  # -60 dBFS: quieter recordings are skipped as silence
     # None: the corpus's own split if it has one, otherwise 5 % each.
@@ -56,8 +58,29 @@ class PreprocessConfig:
             )
         if self.hold_out and self.speaker == "none":
             raise UserError(f"hold_out={','.join(self.hold_out)}: speakers have names only with speaker=folder")
-        if self.peak is not None and not 0 < self.peak <= 1:
-            raise UserError(f"peak={self.peak}: must be above 0 and at most 1 (full scale), or null")
+        if self.peak not in (None, "auto") and not 0 < float(self.peak) <= 1:
+            raise UserError(f"peak={self.peak}: must be above 0 and at most 1 (full scale), auto or null")
+        if self.mels is not None:
+            self._check_unchanged()
+
+    def _check_unchanged(self) -> None:
+        """Raises UserError for a setting that parts recordings from the mels that are given for them."""
+        for name in ("trim_db", "peak"):
+            value = getattr(self, name)
+            if value not in (None, "auto"):
+                raise UserError(f"{name}={value:g}: changes the recordings, so that mels={self.mels} are not theirs")
+
+    @property
+    def target_peak(self) -> float | None:
+        """What the corpus's gain brings peaks to; None keeps the levels."""
+        if self.peak != "auto":
+            return self.peak
+        return DEFAULT_PEAK if self.mels is None else None
+
+    @property
+    def longest_seconds(self) -> float | None:
+        """The duration from which recordings are cut; None where they stay whole, as those that mels are given for."""
+        return self.max_seconds if self.mels is None else None
 
     @property
     def fractions(self) -> tuple[float, float]:

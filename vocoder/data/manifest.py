@@ -9,7 +9,7 @@ from vocoder.data.description import Record
 from vocoder.data.labels import assign_split, speaker_of
 from vocoder.data.plan import Input
 from vocoder.data.store import StoreWriter
-from vocoder.data.utterance import ProcessedUtterance
+from vocoder.data.utterance import Part, ProcessedUtterance
 from vocoder.errors import UserError
 from vocoder.files import is_utf8, printable
 
@@ -27,19 +27,19 @@ def write_utterances(
         if found.problem is not None:
             records.append(_skipped(found.recording, found.problem))
         for number, part in enumerate(found.parts, 1):
-            result, recording, place = next(results), found.recording, {}
+            result, recording, details = next(results), found.recording, _mel_details(part)
             if len(found.parts) > 1 and found.survey is not None:
                 recording = replace(recording, id=f"{recording.id}-{number:04d}")
-                place = {"begin": part.start / found.survey.sample_rate}  # seconds
+                details["begin"] = part.start / found.survey.sample_rate  # seconds
             if not is_utf8(recording.id):
                 result = UserError("its name is not UTF-8; rename it")
             elif not isinstance(result, UserError) and recording.id in stored_ids:
                 result = UserError("another recording has the same id (the same name with another suffix?)")
             if isinstance(result, UserError):
-                records.append(_skipped(recording, result) | place)
+                records.append(_skipped(recording, result) | details)
                 continue
             stored_ids.add(recording.id)
-            records.append(_kept(recording, found, result, writer, settings) | place)
+            records.append(_kept(recording, found, result, writer, settings) | details)
     return records
 
 
@@ -48,7 +48,7 @@ def _kept(
 ) -> Record:
     """Append to the store; the manifest's record."""
     shard, start = writer.append(result.wave, result.mel)
-    return {
+    record = {
         "id": recording.id,
         "source": printable(str(recording.path)),
         "status": "kept",
@@ -60,6 +60,11 @@ def _kept(
         "clipped": result.clipped,
         "sha256": found.survey.sha256 if found.survey else "",
     }
+    return record if result.correlation is None else record | {"correlation": result.correlation}
+
+
+def _mel_details(part: Part) -> Record:
+    return {"mel": printable(str(part.mel))} if part.mel is not None else {}
 
 
 def _skipped(recording: Recording, reason: UserError) -> Record:

@@ -6,6 +6,7 @@ from itertools import pairwise
 
 from vocoder.corpora import Recording
 from vocoder.data.config import PreprocessConfig
+from vocoder.data.given_mels import GivenMels
 from vocoder.data.level import corpus_level
 from vocoder.data.survey import Survey
 from vocoder.data.utterance import Part
@@ -35,22 +36,29 @@ class Plan:
 
 
 def make_plan(
-    recordings: Sequence[Recording], surveys: Sequence[Survey | UserError], settings: PreprocessConfig
+    recordings: Sequence[Recording],
+    surveys: Sequence[Survey | UserError],
+    mels: GivenMels | None,
+    settings: PreprocessConfig,
 ) -> Plan:
     """Decide the gain, and what is done to each recording, from the surveys of all."""
     peaks = [result.peak for result in surveys if isinstance(result, Survey)]
-    level = corpus_level(peaks, settings.peak, settings.silence_peak)
+    level = corpus_level(peaks, settings.target_peak, settings.silence_peak)
     inputs = [
-        _input(recording, result, level.problem(result.peak) if isinstance(result, Survey) else None)
+        _input(recording, result, level.problem(result.peak) if isinstance(result, Survey) else None, mels)
         for recording, result in zip(recordings, surveys, strict=True)
     ]
     return Plan(inputs, level.gain)
 
 
-def _input(recording: Recording, result: Survey | UserError, problem: str | None) -> Input:
+def _input(recording: Recording, result: Survey | UserError, problem: str | None, mels: GivenMels | None) -> Input:
     if isinstance(result, UserError):
         return Input(recording, result)
     if problem is not None:
         return Input(recording, UserError(f"{recording.path}: {problem}"))
-    parts = [Part(recording.path, start or 0, stop) for start, stop in pairwise(result.borders)]
+    try:
+        mel = mels.path(recording.id) if mels is not None else None
+    except UserError as error:
+        return Input(recording, error)
+    parts = [Part(recording.path, start or 0, stop, mel) for start, stop in pairwise(result.borders)]
     return Input(recording, parts=parts, survey=result)

@@ -16,6 +16,7 @@ from vocoder import jobs
 from vocoder.corpora import Corpus, Recording, read_corpus
 from vocoder.data.config import PreprocessConfig
 from vocoder.data.description import describe
+from vocoder.data.given_mels import GivenMels, describe_given_mels
 from vocoder.data.labels import check_speakers, split_key
 from vocoder.data.manifest import write_utterances
 from vocoder.data.plan import Plan, make_plan
@@ -45,8 +46,9 @@ def preprocess(root: Path, output: Path, settings: PreprocessConfig, workers: in
     check_output(output)
     corpus = read_corpus(root, settings.layout)
     remove_partial(output)
+    mels = _given_mels(settings, corpus)
     passes = Passes(settings, workers, track)
-    plan = make_plan(corpus.all, passes.survey(corpus.all), settings)
+    plan = make_plan(corpus.all, passes.survey(corpus.all), mels, settings)
     return write_store(output, corpus, plan, passes.process(plan), settings)
 
 
@@ -54,6 +56,15 @@ def check_output(output: Path) -> None:
     """Raises UserError where there is something at `output` already."""
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise UserError(f"output={output}: exists already; give another name or delete it")
+
+
+def _given_mels(settings: PreprocessConfig, corpus: Corpus) -> GivenMels | None:
+    """The mels to take, if settings name some. Raises UserError where there are none for any recording."""
+    if settings.mels is None:
+        return None
+    mels = GivenMels(Path(settings.mels))
+    mels.check_any([recording.id for recording in corpus.all])
+    return mels
 
 
 @dataclass(frozen=True)
@@ -66,7 +77,9 @@ class Passes:
 
     def survey(self, recordings: Sequence[Recording]) -> list[Survey | UserError]:
         """The first pass: a survey of each recording, or why it cannot be read."""
-        return list(self._each(partial(survey, max_seconds=self.settings.max_seconds), recordings, "measuring levels"))
+        return list(
+            self._each(partial(survey, max_seconds=self.settings.longest_seconds), recordings, "measuring levels")
+        )
 
     def process(self, plan: Plan) -> Iterator[ProcessedUtterance | UserError]:
         """The second pass: what becomes of each part of the plan, in order."""
@@ -91,16 +104,21 @@ def write_store(
     Raises:
         UserError: fewer than two recordings are usable, or speakers are not as the settings say.
     """
-    with atomic_directory(output) as partial_store, closing(StoreWriter(partial_store, settings.mel)) as writer:
+    with (
+        atomic_directory(output) as partial_store,
+        closing(StoreWriter(partial_store, settings.mel, given_mels=settings.mels is not None)) as writer,
+    ):
         records = write_utterances(writer, plan.inputs, results, settings)
         next(results, None)  # lets the progress end
         writer.close()
+        given = describe_given_mels(settings.mels, records)
         own_split = settings.own_splits and corpus.has_splits
         needed = SPLITS if settings.fractions[1] and not own_split else SPLITS[:2]  # a corpus's own may have no test
         arrange_splits(records, lambda record: split_key(record["id"], settings), needed, settings.hold_out, own_split)
         check_speakers(records, settings)
         held_out = settings.hold_out + (unlearned_speakers(records) if own_split else ())
         description = {"layout": corpus.layout} | describe(partial_store, records, settings.mel, plan.gain, held_out)
+        description |= given
         writer.write_metadata(records, description)
     return description
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from vocoder.data.given_mels import read_given_mel
 from vocoder.errors import UserError
 from vocoder.features.audio import int16_to_waveform, resample, trim_silence, waveform_to_int16
 from vocoder.features.audio_file import AudioFile
@@ -19,6 +20,7 @@ class Part:
     path: Path
     start: int = 0  # in samples of the file
     stop: int | None = None  # None: to the end
+    mel: Path | None = None  # a file with a mel that takes the place of its own
 
 
 @dataclass(frozen=True)
@@ -39,13 +41,14 @@ class ProcessedUtterance:
     wave: np.ndarray  # int16 [F·hop]
     mel: np.ndarray  # float32 [F, n_mels]
     clipped: int  # number of samples beyond full scale
+    correlation: float | None = None  # of a mel from a file with the wave's own
 
 
 def process(part: Part, processing: Processing) -> ProcessedUtterance:
     """Resample, scale, trim and quantise, and compute the log-mel from the quantised wave.
 
     Raises:
-        UserError: it cannot be read, is silent, or is too short.
+        UserError: it cannot be read, is silent, or is too short; or the mel that is given for it is not its own.
     """
     spec = processing.spec
     with AudioFile(part.path) as file:
@@ -62,4 +65,7 @@ def process(part: Part, processing: Processing) -> ProcessedUtterance:
     wave = waveform_to_int16(waveform)[: frame_count(len(waveform), spec) * spec.hop_length]
     mel = log_mel(torch.from_numpy(int16_to_waveform(wave)), spec).T.contiguous().numpy()
     clipped = int((np.abs(waveform) > 1).sum())
-    return ProcessedUtterance(wave=wave, mel=mel, clipped=clipped)
+    if part.mel is None:
+        return ProcessedUtterance(wave, mel, clipped)
+    mel, agreement = read_given_mel(part.mel, mel, spec)
+    return ProcessedUtterance(wave[: len(mel) * spec.hop_length], mel, clipped, agreement.correlation)
