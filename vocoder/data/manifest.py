@@ -27,7 +27,7 @@ def write_utterances(
         if found.problem is not None:
             records.append(_skipped(found.recording, found.problem))
         for number, part in enumerate(found.parts, 1):
-            result, recording, details = next(results), found.recording, _mel_details(part)
+            result, recording, details = next(results), found.recording, _details(part, settings)
             if len(found.parts) > 1 and found.survey is not None:
                 recording = replace(recording, id=f"{recording.id}-{number:04d}")
                 details["begin"] = part.start / found.survey.sample_rate  # seconds
@@ -63,8 +63,10 @@ def _kept(
     return record if result.correlation is None else record | {"correlation": result.correlation}
 
 
-def _mel_details(part: Part) -> Record:
-    return {"mel": printable(str(part.mel))} if part.mel is not None else {}
+def _details(part: Part, settings: PreprocessConfig) -> Record:
+    """What a line of the manifest says only where it is not the same for all."""
+    mel = {} if part.mel is None else {"mel": printable(str(part.mel))}
+    return mel if settings.loudness_of == "corpus" else mel | {"gain": part.gain}
 
 
 def _skipped(recording: Recording, reason: UserError) -> Record:

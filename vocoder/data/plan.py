@@ -6,8 +6,8 @@ from itertools import pairwise
 
 from vocoder.corpora import Recording
 from vocoder.data.config import PreprocessConfig
+from vocoder.data.gains import decide_gains
 from vocoder.data.given_mels import GivenMels
-from vocoder.data.level import corpus_level
 from vocoder.data.survey import Survey
 from vocoder.data.utterance import Part
 from vocoder.errors import UserError
@@ -25,10 +25,10 @@ class Input:
 
 @dataclass(frozen=True)
 class Plan:
-    """The work of the second pass: its recordings in order, and the gain of the corpus."""
+    """The work of the second pass: its recordings in order, and the gain that all have in common, if they do."""
 
     inputs: list[Input]
-    gain: float
+    gain: float | None
 
     @property
     def parts(self) -> list[Part]:
@@ -41,17 +41,22 @@ def make_plan(
     mels: GivenMels | None,
     settings: PreprocessConfig,
 ) -> Plan:
-    """Decide the gain, and what is done to each recording, from the surveys of all."""
-    peaks = [result.peak for result in surveys if isinstance(result, Survey)]
-    level = corpus_level(peaks, settings.target_peak, settings.silence_peak)
+    """Decide the gain, and what is done to each recording, from the surveys of all.
+
+    Raises:
+        UserError: as `decide_gains`.
+    """
+    decided = decide_gains(recordings, surveys, settings)
     inputs = [
-        _input(recording, result, level.problem(result.peak) if isinstance(result, Survey) else None, mels)
-        for recording, result in zip(recordings, surveys, strict=True)
+        _input(recording, result, gain, problem, mels)
+        for recording, result, gain, problem in zip(recordings, surveys, decided.gains, decided.problems, strict=True)
     ]
-    return Plan(inputs, level.gain)
+    return Plan(inputs, decided.common)
 
 
-def _input(recording: Recording, result: Survey | UserError, problem: str | None, mels: GivenMels | None) -> Input:
+def _input(
+    recording: Recording, result: Survey | UserError, gain: float, problem: str | None, mels: GivenMels | None
+) -> Input:
     if isinstance(result, UserError):
         return Input(recording, result)
     if problem is not None:
@@ -60,5 +65,5 @@ def _input(recording: Recording, result: Survey | UserError, problem: str | None
         mel = mels.path(recording.id) if mels is not None else None
     except UserError as error:
         return Input(recording, error)
-    parts = [Part(recording.path, start or 0, stop, mel) for start, stop in pairwise(result.borders)]
+    parts = [Part(recording.path, start or 0, stop, mel, gain) for start, stop in pairwise(result.borders)]
     return Input(recording, parts=parts, survey=result)

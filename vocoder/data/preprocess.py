@@ -25,6 +25,7 @@ from vocoder.data.store import SPLITS, StoreWriter
 from vocoder.data.survey import Survey, survey
 from vocoder.data.utterance import Part, ProcessedUtterance, Processing, process
 from vocoder.errors import UserError
+from vocoder.features.level import Level
 from vocoder.files import atomic_directory, remove_partial
 
 # (items, label, total) -> the same items, while the share of them that is done is shown
@@ -58,6 +59,10 @@ def check_output(output: Path) -> None:
         raise UserError(f"output={output}: exists already; give another name or delete it")
 
 
+def _level(settings: PreprocessConfig, plan: Plan) -> Level:
+    return Level(plan.gain, settings.target_peak, settings.loudness, settings.loudness_of, settings.highpass)
+
+
 def _given_mels(settings: PreprocessConfig, corpus: Corpus) -> GivenMels | None:
     """The mels to take, if settings name some. Raises UserError where there are none for any recording."""
     if settings.mels is None:
@@ -77,14 +82,21 @@ class Passes:
 
     def survey(self, recordings: Sequence[Recording]) -> list[Survey | UserError]:
         """The first pass: a survey of each recording, or why it cannot be read."""
-        return list(
-            self._each(partial(survey, max_seconds=self.settings.longest_seconds), recordings, "measuring levels")
+        settings = self.settings
+        look = partial(
+            survey,
+            max_seconds=settings.longest_seconds,
+            highpass=settings.highpass,
+            loudness=settings.loudness is not None,
         )
+        return list(self._each(look, recordings, "measuring levels"))
 
     def process(self, plan: Plan) -> Iterator[ProcessedUtterance | UserError]:
         """The second pass: what becomes of each part of the plan, in order."""
         settings = self.settings
-        processing = Processing(settings.mel, plan.gain, settings.trim_db, settings.min_seconds, settings.silence_peak)
+        processing = Processing(
+            settings.mel, settings.highpass, settings.trim_db, settings.min_seconds, settings.silence_peak
+        )
         return self._each(partial(_process, processing=processing), plan.parts, "preprocessing")
 
     def _each(self, work: Callable[[Any], Any], items: Sequence[Recording | Part], label: str) -> Iterator[Any]:
@@ -117,7 +129,9 @@ def write_store(
         arrange_splits(records, lambda record: split_key(record["id"], settings), needed, settings.hold_out, own_split)
         check_speakers(records, settings)
         held_out = settings.hold_out + (unlearned_speakers(records) if own_split else ())
-        description = {"layout": corpus.layout} | describe(partial_store, records, settings.mel, plan.gain, held_out)
+        description = {"layout": corpus.layout} | describe(
+            partial_store, records, settings.mel, _level(settings, plan), held_out
+        )
         description |= given
         writer.write_metadata(records, description)
     return description
