@@ -25,6 +25,7 @@ class Training:
     resume: bool = False
     run: str = "run"
     extra: dict[str, Any] = field(default_factory=dict)
+    peak: float | Literal["auto"] | None = "auto"
     derived: int = field(default=1, init=False)
 
 
@@ -58,6 +59,12 @@ def test_a_full_mapping_becomes_the_dataclass() -> None:
     )
     assert built == expected
     assert isinstance(built.scales, tuple)
+
+
+@pytest.mark.parametrize("value", [None, "auto", 0.5])
+def test_a_setting_can_be_a_number_or_a_word(value: Any) -> None:
+    assert from_mapping(Training, GOOD | {"peak": value}).peak == value
+    assert error_message(peak="high") == "peak='high': must be a number or auto"
 
 
 def test_missing_fields_take_their_defaults() -> None:

@@ -108,8 +108,15 @@ def _convert(value: Any, hint: Any, name: str) -> Any:
     if origin in (Union, types.UnionType):
         if value is None and type(None) in arguments:
             return None
-        (inner,) = (argument for argument in arguments if argument is not type(None))
-        return _convert(value, inner, name)
+        *words, inner = sorted(
+            (a for a in arguments if a is not type(None)), key=lambda a: get_origin(a) is not Literal
+        )
+        if any(value in get_args(word) for word in words):
+            return value
+        try:
+            return _convert(value, inner, name)
+        except UserError as error:
+            raise UserError(" or ".join([str(error), *(str(a) for word in words for a in get_args(word))])) from None
     if origin is tuple:
         if isinstance(value, list | tuple):
             return tuple(_convert(item, arguments[0], f"{name}[{i}]") for i, item in enumerate(value))

@@ -5,12 +5,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vocoder.data.level import Level, corpus_level
+from vocoder.data.level import CorpusLevel, corpus_level
 
 ORDINARY = list(np.random.default_rng(0).uniform(0.2, 0.9, 36))
 
 
-def level(peaks: list[float], peak: float | None = 0.7) -> Level:
+def level(peaks: list[float], peak: float | None = 0.7) -> CorpusLevel:
     return corpus_level(peaks, peak, 0.001)
 
 

@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 from vocoder import files
 from vocoder.corpora import Recording, find_recordings
 from vocoder.data import preprocess as module
-from vocoder.data.preprocess import PreprocessConfig, assign_split, preprocess
+from vocoder.data.labels import assign_split
+from vocoder.data.preprocess import PreprocessConfig, preprocess
 from vocoder.data.store import SPLITS, Store
 from vocoder.errors import UserError
 from vocoder.features.audio import int16_to_waveform, read_audio

@@ -23,7 +23,7 @@ from vocoder.settings import suggestion, text_settings, unknown_setting
 
 # The settings of each command that are paths, in which any character may occur.
 PATHS = {
-    "preprocess": ("input", "output"),
+    "preprocess": ("input", "output", "mels"),
     "train": ("data", "runs", "init_from"),
     "synthesize": ("model", "input", "output", "mel.statistics"),
     "evaluate": ("model", "data", "generated", "reference", "output"),

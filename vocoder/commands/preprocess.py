@@ -67,7 +67,8 @@ def reasons(manifest: Path) -> Iterator[str]:
 
 def print_summary(output: Path, config: Config, description: dict[str, Any]) -> None:
     """Print what is in the store, from its description (store.json)."""
-    print(f"{output}: {preset_name(config.mel)}, gain {description['gain']:.3f}, layout {description['layout']}")
+    gain = f"a gain for each {config.loudness_of}" if description["gain"] is None else f"gain {description['gain']:.3f}"
+    print(f"{output}: {preset_name(config.mel)}, {gain}, layout {description['layout']}")
     for split, totals in description["splits"].items():
         noun = "utterance " if totals["utterances"] == 1 else "utterances"
         print(f"  {split:5} {totals['utterances']:6} {noun} {totals['seconds'] / 60:8.1f} minutes")

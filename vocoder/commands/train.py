@@ -10,12 +10,13 @@ from vocoder.commands.progress import TrainingProgress, write_above
 from vocoder.data.store import Store
 from vocoder.device import pick_device
 from vocoder.errors import UserError
+from vocoder.features.level import Level
 from vocoder.features.pre_emphasis import PreEmphasis
 from vocoder.features.recognition import MelStatistics
 from vocoder.files import atomic_write
 from vocoder.model import ModelConfig, VocoderConfig, find_checkpoint
 from vocoder.model.checkpoint import checkpoints_in
-from vocoder.model.config import Level, distribution_from_mapping
+from vocoder.model.config import distribution_from_mapping
 from vocoder.settings import flatten, from_mapping
 from vocoder.training import (
     Loop,
@@ -106,7 +107,9 @@ def trainer_for(config: Config, world: World = World()) -> Trainer:  # noqa: B00
 
 def level_of(store: Store) -> Level:
     """How preprocessing set the level of the store's waves."""
-    return Level(store.description.get("gain", 1.0), store.description.get("peak"))
+    description = store.description
+    level = description.get("level", {"gain": description.get("gain", 1.0)})  # stores of earlier versions say no more
+    return from_mapping(Level, level, f"{store.directory}: level")
 
 
 def discard(message: str) -> None: ...

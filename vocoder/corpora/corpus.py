@@ -38,6 +38,11 @@ class Corpus:
     unread: list[Recording] = field(default_factory=list)
 
     @property
+    def all(self) -> list[Recording]:
+        """Those that are read and those that are not."""
+        return [*self.recordings, *self.unread]
+
+    @property
     def has_splits(self) -> bool:
         return any(recording.split is not None for recording in self.recordings)
 

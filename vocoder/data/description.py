@@ -1,6 +1,7 @@
 """What store.json says of a store: totals, speakers, and the statistics of its mels."""
 
 from collections.abc import Collection
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -8,20 +9,22 @@ import numpy as np
 
 from vocoder.data.index import SPLITS
 from vocoder.data.store import ArrayFile, shard_paths
+from vocoder.features.level import Level
 from vocoder.features.mel import MelSpec
 
 Record = dict[str, Any]  # a line of the manifest
 
 
 def describe(
-    directory: Path, records: list[Record], spec: MelSpec, gain: float, held_out: Collection[str]
+    directory: Path, records: list[Record], spec: MelSpec, level: Level, held_out: Collection[str]
 ) -> dict[str, Any]:
     """The contents of store.json besides the format and the mel's spec."""
     kept = [record for record in records if record["status"] == "kept"]
     offered = {record["speaker"] for record in kept if record["split"] != "test"} - {None}
     samples = {s: sum(r["frames"] for r in kept if r["split"] == s) * spec.hop_length for s in SPLITS}
     return {
-        "gain": gain,
+        "gain": level.gain,
+        "level": asdict(level),
         "speakers": sorted(offered - set(held_out)),
         "held_out": sorted(held_out),
         "not_learned": sorted({record["speaker"] for record in kept} - {None} - offered - set(held_out)),

@@ -13,15 +13,21 @@ CLIPPED_BEYOND_USE = 10.0  # 20 dB: a wave so far above full scale is nearly a s
 
 
 @dataclass(frozen=True)
-class Level:
+class CorpusLevel:
     """The gain of a corpus, and what it does to a recording."""
 
     gain: float
     highest: float  # the loudest peak that is not at another scale
     silence_peak: float  # quieter recordings are silence
 
-    def problem(self, peak: float) -> str | None:
-        """Why a recording of this peak cannot be used; None if it can."""
+    def problem(self, peak: float, own_gain: float | None = None) -> str | None:
+        """Why a recording of this peak cannot be used; None if it can.
+
+        Args:
+            own_gain: the recording's, where the corpus has no gain in common.
+        """
+        gain = self.gain if own_gain is None else own_gain
+        whose = "the corpus's gain" if own_gain is None else "its gain"
         if peak < self.silence_peak:
             return f"silence (peak {peak:.5f} is below {self.silence_peak:g})"
         if peak > self.highest:
@@ -29,29 +35,29 @@ class Level:
                 f"at another scale than the other recordings (peak {peak:.5g}, full scale is 1, the others peak at up "
                 f"to {self.highest:.3g}); rescale it"
             )
-        if peak * self.gain < self.silence_peak:
+        if peak * gain < self.silence_peak:
             return (
-                f"at another scale than the other recordings (peak {peak:.5g}: silence at the corpus's gain of "
-                f"{self.gain:.3g}); rescale it or the others"
+                f"at another scale than the other recordings (peak {peak:.5g}: silence at {whose} of "
+                f"{gain:.3g}); rescale it or the others"
             )
-        if peak * self.gain > CLIPPED_BEYOND_USE:
-            above = 20 * np.log10(peak * self.gain)
+        if peak * gain > CLIPPED_BEYOND_USE:
+            above = 20 * np.log10(peak * gain)
             return (
-                f"too loud (peak {peak:.5g}, {above:.0f} dB above full scale at the corpus's gain of {self.gain:.3g}, "
+                f"too loud (peak {peak:.5g}, {above:.0f} dB above full scale at {whose} of {gain:.3g}, "
                 "so that nearly all of it is clipped); scale it down"
             )
         return None
 
 
-def corpus_level(peaks: Sequence[float], peak: float | None, silence_peak: float) -> Level:
+def corpus_level(peaks: Sequence[float], peak: float | None, silence_peak: float) -> CorpusLevel:
     """The gain that brings the 95th percentile of the peaks to `peak`: a few loud recordings do not decide it.
 
     Silence and recordings at another scale do not count. Without `peak` the gain is 1.
     """
     audible = np.array([value for value in peaks if value >= silence_peak])
     if not len(audible):
-        return Level(1.0, np.inf, silence_peak)
+        return CorpusLevel(1.0, np.inf, silence_peak)
     highest = max(OTHER_SCALE, OTHER_THAN_MEDIAN * float(np.median(audible)))
     alike = audible[audible <= highest]
     gain = 1.0 if peak is None else peak / float(np.percentile(alike, 95))
-    return Level(gain, float(alike.max()), silence_peak)
+    return CorpusLevel(gain, float(alike.max()), silence_peak)

@@ -182,16 +182,23 @@ class ArrayFile:
 
 
 class StoreWriter:
-    """Writes a new store into `directory`: `append` each utterance, `close`, then `write_metadata`."""
+    """Writes a new store into `directory`: `append` each utterance, `close`, then `write_metadata`.
 
-    def __init__(self, directory: Path, spec: MelSpec, shard_frames: int = SHARD_FRAMES) -> None:
+    Args:
+        given_mels: whether the mels are not computed from the waves, and so are part of the store's identity.
+    """
+
+    def __init__(
+        self, directory: Path, spec: MelSpec, shard_frames: int = SHARD_FRAMES, *, given_mels: bool = False
+    ) -> None:
         self.directory = directory
         self.spec = spec
         self.shard_frames = shard_frames
         self._shard = -1
         self._frames = shard_frames  # as if full, so that the first utterance opens a shard
         self._files: tuple[_GrowingArray, _GrowingArray] | None = None
-        self._waves_hash = hashlib.sha256()
+        self._data_hash = hashlib.sha256()
+        self._given_mels = given_mels
 
     def append(self, wave: np.ndarray, mel: np.ndarray) -> tuple[int, int]:
         """Write an int16 wave [F·hop] and a float32 mel [F, n_mels]; return (shard, first frame in it).
@@ -209,7 +216,8 @@ class StoreWriter:
         assert self._files is not None
         start = self._frames
         self._files[0].append(wave)
-        self._waves_hash.update(np.ascontiguousarray(wave).tobytes())
+        for values in (wave, mel) if self._given_mels else (wave,):
+            self._data_hash.update(np.ascontiguousarray(values).tobytes())
         self._files[1].append(mel)
         self._frames += len(mel)
         return self._shard, start
@@ -238,7 +246,7 @@ class StoreWriter:
 
     def _identity(self, entries: list[Entry]) -> str:
         """Sixteen hex digits for what the store holds: two stores have the same if training on them is the same."""
-        digest = self._waves_hash.copy()  # the mels follow from the waves and the spec
+        digest = self._data_hash.copy()  # mels that are not given follow from the waves and the spec
         digest.update(self.spec.hash().encode())
         for e in entries:
             digest.update(json.dumps([e.id, e.split, e.speaker, e.frames]).encode())

@@ -3,12 +3,15 @@
 import hashlib
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
 from vocoder.corpora import Recording
+from vocoder.data.utterance import read_part
 from vocoder.features.audio_file import AudioFile
+from vocoder.features.loudness import GatedPower, LoudnessMeter
 
 HOPS_PER_SECOND = 100  # resolution of the cuts
 PAUSE_HOPS = 30  # 0.3 s; a cut is made where so long a piece is quietest
@@ -18,14 +21,22 @@ PAUSE_HOPS = 30  # 0.3 s; a cut is made where so long a piece is quietest
 class Survey:
     """What the first pass finds out about a file."""
 
-    peak: float  # largest magnitude, before any processing
+    peak: float  # largest magnitude, after the high-pass filter if there is one, before all else
     sha256: str  # of the file, in hex
     sample_rate: int  # Hz
     borders: tuple[int | None, ...]  # samples at which it begins, is cut if it is long, and ends; None: with its file
+    loudness: GatedPower | None = None  # where it was asked for
 
 
-def survey(recording: Recording, max_seconds: float | None) -> Survey:
-    """Decode a recording once, in blocks.
+def survey(
+    recording: Recording, max_seconds: float | None, highpass: float | None = None, *, loudness: bool = False
+) -> Survey:
+    """Decode a recording once, in blocks; with a high-pass filter, once more in the pieces that will be filtered.
+
+    Args:
+        max_seconds: longer recordings are cut; None keeps them whole.
+        highpass: cutoff in Hz of the filter after which the level is measured; None for none.
+        loudness: whether to measure it.
 
     Raises:
         UserError: the file cannot be read, or has no samples.
@@ -33,16 +44,22 @@ def survey(recording: Recording, max_seconds: float | None) -> Survey:
     with AudioFile(recording.path) as file:
         start, stop = file.span(recording.begin, recording.end)
         energy = _Energy(file.sample_rate // HOPS_PER_SECOND)
-        peak, samples = 0.0, 0
+        level, samples = _LevelMeter(file.sample_rate, loudness), 0
         for block in file.blocks(start, stop):
-            peak, samples = max(peak, float(np.abs(block).max())), samples + len(block)
+            samples += len(block)
             energy.add(block)
+            if highpass is None:
+                level.add(block)
         if not samples:
             file.read(start, stop)  # raises the error for it
         longest = None if max_seconds is None else max_seconds * HOPS_PER_SECOND
         cuts = () if longest is None else quiet_places(energy.hops(), int(longest))
         borders = (start, *(start + hop * energy.hop_length for hop in cuts), stop)
-        return Survey(peak, _sha256(recording.path, recording.path.stat().st_mtime_ns), file.sample_rate, borders)
+        if highpass is not None:
+            for first, last in pairwise(borders):
+                level.add(read_part(recording.path, first or 0, last, highpass)[0])
+        sha256 = _sha256(recording.path, recording.path.stat().st_mtime_ns)
+        return Survey(level.peak, sha256, file.sample_rate, borders, level.loudness)
 
 
 @lru_cache(maxsize=1)  # segments of one file come one after another
@@ -71,6 +88,23 @@ def quiet_places(energy: np.ndarray, longest: int) -> tuple[int, ...]:
         start = first + int(windows.argmin()) + pause // 2
         cuts.append(start)
     return tuple(cuts)
+
+
+class _LevelMeter:
+    """The peak, and if wanted the loudness, of a waveform that arrives in blocks."""
+
+    def __init__(self, sample_rate: int, loudness: bool) -> None:
+        self.peak = 0.0
+        self._meter = LoudnessMeter(sample_rate) if loudness else None
+
+    def add(self, block: np.ndarray) -> None:
+        self.peak = max(self.peak, float(np.abs(block).max()))
+        if self._meter is not None:
+            self._meter.add(block)
+
+    @property
+    def loudness(self) -> GatedPower | None:
+        return None if self._meter is None else self._meter.gated()
 
 
 class _Energy:

@@ -181,7 +181,7 @@ def _findings(examined: Sequence[Examination], usable: Sequence[Examination]) ->
     )
     yield Finding(
         "DC offset",
-        f"The mean is {OFFSET:g} of full scale or more from zero; a high-pass filter of 20 Hz removes it.",
+        f"The mean is {OFFSET:g} of full scale or more from zero; highpass=20 removes it.",
         [
             (each.id, f"{each.offset:+.3f} of full scale")
             for each in usable
@@ -227,7 +227,8 @@ def _loudness_outliers(usable: Sequence[Examination]) -> Finding:
     median = float(np.median(values)) if values else 0.0
     return Finding(
         "Loudness",
-        f"More than {LOUDNESS_DB:.0f} dB from the corpus's median of {median:.0f} LUFS, which one gain does not mend.",
+        f"More than {LOUDNESS_DB:.0f} dB from the corpus's median of {median:.0f} LUFS, which one gain does not mend; "
+        f"loudness={median:.0f} loudness_of=recording does.",
         [
             (each.id, f"{each.loudness:.0f} LUFS")
             for each in usable

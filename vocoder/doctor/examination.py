@@ -10,8 +10,8 @@ from vocoder.corpora import Recording
 from vocoder.doctor import measures
 from vocoder.errors import UserError
 from vocoder.features.audio_file import AudioFile
+from vocoder.features.loudness import loudness
 from vocoder.files import is_utf8, printable
-from vocoder.report.loudness import loudness
 
 TRIM_DB = 40.0  # below the loudest frame: the value that docs/data.md proposes for trim_db
 LONGEST = (

@@ -10,6 +10,7 @@ from vocoder.errors import UserError
 
 MEL_SUFFIXES = (".npy", ".npz", ".pt", ".safetensors")
 HDF5_SUFFIXES = (".h5", ".hdf5")  # of ParallelWaveGAN and ESPnet; read by h5py, which is optional
+ALL_MEL_SUFFIXES = MEL_SUFFIXES + HDF5_SUFFIXES
 
 
 def read_mel(path: Path) -> np.ndarray:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from vocoder.compilation import require_compiler
 from vocoder.distributions import DISTRIBUTIONS, Distribution, MuLawGrid
 from vocoder.errors import UserError
+from vocoder.features.level import Level
 from vocoder.features.mel import MelSpec, preset_name
 from vocoder.features.pre_emphasis import PreEmphasis
 from vocoder.features.recognition import MelStatistics
@@ -95,14 +96,6 @@ class ModelConfig:
     speaker_channels: int = 0  # width of the speaker embedding; 0 ignores speakers
     linear_prediction: LinearPredictionConfig = field(default_factory=LinearPredictionConfig)
     one_hot: bool = False  # the network hears mu-law classes, each with weights of its own, in place of values
-
-
-@dataclass(frozen=True)
-class Level:
-    """How training data came to its level: waves from files (int16 / 32768) times the gain, clipped at full scale."""
-
-    gain: float = 1.0
-    peak: float | None = None  # below which the gain brought 95 % of the utterances; None left the levels as they were
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ import soundfile
 
 from vocoder.evaluation.results import Utterance
 from vocoder.features.audio import waveform_to_int16
+from vocoder.features.loudness import loudness
 from vocoder.files import atomic_write
-from vocoder.report.loudness import loudness
 from vocoder.report.pictures import difference_panel, mel_limits, mel_panel, safe_name, wave_panel
 from vocoder.report.waves import Waves, load_waves
 

@@ -10,12 +10,11 @@ from vocoder.data.store import Entry, Store
 from vocoder.errors import UserError
 from vocoder.features.audio import AUDIO_SUFFIXES, read_audio
 from vocoder.features.audio_file import OTHER_AUDIO_SUFFIXES
-from vocoder.features.mel_files import HDF5_SUFFIXES, MEL_SUFFIXES, read_mel
+from vocoder.features.mel_files import ALL_MEL_SUFFIXES, read_mel
 from vocoder.features.mel_input import OWN
 from vocoder.files import is_utf8, printable
 from vocoder.synthesis.vocoder import Request, Vocoder
 
-ALL_MEL_SUFFIXES = MEL_SUFFIXES + HDF5_SUFFIXES
 SUFFIXES = AUDIO_SUFFIXES + ALL_MEL_SUFFIXES
 
 

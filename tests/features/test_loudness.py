@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.signal import lfilter
 
-from vocoder.report.loudness import k_weighted, loudness
+from vocoder.features.loudness import LoudnessMeter, k_weighted, loudness
 
 # ITU-R BS.1770-4, tables 1 and 2: the two filters at 48 kHz
 SHELF = ([1.53512485958697, -2.69169618940638, 1.19839281085285], [1.0, -1.69065929318241, 0.73248077421585])
@@ -42,3 +42,25 @@ def test_pauses_do_not_count() -> None:
 def test_silence_has_no_loudness_and_a_short_wave_has_one() -> None:
     assert loudness(np.zeros(16000), 16000) == -math.inf
     assert loudness(tone(997, 1.0, 0.2, 16000), 16000) == pytest.approx(-3.01, abs=0.1)
+
+
+@pytest.mark.parametrize("sample_rate", [16000, 22050, 44100])
+def test_a_wave_that_arrives_in_blocks_is_as_loud_as_the_whole(sample_rate: int) -> None:
+    generator = np.random.default_rng(0)
+    wave = np.repeat(generator.uniform(0, 0.3, 30), sample_rate // 5) * generator.normal(size=sample_rate // 5 * 30)
+    meter = LoudnessMeter(sample_rate)
+    for block in np.split(wave, np.sort(generator.integers(0, len(wave), 40))):
+        meter.add(block)
+    assert meter.gated().lufs == pytest.approx(loudness(wave, sample_rate), abs=1e-9)
+    assert meter.gated().blocks < 10 * 6 - 3  # some did not pass
+
+
+def test_the_gates_are_those_of_the_standard() -> None:
+    """Counted by hand: blocks of 400 ms every 100 ms, above -70 LUFS, and above the mean of those less 10 LU."""
+    wave = np.concatenate([tone(997, a, 3, 16000) for a in (0.3, 0.001, 0.1, 0.00001)])
+    weighted = k_weighted(wave, 16000)
+    power = np.array([np.mean(weighted[i : i + 6400] ** 2) for i in range(0, len(wave) - 6399, 1600)])
+    level = -0.691 + 10 * np.log10(power)
+    above = power[level > -70]
+    passed = above[-0.691 + 10 * np.log10(above) > -0.691 + 10 * np.log10(above.mean()) - 10]
+    assert loudness(wave, 16000) == pytest.approx(-0.691 + 10 * np.log10(passed.mean()), abs=1e-9)
