@@ -109,7 +109,7 @@ def test_the_defaults_in_yaml_are_those_of_the_code() -> None:
     for name, group in asdict(TrainingConfig()).items():
         if isinstance(group, dict):
             assert train["training"][name].keys() == group.keys()
-    for key in ("input", "output", "workers"):
+    for key in ("input", "output", "workers", "shard", "executor", "scheduler"):
         del preprocess[key]
     assert from_mapping(PreprocessConfig, preprocess) == PreprocessConfig(PRESETS["hifigan_22k"])
     assert preprocess.keys() == PreprocessConfig.__dataclass_fields__.keys()

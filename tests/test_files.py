@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from vocoder.errors import UserError
-from vocoder.files import atomic_directory, atomic_write, read_json, write_json
+from vocoder.files import atomic_directory, atomic_write, read_json, write_json, write_json_once
 
 
 class BodyError(Exception):
@@ -164,3 +164,10 @@ def test_a_value_that_json_cannot_represent_leaves_no_file(tmp_path: Path) -> No
     with pytest.raises(TypeError):
         write_json(tmp_path / "file", {"key": object()})
     assert os.listdir(tmp_path) == []
+
+
+def test_of_several_writers_of_one_file_the_first_is_read_by_all(tmp_path: Path) -> None:
+    path = tmp_path / "new/job.json"
+    assert write_json_once(path, {"n": 1}) == {"n": 1}
+    assert write_json_once(path, {"n": 2}) == {"n": 1}
+    assert [file.name for file in path.parent.iterdir()] == ["job.json"]

@@ -105,6 +105,22 @@ def write_json(path: Path, value: Any) -> None:
         partial.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
+def write_json_once(path: Path, value: Any) -> Any:
+    """Write `value` as JSON unless another process has written the file; return what is in it then."""
+    with write_errors_as_user_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = _partial_path(path)
+        try:
+            partial.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+            _sync(partial)
+            os.link(partial, path)  # unlike a rename, this fails where the file exists
+        except FileExistsError:
+            pass
+        finally:
+            partial.unlink(missing_ok=True)
+    return read_json(path)
+
+
 def read_json(path: Path) -> Any:
     """Read the JSON value in `path`.
 

@@ -3,7 +3,7 @@
 import multiprocessing
 import signal
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError, Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
@@ -17,6 +17,31 @@ from vocoder.errors import UserError
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 DEATHS = 4  # of processes, in a row: then it is not the items
+
+
+def shard_of(items: Sequence[Item], shard: str) -> list[Item]:
+    """Shard "i/N": every N-th item, from the i-th on. The N shards are disjoint and complete.
+
+    Raises:
+        UserError: as `parse_shard`.
+    """
+    index, count = parse_shard(shard)
+    return list(items[index - 1 :: count])
+
+
+def parse_shard(shard: str) -> tuple[int, int]:
+    """The i and N of "i/N".
+
+    Raises:
+        UserError: `shard` is not of that form, or i is not in 1 … N.
+    """
+    try:
+        index, count = (int(number) for number in shard.split("/"))
+    except ValueError:
+        index, count = 0, 0
+    if not 1 <= index <= count:
+        raise UserError(f"shard={shard}: write i/N, the i-th of N parts, from 1/N to N/N")
+    return index, count
 
 
 @contextmanager

@@ -39,3 +39,46 @@ def test_the_summary_counts_utterances_and_skipped_files(
 @pytest.mark.parametrize(("number", "text"), [(0, "0 files"), (1, "1 file"), (2, "2 files")])
 def test_a_count_has_the_right_plural(number: int, text: str) -> None:
     assert count(number, "file") == text
+
+
+def test_shards_are_merged_to_the_store_of_one_process(command: Callable[..., Any], tmp_path: Path) -> None:
+    given = [f"input={SPEECH}", "mel=speech_16k", "workers=0"]
+    for number in (1, 2):
+        result = command("preprocess", *given, f"output={tmp_path}/store", f"shard={number}/2")
+        assert result.out.endswith(f"/store: shard {number}/2, 3 recordings; shard=merge makes the store of all\n")
+    merged = command("preprocess", *given, f"output={tmp_path}/store", "shard=merge")
+    whole = command("preprocess", *given, f"output={tmp_path}/whole")
+    assert merged.out == whole.out.replace("/whole", "/store")
+    for path in (tmp_path / "whole").iterdir():
+        assert path.read_bytes() == (tmp_path / "store" / path.name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (["shard=2"], "shard=2: write i/N, the i-th of N parts, from 1/N to N/N; or merge"),
+        (["shard=0/2"], "shard=0/2: write i/N"),
+        (["shard=merge"], "run the shards first"),
+        (["executor=dask"], "executor=dask: give scheduler=tcp://HOST:PORT"),
+        (["scheduler=tcp://host:8786"], "give executor=dask too"),
+        (["executor=dask", "scheduler=tcp://host:8786", "shard=1/2"], "shard=1/2: executor=dask runs all shards"),
+        (["loudness=-23", "peak=0.7"], "give peak=null"),
+        (["peak=loud"], "peak='loud': must be a number or auto"),
+    ],
+)
+def test_settings_that_do_not_fit_are_one_line(
+    command: Callable[..., Any], tmp_path: Path, settings: list[str], words: str
+) -> None:
+    result = command("preprocess", f"input={SPEECH}", f"output={tmp_path}/store", *settings)
+    assert result.code == 2
+    assert words in result.err
+    assert len(result.err.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_mels_folder_can_be_named_as_paths_are(
+    command: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    result = command("preprocess", f"input={SPEECH}", f"output={tmp_path}/store", "mels=~/an acoustic, model's (1)")
+    assert f"mels={tmp_path}/an acoustic, model's (1): no such folder" in result.err

@@ -122,7 +122,7 @@ def test_the_store_has_the_given_mels_and_the_recordings_as_they_are(folder: Pat
 
 def test_every_format_of_mels_is_read(folder: Path) -> None:
     first, second, third = sorted(folder.iterdir())[:3]
-    torch.save(torch.from_numpy(np.load(first)), first.with_suffix(".pt"))
+    torch.save(torch.from_numpy(np.load(first).T.copy()), first.with_suffix(".pt"))  # [frames, n_mels]
     np.savez(second.with_suffix(".npz"), mel=np.load(second)[None])
     safetensors.torch.save_file(
         {"mel": torch.from_numpy(np.load(third)).contiguous()}, third.with_suffix(".safetensors")
@@ -161,7 +161,6 @@ def test_a_mel_of_another_length_is_skipped_with_both_lengths(folder: Path, fram
     ("change", "reason"),
     [
         (lambda mel: mel[:-1], "has 79 bands"),
-        (lambda mel: mel.T, "transpose it"),
         (lambda mel: np.where(np.arange(mel.shape[1]) == 9, np.nan, mel).astype(np.float32), "NaN"),
         (lambda mel: np.roll(mel, mel.shape[1] // 2, axis=1), "is of something else"),
         (lambda mel: (mel / np.log(10)).astype(np.float32), "another log"),

@@ -2,7 +2,7 @@
 
 import json
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
@@ -113,7 +113,7 @@ def test_the_contract_is_kept_with_a_hash(tiny_config: VocoderConfig) -> None:
     assert VocoderConfig.from_json(data) == config
     assert data["contract"]["sample_rate"] == 16000
     assert data["contract"]["mel_hash"] == config.mel.hash()
-    assert data["contract"]["level"] == {"gain": 1.25, "peak": 0.7}
+    assert data["contract"]["level"] == asdict(Level(gain=1.25, peak=0.7))
     assert data["contract"]["hash"] != tiny_config.to_json()["contract"]["hash"]
 
 

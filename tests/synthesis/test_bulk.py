@@ -15,9 +15,10 @@ import soundfile
 from vocoder.commands import cli
 from vocoder.commands.synthesize import Config, synthesize_on_cluster
 from vocoder.errors import UserError
+from vocoder.jobs import shard_of
 from vocoder.model import VocoderConfig, VocoderModel, save_checkpoint
 from vocoder.settings import from_mapping
-from vocoder.synthesis import Request, Source, SynthesisOptions, Vocoder, find_sources, shard_of, synthesize_into
+from vocoder.synthesis import Request, Source, SynthesisOptions, Vocoder, find_sources, synthesize_into
 
 FRAMES = [3, 1, 9, 5, 2, 7, 4, 8, 6, 2, 3]
 

@@ -3,21 +3,25 @@
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from hydra.core.config_store import ConfigStore
 
+from vocoder import jobs
 from vocoder.commands import cli
+from vocoder.commands.cluster import cluster_address
 from vocoder.commands.progress import track
 from vocoder.data.preprocess import PreprocessConfig, preprocess
+from vocoder.data.shards import merge_shards, preprocess_shard
 from vocoder.errors import UserError
 from vocoder.features.mel import PRESETS, preset_name
 from vocoder.settings import from_mapping
 
 SHOWN_REASONS = 5
+MERGE = "merge"  # the value of `shard` that joins what the shards have left
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +31,9 @@ class Config(PreprocessConfig):
     input: str
     output: str
     workers: int | None  # processes; 0 works in this process, None takes one for each core
+    shard: str
+    executor: Literal["local", "dask"]
+    scheduler: str | None
 
 
 def main() -> None:
@@ -51,10 +58,49 @@ def job(settings: dict[str, Any]) -> int:
     workers = len(os.sched_getaffinity(0)) if config.workers is None else config.workers
     if workers < 0:
         raise UserError(f"workers={workers}: must be 0 or more processes, or null")
-    output = Path(config.output)
-    description = preprocess(Path(config.input), output, config, workers, track)
-    print_summary(output, config, description)
+    description = run(config, workers)
+    if description is not None:
+        print_summary(Path(config.output), config, description)
     return 0
+
+
+def run(config: Config, workers: int) -> dict[str, Any] | None:
+    """Make the store, and return its description; or one shard of it, and return None.
+
+    Raises:
+        UserError: as `job`.
+    """
+    root, output = Path(config.input), Path(config.output)
+    scheduler = cluster_address(config.executor, config.scheduler, config.shard)
+    if scheduler is not None:
+        return preprocess_on_cluster(scheduler, config)
+    if config.shard == MERGE:
+        return merge_shards(root, output, config, track)
+    if config.shard == "1/1":
+        return preprocess(root, output, config, workers, track)
+    count = preprocess_shard(root, output, config, shard_of_config(config), workers, track)
+    print(f"{output}: shard {config.shard}, {cli.count(count, 'recording')}; shard={MERGE} makes the store of all")
+    return None
+
+
+def shard_of_config(config: Config) -> tuple[int, int]:
+    """The i and N of `shard`. Raises UserError where it is nothing of the kind."""
+    try:
+        return jobs.parse_shard(config.shard)
+    except UserError as error:
+        raise UserError(f"{error}; or {MERGE}") from None
+
+
+def preprocess_on_cluster(scheduler: str, config: Config) -> dict[str, Any]:
+    """Let a Dask cluster, whose workers see the same paths, read and process the files; this process writes the store.
+
+    Raises:
+        UserError: the cluster cannot be reached, or lost its work; or as `preprocess`.
+    """
+    if config.mels is not None:
+        config = replace(config, mels=str(Path(config.mels).absolute()))
+    with jobs.dask_executor(scheduler) as (pool, workers):
+        return preprocess(Path(config.input), Path(config.output), config, workers, track, pool)
 
 
 def reasons(manifest: Path) -> Iterator[str]:

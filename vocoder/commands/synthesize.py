@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from vocoder import jobs
 from vocoder.commands import cli
+from vocoder.commands.cluster import cluster_address
 from vocoder.commands.progress import SynthesisProgress, track
 from vocoder.commands.streams import write_line
 from vocoder.errors import UserError
@@ -23,7 +24,6 @@ from vocoder.synthesis import (
     check_folder,
     find_sources,
     load,
-    shard_of,
     synthesize_into,
 )
 
@@ -99,7 +99,7 @@ def job(settings: dict[str, Any]) -> int:
     check_config(config)
     if config.fold == "auto":  # several utterances keep all cores busy without folding
         config = replace(config, fold="on" if Path(config.input).is_file() else "off")
-    summary = synthesize_on_cluster(config) if config.executor == "dask" else synthesize_locally(config)
+    summary = synthesize_locally(config) if config.executor == "local" else synthesize_on_cluster(config)
     print_summary(summary, config.output)
     if summary.failures and not summary.written + summary.existing:
         return cli.USER_ERROR
@@ -113,8 +113,7 @@ def check_config(config: Config) -> None:
             raise UserError(f"{name}={value}: must be at least 1")
     check_output(Path(config.input), Path(config.output))
     config.mels  # noqa: B018  (refused before any work)
-    if config.scheduler is not None and config.executor != "dask":
-        raise UserError(f"scheduler={config.scheduler}: give executor=dask too")
+    cluster_address(config.executor, config.scheduler, config.shard)
 
 
 def check_output(source: Path, output: Path) -> None:
@@ -156,11 +155,8 @@ def synthesize_on_cluster(config: Config) -> Summary:
     Raises:
         UserError: the settings do not fit a cluster, it cannot be reached, or every shard would fail.
     """
-    scheduler = config.scheduler
-    if scheduler is None:
-        raise UserError("executor=dask: give scheduler=tcp://HOST:PORT, the address of the cluster's scheduler")
-    if config.shard != "1/1":
-        raise UserError(f"shard={config.shard}: executor=dask runs all shards; leave shard out")
+    scheduler = cluster_address(config.executor, config.scheduler, config.shard)
+    assert scheduler is not None
     model = None if config.model is None else str(Path(config.model).absolute())
     input, output = (str(Path(p).absolute()) for p in (config.input, config.output))
     statistics = config.mel["statistics"] and str(Path(config.mel["statistics"]).absolute())
@@ -202,7 +198,7 @@ def load_shard(config: Config, shard: str) -> tuple[Vocoder, list[Source]]:
     for warning in caught:  # of an approximate conversion, without Python's line numbers
         write_line(sys.stderr, f"vocoder-synthesize: {warning.message}")
     found = find_sources(vocoder, Path(config.input), config.split, config.speaker, Path(config.output))
-    return vocoder, shard_of(found[: config.limit], shard)
+    return vocoder, jobs.shard_of(found[: config.limit], shard)
 
 
 def synthesize_sources(

@@ -77,6 +77,11 @@ class GivenMels:
         if not self._paths:
             raise UserError(f"mels={folder}: no mels in it or below it ({', '.join(ALL_MEL_SUFFIXES)})")
 
+    @property
+    def files(self) -> list[Path]:
+        """All of them."""
+        return [path for paths in self._paths.values() for path in paths]
+
     def path(self, id: str) -> Path:
         """The mel of a recording. Raises UserError where there is none, or more than one."""
         found = self._paths.get(id, [])

@@ -6,8 +6,9 @@ mel. Every audio file is recorded in the manifest as kept, or as skipped with th
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,13 +33,21 @@ from vocoder.files import atomic_directory, remove_partial
 Track = Callable[[Iterable[Any], str, int], Iterable[Any]]
 
 
-def preprocess(root: Path, output: Path, settings: PreprocessConfig, workers: int, track: Track) -> dict[str, Any]:
+def preprocess(
+    root: Path,
+    output: Path,
+    settings: PreprocessConfig,
+    workers: int,
+    track: Track,
+    pool: Executor | None = None,
+) -> dict[str, Any]:
     """Make a store in `output` from the corpus at `root`; return its description (store.json).
 
     If the process is killed, the next call for this output removes what is left and starts anew.
 
     Args:
         workers: number of worker processes; 0 does everything in this one.
+        pool: does the work in place of processes of this machine; its workers see the same paths.
         track: called with the items of each pass; shows progress as they are taken.
 
     Raises:
@@ -47,8 +56,8 @@ def preprocess(root: Path, output: Path, settings: PreprocessConfig, workers: in
     check_output(output)
     corpus = read_corpus(root, settings.layout)
     remove_partial(output)
-    mels = _given_mels(settings, corpus)
-    passes = Passes(settings, workers, track)
+    mels = find_given_mels(settings, corpus)
+    passes = Passes(settings, workers, track, pool)
     plan = make_plan(corpus.all, passes.survey(corpus.all), mels, settings)
     return write_store(output, corpus, plan, passes.process(plan), settings)
 
@@ -63,7 +72,7 @@ def _level(settings: PreprocessConfig, plan: Plan) -> Level:
     return Level(plan.gain, settings.target_peak, settings.loudness, settings.loudness_of, settings.highpass)
 
 
-def _given_mels(settings: PreprocessConfig, corpus: Corpus) -> GivenMels | None:
+def find_given_mels(settings: PreprocessConfig, corpus: Corpus) -> GivenMels | None:
     """The mels to take, if settings name some. Raises UserError where there are none for any recording."""
     if settings.mels is None:
         return None
@@ -79,6 +88,7 @@ class Passes:
     settings: PreprocessConfig
     workers: int
     track: Track
+    pool: Executor | None = None
 
     def survey(self, recordings: Sequence[Recording]) -> list[Survey | UserError]:
         """The first pass: a survey of each recording, or why it cannot be read."""
@@ -100,7 +110,9 @@ class Passes:
         return self._each(partial(_process, processing=processing), plan.parts, "preprocessing")
 
     def _each(self, work: Callable[[Any], Any], items: Sequence[Recording | Part], label: str) -> Iterator[Any]:
-        results = jobs.parallel_map(partial(_one_file, work), items, self.workers)
+        if self.pool is not None:  # whose workers are in other folders
+            items = [replace(item, path=item.path.absolute()) for item in items]
+        results = jobs.parallel_map(partial(_one_file, work), items, self.workers, self.pool)
         return (result for _, result in self.track(results, label, len(items)))
 
 

@@ -3,7 +3,7 @@
 from vocoder.synthesis.batching import Task, generate
 from vocoder.synthesis.bulk import SynthesisOptions, check_folder, synthesize_into
 from vocoder.synthesis.frames import frames_of
-from vocoder.synthesis.sources import Source, find_sources, shard_of
+from vocoder.synthesis.sources import Source, find_sources
 from vocoder.synthesis.vocoder import MelFormat, Request, Vocoder, load
 
 __all__ = [
@@ -18,6 +18,5 @@ __all__ = [
     "frames_of",
     "generate",
     "load",
-    "shard_of",
     "synthesize_into",
 ]

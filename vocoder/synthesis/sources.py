@@ -63,21 +63,6 @@ def find_sources(
     return [*sources.values(), *duplicates]
 
 
-def shard_of(sources: list[Source], shard: str) -> list[Source]:
-    """Shard "i/N": every N-th source, from the i-th on. The N shards are disjoint and complete.
-
-    Raises:
-        UserError: `shard` is not of that form, or i is not in 1 … N.
-    """
-    try:
-        index, count = (int(number) for number in shard.split("/"))
-    except ValueError:
-        index, count = 0, 0
-    if not 1 <= index <= count:
-        raise UserError(f"shard={shard}: write i/N, the i-th of N parts, from 1/N to N/N")
-    return sources[index - 1 :: count]
-
-
 def _store_sources(vocoder: Vocoder, store: Store, split: str, speaker: str | None) -> list[Source]:
     if store.spec != vocoder.spec:
         raise UserError(
