@@ -230,3 +230,12 @@ def test_settings_that_change_the_recordings_are_refused(setting: dict[str, floa
     assert PreprocessConfig(SPEC, mels="mels", peak=None).target_peak is None
     assert PreprocessConfig(SPEC, mels="mels").target_peak is None
     assert PreprocessConfig(SPEC).target_peak == 0.7
+
+
+def test_a_long_mel_that_is_late_is_refused_and_one_with_a_silent_middle_is_not() -> None:
+    joined = np.concatenate([*MELS.values()] * 2)
+    given = modelled(joined)
+    assert compare(given, joined).problem is None
+    assert "10 frames late" in (compare(given[:-10], joined[10:]).problem or "")
+    silent = np.insert(joined, len(joined) // 2, np.full((1200, 80), SPEC.log_minimum), axis=0)
+    assert compare(modelled(silent), silent).problem is None

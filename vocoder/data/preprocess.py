@@ -1,8 +1,9 @@
 """From a corpus of recordings to a store.
 
-There are two passes over the files. The first measures peak levels, from which one gain for the whole corpus follows,
-and finds pauses at which to cut long recordings; the second resamples, scales and trims each recording and computes its
-mel. Every audio file is recorded in the manifest as kept, or as skipped with the reason.
+There are two passes over the files. The first (survey.py) measures levels, from which one gain for the whole corpus
+follows, and finds pauses at which to cut long recordings; the second (utterance.py) resamples, scales and trims each
+recording and computes its mel. In between, plan.py decides what the second does. Every audio file is recorded in the
+manifest as kept, or as skipped with the reason.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence

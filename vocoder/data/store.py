@@ -73,7 +73,7 @@ class Store:
 
     @property
     def identity(self) -> str | None:
-        """A hash of waves, mel parameters, ids, splits and speakers; None for stores of earlier versions."""
+        """A hash of waves, mel parameters, given mels, ids, splits, speakers; None for stores of earlier versions."""
         return self.description.get("identity")
 
     @property
