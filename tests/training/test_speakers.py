@@ -103,8 +103,8 @@ def test_holding_out_unknown_speakers_or_all_of_them_is_refused(
 
 
 def test_holding_out_speakers_needs_their_names() -> None:
-    with pytest.raises(UserError, match="only with speaker=folder"):
-        PreprocessConfig(PRESETS["speech_16k"], hold_out=("june",))
+    with pytest.raises(UserError, match="hold_out=june: with speaker=none, no speaker has a name"):
+        PreprocessConfig(PRESETS["speech_16k"], speaker="none", hold_out=("june",))
 
 
 def test_balanced_speakers_are_drawn_equally_often_with_uniform_segments(

@@ -63,7 +63,7 @@ class PreprocessConfig:
                 "quarter of it or longer, and at least min_seconds), or null"
             )
         if self.hold_out and self.speaker == "none":
-            raise UserError(f"hold_out={','.join(self.hold_out)}: speakers have names only with speaker=folder")
+            raise UserError(f"hold_out={','.join(self.hold_out)}: with speaker=none, no speaker has a name")
         if self.peak not in (None, "auto") and not 0 < float(self.peak) <= 1:
             raise UserError(f"peak={self.peak}: must be above 0 and at most 1 (full scale), auto or null")
         self._check_loudness()
