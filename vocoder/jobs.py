@@ -44,6 +44,22 @@ def parse_shard(shard: str) -> tuple[int, int]:
     return index, count
 
 
+def each_alone(work: Callable[[Item], Result], item: Item) -> Result:
+    """`work(item)`; whatever goes wrong with one item costs that item, not the job.
+
+    Raises:
+        UserError: for any exception.
+    """
+    try:
+        return work(item)
+    except UserError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        name = getattr(item, "path", item)
+        raise UserError(f"{name}: cannot be processed ({type(error).__name__}: {reason})") from error
+
+
 @contextmanager
 def dask_executor(scheduler: str) -> Iterator[tuple[Executor, int]]:
     """Yield an executor that runs on a Dask cluster, and the cluster's number of workers.

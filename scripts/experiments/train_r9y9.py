@@ -6,8 +6,8 @@ His network, at the size of his mixture-of-logistics recipe, with his loss and t
 an exponential moving average of the weights (0.9999), segments of 30 frames. Every so many minutes OUTPUT gets a
 checkpoint of the averaged weights, `checkpoint_stepN_ema.pth`, in his layout. Beside them are `hparams.json`, and
 `stats.npz`, which brings the store's mels to the range from 0 to 1 that his upsampling expects: what `vocoder-import`
-takes. The minutes are processor time, which on one thread (OMP_NUM_THREADS=1) is the time of a machine that does nothing
-else.
+takes. The minutes are processor time, which on one thread (OMP_NUM_THREADS=1) is the time of a machine that does
+nothing else.
 """
 
 import argparse

@@ -3,7 +3,6 @@
 import json
 import os
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -99,9 +98,9 @@ def test_a_mistake_is_one_line_and_exit_code_2(
 def test_what_it_takes_for_skipped_is_by_default_what_preprocessing_skips() -> None:
     settings = cli.compose("doctor", ["input=in"])
     assert settings.keys() == Config.__dataclass_fields__.keys()
-    assert Limits(settings["min_seconds"], settings["silence_peak"]) == Limits()
+    assert Limits(settings["min_seconds"], settings["silence_peak"], settings["peak"]) == Limits()
     defaults = PreprocessConfig(PRESETS["hifigan_22k"])
-    assert all(getattr(defaults, name) == value for name, value in asdict(Limits()).items())
+    assert Limits(defaults.min_seconds, defaults.silence_peak, defaults.target_peak) == Limits()
     assert (settings["layout"], settings["speaker"]) == (defaults.layout, defaults.speaker)
 
 

@@ -183,7 +183,7 @@ def test_a_start_without_dev_utterances_is_refused_and_leaves_nothing_behind(
     monkeypatch.setattr(Store, "split", lambda store, name: [] if name == "dev" else split(store, name))
     result = command("train", f"data={speech_store.directory}", "name=run", f"runs={tmp_path}/runs", *tiny)
     assert result.code == 2
-    assert "dev split is empty" in result.err
+    assert "no dev utterances" in result.err
     assert list(tmp_path.iterdir()) == []
 
 

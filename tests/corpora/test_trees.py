@@ -55,8 +55,17 @@ def test_libritts_has_its_sets_as_splits(tmp_path: Path) -> None:
     assert facts(corpus) == {f"{s}/{n}/777/{n}_777_000001_000000": (str(n), sets[s]) for n, s in enumerate(sets)}
 
 
+def test_libritts_without_dev_keeps_its_test_and_takes_dev_from_train(tmp_path: Path) -> None:
+    names = [f"train-clean-100/19/198/19_198_{n}.wav" for n in range(60)]
+    corpus = read_corpus(plant(tmp_path, *names, "test-clean/61/1/61_1_1.wav"))
+    splits = {recording.id: recording.split for recording in corpus.recordings}
+    assert splits.pop("test-clean/61/1/61_1_1") == "test"
+    assert {*splits.values()} == {"train", "dev"}
+    assert 1 <= list(splits.values()).count("dev") <= 9  # 3 expected
+
+
 def test_a_part_of_libritts_has_no_split(tmp_path: Path) -> None:
-    corpus = read_corpus(plant(tmp_path, "train-clean-100/19/198/19_198_1.wav", "test-clean/61/1/61_1_1.wav"))
+    corpus = read_corpus(plant(tmp_path, "dev-clean/19/198/19_198_1.wav", "test-clean/61/1/61_1_1.wav"))
     assert {recording.split for recording in corpus.recordings} == {None}
     assert not corpus.has_splits
 

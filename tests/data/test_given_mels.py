@@ -16,7 +16,7 @@ import safetensors.torch
 import torch
 from scipy.ndimage import gaussian_filter
 
-from vocoder.data.given_mels import TOLERANCE, compare
+from vocoder.data.given_mels import TOLERANCE, compare, read_given_mel
 from vocoder.data.preprocess import PreprocessConfig, preprocess
 from vocoder.data.store import Store
 from vocoder.errors import UserError
@@ -130,6 +130,16 @@ def test_every_format_of_mels_is_read(folder: Path) -> None:
     for path in (first, second, third):
         path.unlink()
     assert len(make(folder).entries) == 6
+
+
+@pytest.mark.parametrize("frames", [80, 100, 128])
+@pytest.mark.parametrize("turned", [False, True])
+def test_the_length_of_the_recording_tells_which_axis_has_the_bands(tmp_path: Path, frames: int, turned: bool) -> None:
+    own = next(mel for mel in MELS.values() if len(mel) >= frames)[:frames]
+    np.save(tmp_path / "mel.npy", own if turned else own.T)
+    mel, agreement = read_given_mel(tmp_path / "mel.npy", own, SPEC)
+    assert np.array_equal(mel, own)
+    assert agreement.correlation == pytest.approx(1)
 
 
 def test_another_mel_makes_another_identity(folder: Path, tmp_path: Path) -> None:

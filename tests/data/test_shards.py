@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import resource
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -85,6 +86,19 @@ def test_more_shards_than_recordings_are_no_problem(corpus: Path) -> None:
         run_shard(corpus, number, count=20)
     merge(corpus)
     assert hashes(corpus.parent / "sharded") == whole(corpus)
+
+
+def test_merging_needs_few_open_files(corpus: Path) -> None:
+    preprocess(corpus, corpus.parent / "whole", SETTINGS, 0, silently)
+    for number in range(1, 41):
+        run_shard(corpus, number, count=40)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) + 20, limits[1]))
+    try:
+        merge(corpus)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert hashes(corpus.parent / "sharded") == hashes(corpus.parent / "whole")
 
 
 def test_given_mels_are_merged_too(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ FORMATS = {  # suffix: format and subtype of libsndfile
     ".w64": ("W64", "PCM_16"),
     ".au": ("AU", "ULAW"),
     ".sph": ("NIST", "PCM_16"),
+    ".rf64": ("RF64", "PCM_16"),
 }
 RATE = 16000
 
@@ -84,6 +85,12 @@ def test_a_rate_that_no_speech_has_is_refused(tmp_path: Path, rate: int) -> None
 
 def test_no_format_is_both_read_and_not_read() -> None:
     assert not set(AUDIO_SUFFIXES) & set(OTHER_AUDIO_SUFFIXES)
+
+
+def test_a_header_that_ends_too_soon_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.wav").write_bytes(b"RF64\xff\xff\xff\xffWAVEds64" + (28).to_bytes(4, "little"))
+    with pytest.raises(UserError, match=r"a\.wav: not readable as audio"):
+        AudioFile(tmp_path / "a.wav")
 
 
 @pytest.mark.parametrize("suffix", FORMATS)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.signal import lfilter
 
+from vocoder.errors import UserError
 from vocoder.features.loudness import LoudnessMeter, k_weighted, loudness
 
 # ITU-R BS.1770-4, tables 1 and 2: the two filters at 48 kHz
@@ -26,6 +27,12 @@ def test_the_filters_are_those_of_the_standard() -> None:
     wave = np.random.default_rng(0).normal(size=48000)
     expected = lfilter(*HIGHPASS, lfilter(*SHELF, wave))
     assert k_weighted(wave, 48000) == pytest.approx(expected, abs=1e-6)
+
+
+def test_at_rates_below_the_filters_loudness_is_not_defined() -> None:
+    assert math.isnan(loudness(np.full(3000, 0.5), 3000))
+    with pytest.raises(UserError, match="not defined at 3000 Hz"):
+        LoudnessMeter(3000)
 
 
 def test_twice_the_amplitude_is_6_lu_louder() -> None:

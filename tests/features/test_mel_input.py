@@ -92,6 +92,14 @@ def test_a_square_chunk_has_the_layout_of_the_chunks_before_it() -> None:
     assert np.array_equal(np.concatenate(list(read_by().chunks([c.T for c in chunks])), 1), whole)
 
 
+def test_a_first_chunk_whose_axes_could_be_either_is_refused_as_a_whole_mel_is() -> None:
+    chunk = np.zeros((100, 8), np.float32)  # 100 is what others have for bands
+    with pytest.raises(UserError, match="100 × 8"):
+        read_by()(chunk)
+    with pytest.raises(UserError, match="100 × 8"):
+        list(read_by().chunks([chunk]))
+
+
 def test_a_layout_does_not_make_a_callers_mel_the_vocoders_own() -> None:
     assert MelFormat(layout="bands_first") != OWN  # readers are found by their format
 

@@ -47,6 +47,8 @@ def test_loud_samples_are_clipped_and_silence_stays_silent() -> None:
     assert RECIPE.undo(np.full(100, 32767, np.int16)).max() == 32767
     silence = np.tile(np.array([0, -1], np.int16), 500)  # the levels on either side of zero, on the grid
     assert abs(RECIPE.undo(silence).mean()) < 0.6
+    restored = RECIPE.undo(grid_to_int16(RECIPE.apply(int16_to_grid(np.zeros(1000, np.int16)))))
+    assert np.abs(restored).max() <= np.ceil(0.5 / (0.55 * (1 - 0.85)))
 
 
 def test_without_it_nothing_changes() -> None:

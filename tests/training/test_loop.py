@@ -131,7 +131,7 @@ def test_a_store_without_dev_utterances_is_refused_before_the_first_step(
     trainer = make_trainer()
     split = Store.split
     monkeypatch.setattr(Store, "split", lambda store, name: [] if name == "dev" else split(store, name))
-    with pytest.raises(UserError, match="dev split is empty"):
+    with pytest.raises(UserError, match="no dev utterances"):
         train(trainer, tmp_path)
 
 

@@ -77,6 +77,22 @@ def test_a_model_of_two_speakers_synthesises_each_by_name(
     assert np.isfinite(likelihood(loaded, two_voices, two_voices.split("dev")).per_sample)
 
 
+def test_dev_utterances_of_speakers_who_are_not_learned_are_left_out(
+    voices: Path, config: VocoderConfig, make_trainer: Callable[..., Trainer], tmp_path: Path
+) -> None:
+    """As in corpora whose own dev split has other speakers than train."""
+    store = stored(voices, tmp_path / "store", dev_fraction=0.3)
+    dev = store.split("dev")
+    assert {entry.speaker for entry in dev} == {"allison", "june"}
+    model = replace(config, speakers=("june",), model=replace(config.model, speaker_channels=4))
+    trainer = Trainer(model, store, make_trainer().config, torch.device("cpu"))
+    assert {entry.speaker for entry in trainer.dev_entries()} == {"june"}
+    assert np.isfinite(trainer.evaluate(lambda entries: entries))
+    nobody = replace(model, speakers=("ann",))
+    with pytest.raises(UserError, match="no dev utterances of the speakers that are learned"):
+        Trainer(nobody, store, make_trainer().config, torch.device("cpu")).dev_entries()
+
+
 def test_a_held_out_speaker_is_in_the_test_split_only(voices: Path, tmp_path: Path) -> None:
     store = stored(voices, tmp_path / "store", hold_out=("june",))
     assert store.speakers == ("allison",)

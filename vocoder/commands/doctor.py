@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -51,7 +52,7 @@ def job(settings: dict[str, Any]) -> int:
         raise UserError(f"output={output}: is no folder; give another name")
     corpus = read_corpus(Path(config.input), config.layout)
     recordings = [_with_speaker(recording, config.speaker) for recording in (*corpus.recordings, *corpus.unread)]
-    work = jobs.parallel_map(examine, recordings, workers)
+    work = jobs.parallel_map(partial(jobs.each_alone, examine), recordings, workers)
     found = [
         unexamined(recording, str(result)) if isinstance(result, UserError) else result
         for recording, result in track(work, "examining", len(recordings))

@@ -3,6 +3,7 @@
 from vocoder.corpora.corpus import AUTO, LAYOUTS, Corpus, check_layout, read_corpus
 from vocoder.corpora.folder import find_recordings
 from vocoder.corpora.recording import Recording
+from vocoder.corpora.split import hash_fraction
 from vocoder.corpora.walk import walk_files
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "Recording",
     "check_layout",
     "find_recordings",
+    "hash_fraction",
     "read_corpus",
     "walk_files",
 ]

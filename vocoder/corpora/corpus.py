@@ -1,6 +1,6 @@
 """A corpus in any layout, recognised or named."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from vocoder.corpora.arctic import ARCTIC
@@ -14,6 +14,7 @@ from vocoder.corpora.lhotse import LHOTSE
 from vocoder.corpora.libritts import LIBRITTS
 from vocoder.corpora.ljspeech import LJSPEECH
 from vocoder.corpora.recording import Recording
+from vocoder.corpora.split import complete_split
 from vocoder.corpora.vctk import VCTK
 from vocoder.errors import UserError
 from vocoder.settings import suggestion
@@ -27,7 +28,7 @@ LAYOUTS = (KALDI, LHOTSE, HIFI_TTS, VCTK, LIBRITTS, ARCTIC, JVS, JSUT, LJSPEECH,
 class Corpus:
     """The name of a corpus's layout, and its recordings.
 
-    They have splits only where some are in train and some in dev: a part of a corpus is split by other means.
+    They have splits only where some are in train and others in dev or test (`complete_split`).
 
     Attributes:
         unread: audio files in a plain folder that are of formats that are not read: named, so that none is missed.
@@ -76,12 +77,4 @@ def read_corpus(root: Path, layout: str = AUTO) -> Corpus:
     if not recordings:
         raise UserError(f"input={root}: lists no recordings")
     unread = find_unread_formats(root) if found is FOLDER else []
-    return Corpus(found.name, _without_partial_split(recordings), unread)
-
-
-def _without_partial_split(recordings: list[Recording]) -> list[Recording]:
-    """The recordings; without their splits where none is in train, or none in dev, as in a part of a corpus."""
-    splits = {recording.split for recording in recordings}
-    if {"train", "dev"} <= splits or splits == {None}:
-        return recordings
-    return [replace(recording, split=None) for recording in recordings]
+    return Corpus(found.name, complete_split(recordings), unread)

@@ -133,21 +133,39 @@ def read_given_mel(path: Path, own: np.ndarray, spec: MelSpec) -> tuple[np.ndarr
         UserError: it cannot be read, is no mel of `spec`, or is not that of the recording.
     """
     given = read_mel(path)
-    layout: Layout = "bands_first" if len(given) == spec.n_mels else "auto"
+    layouts = _layouts(given.shape, spec.n_mels)
+    mel, agreement = max(
+        (_read_as(layout, path, given, own, spec) for layout in layouts), key=lambda m: m[1].correlation
+    )
+    if agreement.problem is not None:
+        raise UserError(f"{path}: {agreement.problem}")
+    return mel, agreement
+
+
+def _layouts(shape: tuple[int, ...], bands: int) -> list[Layout]:
+    """How the axes can be meant; of a square mel either way, and its values tell."""
+    if len(shape) != 2 or shape[1] != bands:
+        return ["bands_first"]
+    if shape[0] != bands:
+        return ["frames_first"]
+    return ["bands_first", "frames_first"]
+
+
+def _read_as(
+    layout: Layout, path: Path, given: np.ndarray, own: np.ndarray, spec: MelSpec
+) -> tuple[np.ndarray, Agreement]:
+    """The given mel [F', n_mels], its axes meant so, and how it agrees. Raises UserError as `read_given_mel`."""
     try:
-        mel = MelReader(spec, None, MelFormat(layout=layout))(given)
+        mel = MelReader(spec, None, MelFormat(layout=layout))(given).T
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
-    mel, difference = mel.T, mel.shape[1] - len(own)
-    if abs(difference) > TOLERANCE:
+    if abs(len(mel) - len(own)) > TOLERANCE:
         raise UserError(
             f"{path}: has {len(mel)} frames, the recording {len(own)}; they may differ by {TOLERANCE} at most"
         )
     frames = min(len(mel), len(own))
-    agreement = compare(spec.nepers(mel[:frames]), spec.nepers(own[:frames]))
-    if agreement.problem is not None:
-        raise UserError(f"{path}: {agreement.problem}")
-    return np.ascontiguousarray(mel[:frames]), agreement
+    mel = np.ascontiguousarray(mel[:frames])
+    return mel, compare(spec.nepers(mel), spec.nepers(own[:frames]))
 
 
 def compare(given: np.ndarray, own: np.ndarray) -> Agreement:

@@ -2,10 +2,9 @@
 
 import re
 
-from vocoder.corpora import Recording
+from vocoder.corpora import Recording, hash_fraction
 from vocoder.data.config import PreprocessConfig
 from vocoder.data.description import Record
-from vocoder.data.splits import hash_fraction
 from vocoder.errors import UserError
 
 

@@ -70,7 +70,9 @@ def check_output(output: Path) -> None:
 
 
 def _level(settings: PreprocessConfig, plan: Plan) -> Level:
-    return Level(plan.gain, settings.target_peak, settings.loudness, settings.loudness_of, settings.highpass)
+    return Level(
+        plan.gain, settings.target_peak, settings.loudness, settings.loudness_of, settings.highpass, settings.trim_db
+    )
 
 
 def find_given_mels(settings: PreprocessConfig, corpus: Corpus) -> GivenMels | None:
@@ -108,12 +110,12 @@ class Passes:
         processing = Processing(
             settings.mel, settings.highpass, settings.trim_db, settings.min_seconds, settings.silence_peak
         )
-        return self._each(partial(_process, processing=processing), plan.parts, "preprocessing")
+        return self._each(partial(process, processing=processing), plan.parts, "preprocessing")
 
     def _each(self, work: Callable[[Any], Any], items: Sequence[Recording | Part], label: str) -> Iterator[Any]:
         if self.pool is not None:  # whose workers are in other folders
             items = [replace(item, path=item.path.absolute()) for item in items]
-        results = jobs.parallel_map(partial(_one_file, work), items, self.workers, self.pool)
+        results = jobs.parallel_map(partial(jobs.each_alone, work), items, self.workers, self.pool)
         return (result for _, result in self.track(results, label, len(items)))
 
 
@@ -148,22 +150,3 @@ def write_store(
         description |= given
         writer.write_metadata(records, description)
     return description
-
-
-def _process(part: Part, processing: Processing) -> ProcessedUtterance:
-    return process(part, processing)
-
-
-def _one_file(work: Callable[[Any], Any], item: Recording | Part) -> Any:
-    """`work(item)`; whatever goes wrong in one file costs that file, not the job.
-
-    Raises:
-        UserError: for any exception.
-    """
-    try:
-        return work(item)
-    except UserError:
-        raise
-    except Exception as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"{item.path}: cannot be processed ({type(error).__name__}: {reason})") from error

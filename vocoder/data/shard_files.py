@@ -77,9 +77,9 @@ def _line(values: dict[str, Any]) -> str:
     return json.dumps(values) + "\n"  # ASCII, in which names that are not UTF-8 survive
 
 
-def _read_lines(path: Path) -> Iterator[dict[str, Any]]:
+def _read_lines(path: Path) -> list[dict[str, Any]]:
+    """All lines at once: a file left open for each of a thousand shards would be more than a process may have."""
     try:
-        with path.open(encoding="ascii") as lines:
-            yield from map(json.loads, lines)
+        return [json.loads(line) for line in path.read_text(encoding="ascii").splitlines()]
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: missing or damaged ({error}); delete its folder and run its shard again") from None

@@ -1,19 +1,14 @@
 """Which recordings are trained on: splits by a hash, arranged where that leaves one empty or a voice untaught."""
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 
+from vocoder.corpora import hash_fraction
 from vocoder.data.description import Record
 from vocoder.data.index import SPLITS
 from vocoder.errors import UserError
 
 Key = Callable[[Record], str]  # what decides a record's split: records of one key stay together
-
-
-def hash_fraction(key: str) -> float:
-    """A hash of the key, uniform in [0, 1)."""
-    return int(hashlib.sha256(key.encode()).hexdigest()[:8], 16) / 16**8
 
 
 def arrange_splits(

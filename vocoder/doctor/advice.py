@@ -27,10 +27,19 @@ def suggested_commands(diagnosis: Diagnosis, layout: str, speaker: str) -> list[
     preprocess += [f"layout={layout}"] if layout != "auto" else []
     preprocess += [f"speaker={speaker}"] if speaker != "auto" else []
     preprocess += ["trim_db=40"] if _has_silent_ends(diagnosis) else []
+    preprocess += ["dev_fraction=0.05"] if _dev_is_of_others(diagnosis) else []
     train = ["vocoder-train", f"data=data/{name}", f"name={name}"]
     if diagnosis.hours >= LARGE_HOURS:
         train += ["experiment=vctk" if len(diagnosis.speakers) > 1 else "experiment=ljspeech"]
     return [" ".join(preprocess), " ".join(train)]
+
+
+def _dev_is_of_others(diagnosis: Diagnosis) -> bool:
+    """Whether the corpus's own dev has no speaker of train, so that a model with speakers could not be evaluated."""
+    speakers = {
+        split: {each.speaker for each in diagnosis.usable if each.split == split} - {None} for split in ("train", "dev")
+    }
+    return bool(speakers["dev"]) and not speakers["dev"] & speakers["train"]
 
 
 def _name(root: str) -> str:

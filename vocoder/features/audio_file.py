@@ -1,5 +1,6 @@
 """An audio file opened for reading, block by block, so that hours of it need little memory."""
 
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -45,6 +46,8 @@ class AudioFile:
             data = find_sample_data(path)
         except OSError as error:
             raise UserError(f"{path}: cannot be opened ({error.strerror})") from None
+        except struct.error as error:  # a header that ends too soon
+            raise self._unreadable(error) from None
         self._refuse_truncated(data)
         if data is not None and data.header:
             self._source = SplicedFile(path, data)

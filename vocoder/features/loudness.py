@@ -6,6 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.signal import sosfilt
 
+from vocoder.errors import UserError
+
+LOWEST_RATE = 4000  # Hz; the shelf's frequency must be below half of it
 BLOCK_SECONDS = 0.4
 STEPS = 4  # in a block; a block begins with each step, so that blocks overlap by 75 %
 ABSOLUTE_GATE = -70.0  # LUFS
@@ -33,8 +36,10 @@ class GatedPower:
 def loudness(wave: np.ndarray, sample_rate: int) -> float:
     """Integrated loudness of a waveform [T] in LUFS; -inf where all of it is below the absolute gate.
 
-    A wave shorter than a block counts as one block.
+    A wave shorter than a block counts as one block. At rates below LOWEST_RATE loudness is not defined: NaN.
     """
+    if sample_rate < LOWEST_RATE:
+        return math.nan
     meter = LoudnessMeter(sample_rate)
     meter.add(wave)
     return meter.gated().lufs
@@ -44,9 +49,14 @@ class LoudnessMeter:
     """The loudness of a waveform that arrives in blocks: `add` each, then `gated`.
 
     Memory grows by 10 numbers a second.
+
+    Raises:
+        UserError: the rate is below LOWEST_RATE.
     """
 
     def __init__(self, sample_rate: int) -> None:
+        if sample_rate < LOWEST_RATE:
+            raise UserError(f"loudness is not defined at {sample_rate} Hz; from {LOWEST_RATE} Hz it is")
         self._filters = _k_filters(sample_rate)
         self._state = np.zeros((len(self._filters), 2))
         self._step = round(BLOCK_SECONDS / STEPS * sample_rate)

@@ -103,7 +103,7 @@ class MelReader:
     def chunks(self, given: Iterable[np.ndarray | Tensor]) -> Iterator[np.ndarray]:
         """The mels [n_mels, F] of the chunks of one mel, read as the whole would be; empty chunks are left out.
 
-        What preset they look like is checked once, when `CHECKED_FRAMES` have arrived.
+        What preset they look like is checked once, when `CHECKED_FRAMES` have arrived, or at the end.
 
         Raises:
             UserError: as a call, when a bad chunk arrives; or the conversion is approximate, which takes a whole mel.
@@ -121,11 +121,14 @@ class MelReader:
                 self._refuse_other_presets(np.concatenate(seen, 1))
                 seen, checked = [], True
             yield mel
+        if seen and not checked:
+            self._refuse_other_presets(np.concatenate(seen, 1))
 
     def _with_layout_of(self, chunk: np.ndarray) -> "MelReader":
         """This reader, with the layout that a chunk of different lengths shows."""
-        if self.format.layout != "auto" or chunk.ndim != 2 or chunk.shape[0] == chunk.shape[1]:
+        if self.format.layout != "auto" or chunk.ndim != 2:
             return self
+        self._refuse_ambiguous(chunk)
         layout: Layout = "bands_first" if len(chunk) == self.source.n_mels else "frames_first"
         return MelReader(self.spec, self.statistics, replace(self.format, layout=layout))
 
@@ -134,12 +137,17 @@ class MelReader:
         bands, layout = self.source.n_mels, self.format.layout
         if mel.ndim != 2 or layout == "bands_first":
             return mel
-        if layout == "auto" and mel.shape[1] == bands and (mel.shape[0] == bands or mel.shape[0] in USUAL_BANDS):
+        if layout == "auto":
+            self._refuse_ambiguous(mel)
+        return np.ascontiguousarray(mel.T) if layout == "frames_first" or mel.shape[1] == bands else mel
+
+    def _refuse_ambiguous(self, mel: np.ndarray) -> None:
+        bands = self.source.n_mels
+        if mel.shape[1] == bands and (mel.shape[0] == bands or mel.shape[0] in USUAL_BANDS):
             raise UserError(
                 f"this mel is {mel.shape[0]} × {bands}, so its axes cannot be told apart: say mel.layout=bands_first "
                 "([n_mels, frames]) or mel.layout=frames_first"
             )
-        return np.ascontiguousarray(mel.T) if layout == "frames_first" or mel.shape[1] == bands else mel
 
     @cached_property
     def _normalisation(self) -> tuple[np.ndarray, np.ndarray] | None:

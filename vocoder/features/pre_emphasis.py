@@ -54,7 +54,9 @@ class PreEmphasis:
         state = np.zeros(1)
 
         def undo(samples: np.ndarray) -> np.ndarray:
-            y = int16_to_grid(samples).astype(np.float64)  # what the model drew, exactly; silence has no offset
+            # What the model drew, exactly. The grid has no zero: silence as one of the two levels beside it comes out
+            # with an offset of half a level / (gain (1 - coefficient)), 6 levels in r9y9's recipe (-75 dBFS).
+            y = int16_to_grid(samples).astype(np.float64)
             x, state[:] = lfilter([1.0], [1.0, -self.coefficient], y, zi=state)
             return waveform_to_int16(x / self.gain)
 

@@ -116,6 +116,7 @@ class VocoderConfig:
         return {
             "sample_rate": self.mel.sample_rate,
             "mel_hash": self.mel.hash(),
+            "pre_emphasis": asdict(self.pre_emphasis),
             "statistics": None if self.statistics is None else asdict(self.statistics),
             "level": None if self.level is None else asdict(self.level),
         }

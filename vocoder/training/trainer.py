@@ -180,12 +180,19 @@ class Trainer:
     def dev_entries(self) -> list[Entry]:
         """Dev utterances up to `checkpoint.dev_seconds`, always the same, ordered by a hash of their names.
 
+        A model with speakers is evaluated on those that it learns.
+
         Raises:
-            UserError: the store has none.
+            UserError: there are none.
         """
-        entries = sorted(self.store.split("dev"), key=lambda entry: hashlib.sha256(entry.id.encode()).digest())
+        known = self.vocoder_config.speakers
+        entries = [entry for entry in self.store.split("dev") if not known or entry.speaker in known]
+        entries.sort(key=lambda entry: hashlib.sha256(entry.id.encode()).digest())
         if not entries:
-            raise UserError(f"{self.store.directory}: its dev split is empty; raise dev_fraction and preprocess again")
+            whose = " of the speakers that are learned" if known else ""
+            raise UserError(
+                f"{self.store.directory}: no dev utterances{whose}; preprocess again with dev_fraction=0.05"
+            )
         frames_left = self.config.checkpoint.dev_seconds * self.store.spec.sample_rate / self.store.spec.hop_length
         chosen = []
         for entry in entries:
