@@ -1,6 +1,8 @@
 """parallel_map: results in order, one item's error does not stop the others, and a dead worker is reported."""
 
+import multiprocessing
 import os
+from concurrent.futures import ProcessPoolExecutor
 
 import pytest
 
@@ -55,7 +57,21 @@ def test_an_item_whose_process_dies_costs_this_item_alone() -> None:
 
 
 @pytest.mark.slow
-def test_processes_that_die_at_every_item_end_the_work() -> None:
-    results = jobs.parallel_map(os._exit, range(1, 1000), 1)
-    with pytest.raises(UserError, match=r"process .* died.*workers=0"):
-        list(results)
+def test_many_adjacent_items_whose_processes_die_cost_these_items_alone() -> None:
+    items = [1, *[-1] * 5, 4]
+    results = list(jobs.parallel_map(root_or_death, items, 1))
+    assert [item for item, _ in results] == items
+    assert [item for item, result in results if isinstance(result, UserError)] == [-1] * 5
+    assert [result for item, result in results if item > 0] == [1.0, 2.0]
+
+
+def stillborn(workers: int) -> ProcessPoolExecutor:
+    """Processes that die when they start."""
+    return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), os._exit, (1,))
+
+
+@pytest.mark.slow
+def test_processes_that_die_without_work_end_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "_processes", stillborn)
+    with pytest.raises(UserError, match=r"worker processes in a row died before any work"):
+        list(jobs.parallel_map(root, range(1000), 1))

@@ -16,7 +16,7 @@ from vocoder.errors import UserError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-DEATHS = 4  # of processes, in a row: then it is not the items
+DEATHS = 4  # of processes without any work, in a row: then it is not the items
 
 
 def shard_of(items: Sequence[Item], shard: str) -> list[Item]:
@@ -102,7 +102,7 @@ def parallel_map(
     item whose process dies again is a UserError.
 
     Raises:
-        UserError: the processes of several items in a row died. Results yielded before remain valid.
+        UserError: several processes in a row died without any work. Results yielded before remain valid.
     """
     waiting = iter(items)
     if workers == 0:
@@ -169,26 +169,35 @@ def _one_by_one(
     function: Callable[[Item], Result], pending: Iterable[Pending[Item, Result]]
 ) -> Iterator[tuple[Item, Result | UserError]]:
     """The results of items whose process may have died; each that is not finished has a process for itself."""
-    deaths = 0
     with ExitStack() as stack:
         pool: Executor | None = None
         for entry in pending:
             if entry.finished():
                 yield entry.item, entry.result()
                 continue
-            pool = pool or stack.enter_context(_processes(1))
+            pool = pool or _living_process(stack)
             result: Result | UserError
             try:
-                result, deaths = pool.submit(_attempt, function, entry.item).result(), 0
+                result = pool.submit(_attempt, function, entry.item).result()
             except BrokenProcessPool:
-                pool, deaths = None, deaths + 1
+                pool = None
                 name = getattr(entry.item, "path", entry.item)
                 result = UserError(
                     f"{name}: the process that worked on it died (out of memory, or a fault in a decoder)"
                 )
-            if deaths == DEATHS:
-                raise UserError(f"{result}; so did {DEATHS - 1} before it. Try workers=0")
             yield entry.item, result
+
+
+def _living_process(stack: ExitStack) -> Executor:
+    """A new process that has done something. Raises UserError where none does, which is not the fault of an item."""
+    for _ in range(DEATHS):
+        pool = stack.enter_context(_processes(1))
+        try:
+            pool.submit(abs, 0).result()
+        except BrokenProcessPool:
+            continue
+        return pool
+    raise UserError(f"{DEATHS} worker processes in a row died before any work; free some memory, or try workers=0")
 
 
 def _processes(workers: int) -> ProcessPoolExecutor:
