@@ -8,7 +8,7 @@ from concurrent.futures import CancelledError, Executor, Future, ProcessPoolExec
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, Self, TypeVar
 
 import torch
 
@@ -90,13 +90,43 @@ def dask_executor(scheduler: str) -> Iterator[tuple[Executor, int]]:
             raise
 
 
+class Processes:
+    """Spawned processes that several maps can share: each takes seconds to start, in which it imports everything anew.
+
+    (Forking would be faster, but would copy torch's threads.) They start when they are first needed, and end with the
+    context.
+    """
+
+    def __init__(self, workers: int) -> None:
+        self.workers = workers
+        self._executor: ProcessPoolExecutor | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+
+    @property
+    def executor(self) -> ProcessPoolExecutor:
+        if self._executor is None:
+            self._executor = _processes(self.workers)
+        return self._executor
+
+    def end(self) -> None:
+        """End them; new ones start when they are needed."""
+        if self._executor is not None:
+            self._executor.shutdown()
+        self._executor = None
+
+
 def parallel_map(
-    function: Callable[[Item], Result], items: Iterable[Item], workers: int, pool: Executor | None = None
+    function: Callable[[Item], Result], items: Iterable[Item], workers: int, pool: Executor | Processes | None = None
 ) -> Iterator[tuple[Item, Result | UserError]]:
     """Yield (item, function(item)) in the order of the items; a UserError that an item raises is yielded as its result.
 
-    With `workers` 0 everything runs in this process; otherwise in `pool`, or in that many spawned processes (forking
-    would copy torch's threads). At most 4 · `workers` items are submitted ahead of the consumer, to bound memory.
+    With `workers` 0 everything runs in this process; otherwise in `pool`, or in that many processes of its own. At most
+    4 · `workers` items are submitted ahead of the consumer, to bound memory.
 
     If a spawned process dies, those of its items that are not finished are tried again, one by one; the result of an
     item whose process dies again is a UserError.
@@ -108,20 +138,29 @@ def parallel_map(
     if workers == 0:
         for item in waiting:
             yield item, _attempt(function, item)
-    elif pool is not None:
+    elif isinstance(pool, Executor):
         yield from _map_in(pool, function, waiting, workers, deque())
+    elif pool is not None:
+        yield from _map_in_processes(pool, function, waiting)
     else:
-        pending: deque[Pending[Item, Result]] = deque()
-        broken = True
-        while broken:
-            with _processes(workers) as own:
-                try:
-                    yield from _map_in(own, function, waiting, workers, pending)
-                    broken = False
-                except BrokenProcessPool:
-                    pass
-            yield from _one_by_one(function, pending)
-            pending.clear()
+        with Processes(workers) as own:
+            yield from _map_in_processes(own, function, waiting)
+
+
+def _map_in_processes(
+    processes: Processes, function: Callable[[Item], Result], waiting: Iterator[Item]
+) -> Iterator[tuple[Item, Result | UserError]]:
+    """As `_map_in`; if a process dies, the unfinished items are tried one by one, and the others in new processes."""
+    pending: deque[Pending[Item, Result]] = deque()
+    broken = True
+    while broken:
+        try:
+            yield from _map_in(processes.executor, function, waiting, processes.workers, pending)
+            broken = False
+        except BrokenProcessPool:
+            processes.end()
+        yield from _one_by_one(function, pending)
+        pending.clear()
 
 
 @dataclass

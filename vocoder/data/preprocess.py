@@ -58,9 +58,10 @@ def preprocess(
     corpus = read_corpus(root, settings.layout)
     remove_partial(output)
     mels = find_given_mels(settings, corpus)
-    passes = Passes(settings, workers, track, pool)
-    plan = make_plan(corpus.all, passes.survey(corpus.all), mels, settings)
-    return write_store(output, corpus, plan, passes.process(plan), settings)
+    with jobs.Processes(workers) as own:
+        passes = Passes(settings, workers, track, pool or own)
+        plan = make_plan(corpus.all, passes.survey(corpus.all), mels, settings)
+        return write_store(output, corpus, plan, passes.process(plan), settings)
 
 
 def check_output(output: Path) -> None:
@@ -91,7 +92,7 @@ class Passes:
     settings: PreprocessConfig
     workers: int
     track: Track
-    pool: Executor | None = None
+    pool: Executor | jobs.Processes
 
     def survey(self, recordings: Sequence[Recording]) -> list[Survey | UserError]:
         """The first pass: a survey of each recording, or why it cannot be read."""
@@ -113,7 +114,7 @@ class Passes:
         return self._each(partial(process, processing=processing), plan.parts, "preprocessing")
 
     def _each(self, work: Callable[[Any], Any], items: Sequence[Recording | Part], label: str) -> Iterator[Any]:
-        if self.pool is not None:  # whose workers are in other folders
+        if isinstance(self.pool, Executor):  # whose workers are in other folders
             items = [replace(item, path=item.path.absolute()) for item in items]
         results = jobs.parallel_map(partial(jobs.each_alone, work), items, self.workers, self.pool)
         return (result for _, result in self.track(results, label, len(items)))

@@ -26,6 +26,7 @@ from vocoder.data.shard_files import read_part, read_surveys, write_part, write_
 from vocoder.data.survey import Survey
 from vocoder.errors import UserError
 from vocoder.files import read_json, remove_partial, write_json_once
+from vocoder.jobs import Processes
 from vocoder.settings import differences
 
 JOB = "job.json"
@@ -51,10 +52,11 @@ def preprocess_shard(
     part = job.part(index)
     remove_partial(part)
     if not part.exists():
-        passes = Passes(settings, workers, track)
-        plan = job.plan(index, passes)
-        own = Plan(plan.inputs[index - 1 :: count], plan.gain)
-        write_part(part, passes.process(own), settings.mel)
+        with Processes(workers) as processes:
+            passes = Passes(settings, workers, track, processes)
+            plan = job.plan(index, passes)
+            own = Plan(plan.inputs[index - 1 :: count], plan.gain)
+            write_part(part, passes.process(own), settings.mel)
     return len(job.recordings[index - 1 :: count])
 
 
@@ -69,7 +71,7 @@ def merge_shards(root: Path, output: Path, settings: PreprocessConfig, track: Tr
     if missing:
         raise UserError(f"{job.folder}: no shard {', '.join(missing)} yet; run shard={missing[0]} first")
     remove_partial(output)
-    plan = job.plan(1, Passes(settings, 0, track))
+    plan = job.plan(1, Passes(settings, 0, track, Processes(0)))
     parts = [read_part(job.part(shard), settings.mel) for shard in range(1, job.count + 1)]
     results = (next(parts[number % job.count]) for number, found in enumerate(plan.inputs) for _ in found.parts)
     description = write_store(output, job.corpus, plan, iter(track(results, "merging", len(plan.parts))), settings)
