@@ -171,3 +171,16 @@ def test_of_several_writers_of_one_file_the_first_is_read_by_all(tmp_path: Path)
     assert write_json_once(path, {"n": 1}) == {"n": 1}
     assert write_json_once(path, {"n": 2}) == {"n": 1}
     assert [file.name for file in path.parent.iterdir()] == ["job.json"]
+
+
+@pytest.mark.parametrize("code", [errno.EPERM, errno.ENOTSUP])
+def test_where_links_are_not_permitted_the_first_writer_still_wins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    def link(source: Path, target: Path) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "link", link)
+    assert write_json_once(tmp_path / "job.json", {"n": 1}) == {"n": 1}
+    assert write_json_once(tmp_path / "job.json", {"n": 2}) == {"n": 1}
+    assert os.listdir(tmp_path) == ["job.json"]

@@ -94,6 +94,11 @@ def printable(name: str) -> str:
     return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
+def plain(text: str) -> str:
+    """A text whose control characters are escaped: names of files can have any, and a terminal obeys them."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+
+
 def is_utf8(name: str) -> bool:
     """Whether a file name is text; Linux allows any bytes."""
     return printable(name) == name
@@ -113,12 +118,25 @@ def write_json_once(path: Path, value: Any) -> Any:
         try:
             partial.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
             _sync(partial)
-            os.link(partial, path)  # unlike a rename, this fails where the file exists
+            _link(partial, path)
         except FileExistsError:
             pass
         finally:
             partial.unlink(missing_ok=True)
     return read_json(path)
+
+
+def _link(partial: Path, path: Path) -> None:
+    """Give a complete file its name; unlike a rename, this raises FileExistsError where there is one."""
+    try:
+        os.link(partial, path)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        # exFAT, SMB: another process may see the file before it is complete, and says so
+        with path.open("xb") as file:
+            file.write(partial.read_bytes())
+        _sync(path)
 
 
 def read_json(path: Path) -> Any:
@@ -139,6 +157,7 @@ def read_json(path: Path) -> Any:
 
 PROCESS_LIMITS = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}  # errors of opening that say nothing about the file
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT}
+_NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 _NOT_WRITABLE = {
     *(errno.EACCES, errno.EPERM, errno.EROFS),
     *(errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY, errno.ENAMETOOLONG),

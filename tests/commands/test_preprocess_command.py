@@ -36,6 +36,18 @@ def test_the_summary_counts_utterances_and_skipped_files(
     assert {line.split(":")[0] for line in result.err.splitlines()} == {"measuring levels", "preprocessing"}
 
 
+def test_a_name_with_control_characters_does_not_reach_the_terminal(
+    command: Callable[..., Any], tmp_path: Path
+) -> None:
+    (tmp_path / "in").mkdir()
+    for recording in sorted(SPEECH.glob("*.flac"))[:3]:
+        shutil.copy(recording, tmp_path / "in")
+    (tmp_path / "in/\x1b[2J\r.wav").write_bytes(b"no audio")
+    out = command("preprocess", f"input={tmp_path}/in", f"output={tmp_path}/store", "mel=speech_16k", "workers=0").out
+    assert r"\x1b[2J\r.wav: not readable" in out
+    assert not {"\x1b", "\r"} & set(out)
+
+
 @pytest.mark.parametrize(("number", "text"), [(0, "0 files"), (1, "1 file"), (2, "2 files")])
 def test_a_count_has_the_right_plural(number: int, text: str) -> None:
     assert count(number, "file") == text

@@ -85,3 +85,16 @@ def test_the_first_cut_is_at_the_quietest_place_of_the_first_piece_s_last_half(n
     sums = {at: energy[at : at + PAUSE_HOPS].sum() for at in range(longest // 2, last - PAUSE_HOPS + 1)}
     first = quiet_places(energy, longest)[0] - PAUSE_HOPS // 2
     assert sums[first] == pytest.approx(min(sums.values()))
+
+
+def test_a_file_whose_segments_alternate_with_anothers_is_hashed_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, b = (talk(tmp_path / name, [1.0], 3.0) for name in ("a.wav", "b.wav"))
+    hashed: list[str] = []
+    digest = hashlib.file_digest
+    monkeypatch.setattr(hashlib, "file_digest", lambda file, kind: hashed.append(file.name) or digest(file, kind))
+    for begin in (0.0, 1.0, 2.0):
+        for recording in (a, b):
+            survey(replace(recording, begin=begin, end=begin + 1), None)
+    assert len(hashed) == 2

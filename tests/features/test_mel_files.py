@@ -133,3 +133,25 @@ def test_a_missing_file_and_an_empty_collection_are_refused(tmp_path: Path) -> N
     torch.save([1.0, 2.0], tmp_path / "list.pt")
     with pytest.raises(UserError, match="neither a tensor nor a dict of tensors"):
         read_mel(tmp_path / "list.pt")
+
+
+def test_what_an_hdf5_file_names_of_other_files_is_never_read(tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py", reason="h5py is optional")
+    secret = tmp_path / "secret"
+    MEL.tofile(secret)
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["mel"] = MEL
+    with h5py.File(tmp_path / "linked.h5", "w") as file:
+        file["mel"] = h5py.ExternalLink(str(tmp_path / "other.h5"), "mel")
+    with pytest.raises(UserError, match="contains 0 arrays"):
+        read_mel(tmp_path / "linked.h5")
+    with h5py.File(tmp_path / "stored.h5", "w") as file:
+        file.create_dataset("mel", MEL.shape, MEL.dtype, external=[(str(secret), 0, MEL.nbytes)])
+    layout = h5py.VirtualLayout(MEL.shape, MEL.dtype)
+    layout[:] = h5py.VirtualSource(str(tmp_path / "other.h5"), "mel", MEL.shape)
+    with h5py.File(tmp_path / "virtual.h5", "w") as file:
+        file.create_virtual_dataset("mel", layout)
+    for name in ("stored.h5", "virtual.h5"):
+        with pytest.raises(UserError, match=rf"{name}: its array mel lies in another file"):
+            read_mel(tmp_path / name)
+    assert np.array_equal(read_mel(tmp_path / "other.h5"), MEL)

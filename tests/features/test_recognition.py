@@ -25,10 +25,6 @@ ALIKE = (
     {"vocos_24k", "f5_vocos"},
     {"bigvgan_44k_256x", "bigvgan_44k_512x"},
 )
-# Both are logarithms to base 10 over similar ranges: not every utterance shows which.
-NEARLY_ALIKE = {"pwg_16k", "pwg_22k", "pwg_24k", "r9y9", "rayhane", "coqui_default"}
-# Clipped to ±4 they can pass for plain logarithms where a model has heard only dull, quiet speech.
-CLIPPED = {"rayhane"}
 
 
 @cache
@@ -67,15 +63,14 @@ def are_alike(model: str, given: str) -> bool:
     ("model", "given"), [(a, b) for a, b in product(NAMES, NAMES) if a != b and not are_alike(a, b)]
 )
 def test_a_mel_of_another_preset_is_refused_with_a_name(model: str, given: str) -> None:
+    """docs/mels.md has 99 % at least; the few recordings here are all refused."""
     reader = MelReader(PRESETS[model], statistics(model), MelFormat(layout="bands_first"))
     messages = []
     for mel in mels(given)[1::2]:
-        try:
+        with pytest.raises(UserError) as refused:
             reader(mel)
-        except UserError as error:
-            messages.append(str(error))
-    refused = len(messages) / len(mels(given)[1::2])
-    assert refused == 1 or {model, given} <= NEARLY_ALIKE or given in CLIPPED
+        messages.append(str(refused.value))
+    assert messages
     assert all("\n" not in message for message in messages)
     if PRESETS[model].n_mels == PRESETS[given].n_mels:
         assert all("looks like" in message or "made with another log" in message for message in messages)

@@ -124,6 +124,13 @@ def test_a_mel_that_is_not_of_the_spec_is_refused(vocoder: Vocoder, spoil: Any, 
         vocoder.synthesize(spoil(noise_mel(vocoder)))
 
 
+def test_a_bad_request_costs_itself_alone(vocoder: Vocoder) -> None:
+    requests = [Request("bad", np.array(1.0, np.float32)), Request("good", noise_mel(vocoder))]
+    waves = dict(vocoder.synthesize_each(requests))
+    assert "two axes" in str(waves[0])
+    assert isinstance(waves[1], np.ndarray)
+
+
 def test_a_mel_with_frames_first_gives_the_same_wave(vocoder: Vocoder) -> None:
     mel = noise_mel(vocoder)
     wave = vocoder.synthesize(mel)

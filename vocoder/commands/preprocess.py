@@ -18,6 +18,7 @@ from vocoder.data.preprocess import PreprocessConfig, preprocess
 from vocoder.data.shards import merge_shards, preprocess_shard
 from vocoder.errors import UserError
 from vocoder.features.mel import PRESETS, preset_name
+from vocoder.files import plain
 from vocoder.settings import from_mapping
 
 SHOWN_REASONS = 5
@@ -122,10 +123,10 @@ def print_summary(output: Path, config: Config, description: dict[str, Any]) -> 
         manifest = output / "manifest.jsonl"
         print(f"  {cli.count(description['skipped'], 'file')} skipped; the reasons are in {manifest}:")
         for reason in islice(reasons(manifest), SHOWN_REASONS):
-            print(f"    {reason}")
+            print(f"    {plain(reason)}")
         if description["skipped"] > SHOWN_REASONS:
             print("    …")
     for name in description["not_learned"]:
-        print(f"  speaker {name}: no recording of theirs is in train, so models do not learn the voice")
+        print(f"  speaker {plain(name)}: no recording of theirs is in train, so models do not learn the voice")
     if description["clipped_samples"]:
         print(f"  {cli.count(description['clipped_samples'], 'sample')} clipped at full scale")

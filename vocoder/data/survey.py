@@ -62,7 +62,7 @@ def survey(
         return Survey(level.peak, sha256, file.sample_rate, borders, level.loudness)
 
 
-@lru_cache(maxsize=1)  # segments of one file come one after another
+@lru_cache(maxsize=16)  # segments of a file come near each other
 def _sha256(path: Path, modified: int) -> str:
     """The hash of a file that was last modified then, in hex."""
     with path.open("rb") as opened:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from vocoder.doctor.diagnosis import MEASURES, Diagnosis, Distribution, Finding
+from vocoder.files import plain
 from vocoder.report.content import duration, number
 
 SHOWN = 5  # items of a finding, and speakers; the JSON and the page have all
@@ -64,11 +65,6 @@ def _finding(finding: Finding) -> Iterator[str]:
         yield f"  {plain(details if id in details else f'{id}: {details}')}"
     if len(finding.items) > SHOWN:
         yield f"  … and {len(finding.items) - SHOWN} more"
-
-
-def plain(text: str) -> str:
-    """A text whose control characters are escaped: names of files can have any, and a terminal obeys them."""
-    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
 def _advice(commands: list[str]) -> Iterator[str]:

@@ -1,5 +1,7 @@
 """A check that a mel can have been made with a `MelSpec`."""
 
+from functools import lru_cache
+
 from torch import Tensor
 
 from vocoder.errors import UserError
@@ -32,8 +34,7 @@ def check_mel(mel: Tensor, spec: MelSpec, *, whole_utterance: bool = True) -> No
     if not mel.isfinite().all():
         raise UserError("this mel has NaN or infinite values")
     low, high = float(mel.min()), float(mel.max())
-    lowest = spec.log_minimum - OVERSHOOT / spec.log_unit
-    highest = spec.log_maximum + OVERSHOOT / spec.log_unit
+    lowest, highest = possible_range(spec)
     if low < lowest or high > highest:
         raise UserError(
             f"this mel runs from {low:.1f} to {high:.1f}; {preset_name(spec)} (log base {spec.log_base}) gives "
@@ -46,3 +47,10 @@ def check_mel(mel: Tensor, spec: MelSpec, *, whole_utterance: bool = True) -> No
             f"this mel averages {mean:.1f}, more than full-scale white noise in {preset_name(spec)} (log base "
             f"{spec.log_base}), {spec.log_noise:.1f}: it was made with another log, scale or normalisation"
         )
+
+
+@lru_cache(maxsize=64)
+def possible_range(spec: MelSpec) -> tuple[float, float]:
+    """The lowest and highest value that a mel of this spec can have, with the overshoot of an acoustic model."""
+    overshoot = OVERSHOOT / spec.log_unit
+    return spec.log_minimum - overshoot, spec.log_maximum + overshoot

@@ -11,6 +11,8 @@ from vocoder.errors import UserError
 MEL_SUFFIXES = (".npy", ".npz", ".pt", ".safetensors")
 HDF5_SUFFIXES = (".h5", ".hdf5")  # of ParallelWaveGAN and ESPnet; read by h5py, which is optional
 ALL_MEL_SUFFIXES = MEL_SUFFIXES + HDF5_SUFFIXES
+PICKLE_SUFFIXES = (".joblib", ".pkl", ".pickle", ".gz")
+STATISTICS_NAMES = {"std": "scale", "mean_": "mean", "scale_": "scale"}
 
 
 def read_mel(path: Path) -> np.ndarray:
@@ -37,30 +39,42 @@ def read_mel(path: Path) -> np.ndarray:
 
 
 def read_statistics(path: Path, n_mels: int) -> tuple[np.ndarray, np.ndarray]:
-    """The float32 mean and scale [n_mels] by which mels were normalised.
+    """The float64 mean and scale [n_mels] by which mels were normalised: value = (mel - mean) / scale.
 
-    The file has arrays named "mean" and "scale" (or "std"), or is a .npy with these as its two rows, as
-    ParallelWaveGAN writes them.
+    The file has arrays named "mean" and "scale" (or "std", or, as in scikit-learn, "mean_" and "scale_"), or is a .npy
+    with these as its two rows, as ParallelWaveGAN writes them.
 
     Raises:
-        UserError: the file cannot be read, has other contents, or a scale is not above 0.
+        UserError: the file is missing, is a pickle (as joblib writes, and which could run code), has other contents, or
+            a scale is not above 0.
     """
-    if path.suffix.lower() == ".joblib":
-        raise UserError(
-            f"{path}: a pickle, which could run code; save its mean_ and scale_ as mean and scale by np.savez"
-        )
-    arrays = _arrays_of(path)
+    if path.suffix.lower() in PICKLE_SUFFIXES and path.is_file():
+        raise _pickled(path)
+    try:
+        arrays = _arrays_of(path)
+    except UserError as error:
+        if path.suffix.lower() in (".npy", ".npz") and "pickle" in str(error).removeprefix(str(path)):
+            raise _pickled(path) from None
+        raise
     if list(arrays) == ["array"] and arrays["array"].shape == (2, n_mels):
         arrays = {"mean": arrays["array"][0], "scale": arrays["array"][1]}
-    arrays = {{"std": "scale"}.get(name, name): array for name, array in arrays.items()}
-    if not {"mean", "scale"} <= arrays.keys():
+    named = {STATISTICS_NAMES.get(name, name): array for name, array in arrays.items()}
+    if not {"mean", "scale"} <= named.keys():
         raise UserError(f"{path}: statistics are arrays named mean and scale; it has {', '.join(arrays) or 'none'}")
-    mean, scale = (arrays[name].astype(np.float32).reshape(-1) for name in ("mean", "scale"))
+    mean, scale = (named[name].astype(np.float64).reshape(-1) for name in ("mean", "scale"))
     if mean.shape != (n_mels,) or scale.shape != (n_mels,):
         raise UserError(f"{path}: mean and scale have {len(mean)} and {len(scale)} bands, the mels {n_mels}")
     if not (np.isfinite(mean).all() and np.isfinite(scale).all() and scale.min() > 0):
         raise UserError(f"{path}: mean and scale must be finite, and scale above 0")
     return mean, scale
+
+
+def _pickled(path: Path) -> UserError:
+    return UserError(
+        f"{path}: a pickle, and loading it could run code; if you trust it, convert it: "
+        f"python -c \"import joblib, numpy; s = joblib.load('{path}'); "
+        "numpy.savez('stats.npz', mean=s.mean_, scale=s.scale_)\", and give stats.npz"
+    )
 
 
 def _arrays_of(path: Path) -> dict[str, np.ndarray]:
@@ -81,13 +95,22 @@ def _arrays_of(path: Path) -> dict[str, np.ndarray]:
 
 
 def _read_hdf5(path: Path) -> dict[str, np.ndarray]:
-    """All arrays at the top of an HDF5 file by name. Raises UserError where h5py is not installed."""
+    """All arrays at the top of an HDF5 file by name; what it names of other files is never read.
+
+    Raises:
+        UserError: h5py is not installed, or an array lies in another file.
+    """
     try:
         import h5py
     except ImportError:
         raise UserError(f"{path}: needs h5py; pip install h5py, or save the mel with np.save") from None
     with h5py.File(path, "r") as file:
-        return {name: item[()] for name, item in file.items() if isinstance(item, h5py.Dataset) and item.shape}
+        own = [name for name in file if isinstance(file.get(name, getlink=True), h5py.HardLink)]
+        found = {name: file[name] for name in own if isinstance(file[name], h5py.Dataset) and file[name].shape}
+        elsewhere = [name for name, item in found.items() if item.external or item.is_virtual]
+        if elsewhere:
+            raise UserError(f"{path}: its array {elsewhere[0]} lies in another file, which is not read")
+        return {name: item[()] for name, item in found.items()}
 
 
 def _first_sentence(error: Exception) -> str:

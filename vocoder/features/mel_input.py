@@ -154,7 +154,7 @@ class MelReader:
         if self.format.statistics is None:
             return None
         mean, scale = read_statistics(Path(self.format.statistics), self.source.n_mels)
-        return mean[:, None], scale[:, None]
+        return mean[:, None].astype(np.float32), scale[:, None].astype(np.float32)
 
     def _check_conversion(self) -> None:
         source, target = self.format.preset, preset_name(self.spec)

@@ -17,6 +17,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from vocoder.features.mel_check import possible_range
 from vocoder.features.presets import PRESETS
 from vocoder.features.spec import MelSpec, hann_window, input_response, mel_filterbank
 
@@ -25,7 +26,6 @@ CLIPPED_MARGIN = 0.1  # … where the model's spec clips both ends, and nothing 
 ATOM = 0.005  # share of values exactly at the lowest one that shows where a logarithm was floored
 MIN_FRAMES = 20  # fewer say too little about the speech in them
 MAX_FRAMES = 500  # more say nothing new
-OVERSHOOT = 2.0  # nepers that an acoustic model's mel may lie outside the range that the spec can produce
 LEVELS = (-1.0, 0.0, 1.0)  # nepers by which a mel may be louder (-) or quieter than training data
 FLOOR_TOLERANCE = 1e-3
 NARROWEST = 0.5  # nepers: the standard deviation of a band in which training data hardly varied
@@ -129,14 +129,8 @@ def readings(mel: np.ndarray, model: _Model) -> Iterator[Reading]:
 
 def can_have_made(mel: np.ndarray, spec: MelSpec) -> bool:
     """Whether the spec can have produced the values, with the overshoot of an acoustic model."""
-    lowest, highest = _range(spec)
+    lowest, highest = possible_range(spec)
     return bool(mel.min() >= lowest and mel.max() <= highest)
-
-
-@lru_cache(maxsize=64)
-def _range(spec: MelSpec) -> tuple[float, float]:
-    margin = OVERSHOOT / spec.log_unit
-    return spec.log_minimum - margin, spec.log_maximum + margin
 
 
 @lru_cache(maxsize=64)

@@ -13,10 +13,10 @@ import torch
 
 from vocoder.errors import UserError
 from vocoder.features.mel import MelSpec
+from vocoder.features.mel_files import read_statistics
 from vocoder.importers import r9y9_hparams as settings
 from vocoder.importers.r9y9_hparams import Hparams, Layout
 from vocoder.importers.r9y9_weights import ForeignWeights, convert, skip_factors
-from vocoder.importers.statistics import read_statistics
 from vocoder.importers.torch_files import read_torch_file, state_dict_of
 from vocoder.model import ModelConfig, VocoderConfig, VocoderModel, build_model, save_checkpoint
 

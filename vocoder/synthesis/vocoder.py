@@ -162,7 +162,9 @@ class Vocoder:
             UserError: the temperature is not above 0.
         """
         check_temperature(temperature)
-        longest_first = sorted(range(len(requests)), key=lambda i: -max(requests[i].mel.shape))  # or close to it
+        longest_first = sorted(
+            range(len(requests)), key=lambda i: -max(np.shape(requests[i].mel), default=0)
+        )  # or close to it
         tasks = [self.task(i, partial(requests.__getitem__, i), seed) for i in longest_first]
         return generate(self.engine, tasks, temperature, progress)
 
