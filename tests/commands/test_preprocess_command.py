@@ -1,5 +1,7 @@
 """vocoder-preprocess: what it prints about a store."""
 
+import errno
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -46,6 +48,25 @@ def test_a_name_with_control_characters_does_not_reach_the_terminal(
     out = command("preprocess", f"input={tmp_path}/in", f"output={tmp_path}/store", "mel=speech_16k", "workers=0").out
     assert r"\x1b[2J\r.wav: not readable" in out
     assert not {"\x1b", "\r"} & set(out)
+
+
+def test_a_folder_that_cannot_be_read_is_named_in_one_line(
+    command: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "in/locked").mkdir(parents=True)
+    shutil.copy(next(SPEECH.glob("*.flac")), tmp_path / "in")
+    scandir = os.scandir
+
+    def refuse(folder: Path) -> Any:
+        if str(folder).endswith("locked"):  # root, who may run the tests, is never refused
+            raise PermissionError(errno.EACCES, "Permission denied", str(folder))
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    result = command("preprocess", f"input={tmp_path}/in", f"output={tmp_path}/store", "mel=speech_16k", "workers=0")
+    assert result.code == 2
+    (line,) = result.err.splitlines()
+    assert f"{tmp_path}/in/locked: Permission denied" in line
 
 
 @pytest.mark.parametrize(("number", "text"), [(0, "0 files"), (1, "1 file"), (2, "2 files")])

@@ -43,6 +43,17 @@ def test_a_second_field_is_text_and_of_three_fields_the_second_is_the_speaker(tm
     assert [r.speaker for r in recordings(normalised, "file_list")] == [None, None]
 
 
+def test_texts_of_one_word_are_not_speakers(tmp_path: Path) -> None:
+    words = write_lines(tmp_path / "words.txt", "a.wav|yes|yes", "b.wav|no|no")
+    assert [r.speaker for r in recordings(words, "file_list")] == [None, None]
+
+
+def test_what_a_second_field_is_holds_for_all_lists_of_a_corpus(tmp_path: Path) -> None:
+    write_lines(tmp_path / "train.txt", "a.wav|Dr. No|Doctor No")
+    write_lines(tmp_path / "val.txt", "b.wav|No.|Number")  # alone it would name a speaker
+    assert [r.speaker for r in read_corpus(tmp_path, "file_list").recordings] == [None, None]
+
+
 def test_lists_of_a_folder_are_its_splits(tmp_path: Path) -> None:
     plant(tmp_path, "a.wav", "b.wav", "c.wav")
     for name, file in {"train.txt": "a", "val.txt": "b", "test.txt": "c"}.items():
@@ -110,6 +121,17 @@ def test_kaldi_directories_below_a_folder_are_its_splits(tmp_path: Path) -> None
     }
 
 
+def test_sides_of_a_conversation_are_never_mixed(tmp_path: Path) -> None:
+    write_lines(tmp_path / "wav.scp", "call-A /data/call.wav", "call-B /data/call.wav")
+    write_lines(tmp_path / "reco2file_and_channel", "call-A call A", "call-B call B")
+    with pytest.raises(UserError, match=r"reco2file_and_channel:2: call-B is one of several channels of call"):
+        read_corpus(tmp_path)
+    write_lines(
+        tmp_path / "reco2file_and_channel", "call-A call-A A", "call-B call-B A"
+    )  # as utils/ writes it for mono
+    assert len(recordings(tmp_path, "kaldi")) == 2
+
+
 @pytest.mark.parametrize(
     "command", ["touch {0} |", "sph2pipe -f wav x.sph|", "sox x.wav -t wav - | touch {0} |", "| touch {0}"]
 )
@@ -130,6 +152,7 @@ def test_a_pipe_of_kaldi_is_refused_and_never_run(tmp_path: Path, command: str) 
         ("wav.scp", "x foo.ark:123", "archive"),
         ("segments", "u1 nowhere 0 1", "not a segment"),
         ("segments", "u1 ok 0", "not a segment"),
+        ("segments", "u1 ok 0 1 1", "names channel 1"),
         ("segments", "u1 ok 2 1", "no span"),
         ("segments", "u1 ok nan 1", "no span"),
         ("segments", "u1 ok 0 inf", "no span"),

@@ -3,12 +3,14 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
 from scripts.experiments.break_corpus import DAMAGES, break_corpus
 from vocoder.corpora import find_recordings
 from vocoder.data.preprocess import PreprocessConfig, preprocess
-from vocoder.doctor import Diagnosis, diagnose, examine
+from vocoder.doctor import Diagnosis, diagnose, examination, examine
 from vocoder.errors import UserError
 from vocoder.features.mel import PRESETS
 
@@ -87,3 +89,16 @@ def test_too_few_recordings_or_an_existing_folder_are_refused(broken: Path, tmp_
         break_corpus(SPEECH / "allison", tmp_path / "broken")
     with pytest.raises(UserError, match="exists already"):
         break_corpus(broken, broken)
+
+
+def test_what_is_measured_of_a_long_recording_is_bounded_in_samples(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rate = 32000
+    wave = np.random.default_rng(0).uniform(-0.5, 0.5, 4 * rate)
+    wave[rate:] = 0.9  # after what is measured
+    soundfile.write(tmp_path / "long.wav", wave, rate, subtype="FLOAT")
+    monkeypatch.setattr(examination, "LONGEST", rate)
+    (found,) = (examine(recording) for recording in find_recordings(tmp_path))
+    assert (found.seconds, found.peak) == (4.0, pytest.approx(0.9))
+    assert found.offset == pytest.approx(wave[:rate].mean(), abs=1e-6)

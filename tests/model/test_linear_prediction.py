@@ -31,6 +31,7 @@ from vocoder.model import (
 from vocoder.model.linear_prediction import (
     GAIN_FLOOR,
     LAG_WINDOW_HZ,
+    QUIETEST,
     WHITE_NOISE,
     LinearPrediction,
     Predictor,
@@ -68,12 +69,17 @@ def some_mel(spec: MelSpec = SPEC, frames: int = 20, batch: int = 1) -> Tensor:
 
 def in_values(log_energies: Tensor, spec: MelSpec) -> Tensor:
     """Values of the spec's mel for the natural logarithms of the bands' energies."""
+    if spec.log_guard == "add":
+        log_energies = (log_energies.exp() + spec.log_floor).log()
     return log_energies / (math.log(10) if spec.log_base == "10" else 1.0) * spec.log_gain + spec.log_offset
 
 
 def log_energies(mel: np.ndarray, spec: MelSpec) -> np.ndarray:
     """The inverse of `in_values`."""
-    return (mel - spec.log_offset) / spec.log_gain * (math.log(10) if spec.log_base == "10" else 1.0)
+    guarded = (mel - spec.log_offset) / spec.log_gain * (math.log(10) if spec.log_base == "10" else 1.0)
+    if spec.log_guard == "add":
+        return np.log(np.maximum(np.exp(guarded.astype(np.float64)) - spec.log_floor, QUIETEST * spec.log_floor))
+    return guarded
 
 
 def heard_through(spec: MelSpec) -> np.ndarray:

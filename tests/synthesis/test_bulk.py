@@ -161,6 +161,17 @@ def test_what_is_no_input_is_passed_over_and_what_cannot_be_read_is_named(
     assert "old.npy/inside.wav" in written(tmp_path / "out")
 
 
+def test_linked_folders_are_entered(make_vocoder: Callable[..., Vocoder], mels: Path, tmp_path: Path) -> None:
+    vocoder = make_vocoder()
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/linked").symlink_to(mels)
+    results = run(vocoder, tmp_path / "in", tmp_path / "out")
+    assert len(results) == len(FRAMES)
+    assert written(tmp_path / "out").keys() == {
+        f"linked/{path.relative_to(mels).with_suffix('.wav')}" for path in mels.rglob("*.npy")
+    }
+
+
 @pytest.mark.parametrize("shard", ["0/2", "3/2", "1/0", "1", "a/b", "1/2/3", "-1/2"])
 def test_a_malformed_shard_is_refused(shard: str) -> None:
     with pytest.raises(UserError, match=f"shard={shard}: write i/N"):

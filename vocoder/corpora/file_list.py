@@ -17,7 +17,12 @@ SUFFIXES = (".txt", ".csv", ".lst", ".list")
 
 
 def _read(root: Path) -> list[Recording]:
-    return with_splits(_lists(root), _read_list)
+    lists = {path: _fields(path) for path in _lists(root)}
+    has_speakers = _have_speakers([fields for lines in lists.values() for _, fields in lines])
+    return with_splits(
+        list(lists),
+        lambda path: [_recording(path.parent, place, fields, has_speakers) for place, fields in lists[path]],
+    )
 
 
 def _lists(root: Path) -> list[Path]:
@@ -29,11 +34,18 @@ def _lists(root: Path) -> list[Path]:
     return lists
 
 
-def _read_list(path: Path) -> list[Recording]:
-    lines = [(place, [field.strip() for field in line.split("|")]) for place, line in read_lines(path)]
-    # In a list with a normalised text, the second of three fields is the text itself: more than a name.
-    has_speakers = all(len(fields) > 2 and fields[1] and not fields[1].split()[1:] for _, fields in lines)
-    return [_recording(path.parent, place, fields, has_speakers) for place, fields in lines]
+def _fields(path: Path) -> list[tuple[str, list[str]]]:
+    """The place and the fields of each line."""
+    return [(place, [field.strip() for field in line.split("|")]) for place, line in read_lines(path)]
+
+
+def _have_speakers(lines: list[list[str]]) -> bool:
+    """Whether the second field of a corpus's lines is a speaker, and not the text, which a normalised one follows.
+
+    Then all lines have three fields, no second one has spaces, and some differ from the third.
+    """
+    named = all(len(fields) > 2 and fields[1] and not fields[1].split()[1:] for fields in lines)
+    return named and any(fields[1] != fields[2] for fields in lines)
 
 
 def _recording(folder: Path, place: str, fields: list[str], has_speakers: bool) -> Recording:

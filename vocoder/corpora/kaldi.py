@@ -14,7 +14,7 @@ from vocoder.corpora.listed import check_id, locate, read_lines, split_of_name, 
 from vocoder.corpora.recording import Recording
 from vocoder.errors import UserError
 
-RECORDINGS, SEGMENTS, SPEAKERS = "wav.scp", "segments", "utt2spk"
+RECORDINGS, SEGMENTS, SPEAKERS, CHANNELS = "wav.scp", "segments", "utt2spk", "reco2file_and_channel"
 
 
 def _directories(root: Path) -> list[Path]:
@@ -32,17 +32,31 @@ def _read(root: Path) -> list[Recording]:
 
 def _read_directory(folder: Path) -> list[Recording]:
     files = {id: _path(value, folder, place) for place, id, value in _table(folder / RECORDINGS)}
+    _check_channels(folder / CHANNELS)
     speakers = {id: value for _, id, value in _table(folder / SPEAKERS)} if (folder / SPEAKERS).exists() else {}
     if not (folder / SEGMENTS).exists():
         return [Recording(path, id, speakers.get(id)) for id, path in files.items()]
     found = []
     for place, id, value in _table(folder / SEGMENTS):
         fields = value.split()
+        if len(fields) == 4:
+            raise UserError(f"{place}: names channel {fields[3]}; write the channels to files of their own, list these")
         if len(fields) != 3 or fields[0] not in files:
             raise UserError(f"{place}: not a segment (utterance, recording of {RECORDINGS}, begin, end)")
         begin, end = _times(fields[1], fields[2], place)
         found.append(Recording(files[fields[0]], id, speakers.get(id), None, begin, end))
     return found
+
+
+def _check_channels(path: Path) -> None:
+    """Raise UserError where recordings are channels of one file, as the sides of a call; they would be averaged."""
+    if not path.exists():
+        return
+    first: dict[str, str] = {}
+    for place, id, value in _table(path):
+        file, _, channel = value.partition(" ")
+        if first.setdefault(file, channel.strip()) != channel.strip():
+            raise UserError(f"{place}: {id} is one of several channels of {file}; write each to a file and list these")
 
 
 def _table(path: Path) -> Iterator[tuple[str, str, str]]:

@@ -14,9 +14,9 @@ from vocoder.features.loudness import loudness
 from vocoder.files import is_utf8, printable
 
 TRIM_DB = 40.0  # below the loudest frame: the value that docs/data.md proposes for trim_db
-LONGEST = (
-    600.0  # seconds that are measured; all of a longer recording is decoded, but its first ten minutes speak for it
-)
+# Samples that are measured, ten minutes at 24 kHz: a spectrum of them takes half a gigabyte. All of a longer recording
+# is decoded, but these speak for it.
+LONGEST = 600 * 24000
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Examination:
         problem: why preprocessing skips the recording; None if it does not.
         format, width: libsndfile's names, such as FLAC and PCM_16.
         peak: largest magnitude; 1 is full scale. (Of the whole recording, as seconds and content; what follows is of
-            its first ten minutes.)
+            its first LONGEST samples.)
         loudness: in LUFS (ITU-R BS.1770); None for what is too quiet for it.
         noise_floor: of the quietest tenth, in dBFS.
         offset: mean, of full scale.
@@ -96,14 +96,14 @@ def _measured(file: AudioFile, start: int, stop: int | None) -> dict[str, Any]:
     samples, peak = 0, 0.0
     measured: list[np.ndarray] = []
     for block in file.blocks(start, stop):
-        if samples < LONGEST * file.sample_rate:
+        if samples < LONGEST:
             measured.append(block)
         content.update(block.tobytes())
         samples, peak = samples + len(block), max(peak, float(np.abs(block).max()))
     if not samples:
         raise UserError(f"{file.path}: contains no samples")
     whole = {"seconds": samples / file.sample_rate, "peak": peak, "content": content.hexdigest()}
-    return whole | _measures(np.concatenate(measured), file.sample_rate)
+    return whole | _measures(np.concatenate(measured)[:LONGEST], file.sample_rate)
 
 
 def _measures(wave: np.ndarray, sample_rate: int) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from torch import Tensor
 from vocoder.evaluation.packages import optional_package
 from vocoder.evaluation.pitch import HOP_SECONDS, pitch_track
 from vocoder.features.audio import resample
-from vocoder.features.mel import MelSpec, input_response, mel_filterbank
+from vocoder.features.mel import MelSpec, energies, input_response, mel_filterbank
 from vocoder.model import extend_edges
 from vocoder.model.linear_prediction import LinearPrediction
 
@@ -23,8 +23,8 @@ def griffin_lim(mel: np.ndarray, spec: MelSpec, iterations: int = 60) -> np.ndar
     # Sound beyond both ends, or the wave would jump from zero; half a window of it, so that librosa has a whole one.
     edge = -(-spec.n_fft // (2 * spec.hop_length))
     extended = np.pad(mel, ((0, 0), (edge, edge)), mode="edge")
-    energies = np.exp(spec.power * spec.nepers(extended))
-    levels = librosa.util.nnls(mel_filterbank(spec).numpy(), energies) ** (1 / spec.power)
+    bands = energies(torch.from_numpy(extended), spec).float().numpy()
+    levels = librosa.util.nnls(mel_filterbank(spec).numpy(), bands) ** (1 / spec.power)
     magnitude = levels / input_response(spec).numpy()[:, None]
     wave = librosa.griffinlim(
         magnitude,

@@ -10,7 +10,7 @@ from functools import lru_cache
 import numpy as np
 import torch
 
-from vocoder.features.mel import compress
+from vocoder.features.mel import compress, energies
 from vocoder.features.spec import MelSpec, hann_window, input_response, mel_filterbank
 
 VALUE_FIELDS = {"log_base", "log_gain", "log_offset", "log_floor", "log_guard", "log_ceiling"}
@@ -35,22 +35,18 @@ def _ceiling(spec: MelSpec) -> float:
     return float("inf") if spec.log_ceiling is None else spec.log_ceiling
 
 
-def energies(mel: np.ndarray, spec: MelSpec) -> np.ndarray:
-    """The energies of the bands, in float64, from values of a mel of any shape; those at the floor are the floor's."""
-    guarded = np.exp(spec.power * spec.nepers(mel.astype(np.float64)))
-    return np.maximum(guarded - spec.log_floor, 0.0) if spec.log_guard == "add" else guarded
-
-
 def convert_exactly(mel: np.ndarray, source: MelSpec, target: MelSpec) -> np.ndarray:
     """A float32 mel [n_mels, F] of the target from one of the source, where `is_exact`."""
     if source == target:
         return mel
-    return compress(torch.from_numpy(energies(mel, source)), target).float().numpy()
+    return compress(energies(torch.from_numpy(mel), source), target).float().numpy()
 
 
 def convert_approximately(mel: np.ndarray, source: MelSpec, target: MelSpec) -> np.ndarray:
     """A float32 mel [n_mels, F] of the target that is near to what its own transform would have given."""
-    spectrum = np.maximum(_inverse(source) @ energies(mel, source), 0.0) ** (1 / source.power)  # of white level 1
+    spectrum = np.maximum(_inverse(source) @ energies(torch.from_numpy(mel), source).numpy(), 0.0) ** (
+        1 / source.power
+    )  # of white level 1
     spectrum = _at_frequencies(spectrum / _level(source)[:, None], source, target) * _level(target)[:, None]
     filters = mel_filterbank(target).double().numpy()
     values = compress(torch.from_numpy(filters @ spectrum**target.power), target).numpy()

@@ -17,6 +17,7 @@ __all__ = [
     "PRESETS",
     "MelSpec",
     "check_mel",
+    "energies",
     "frame_count",
     "hann_window",
     "input_response",
@@ -71,6 +72,15 @@ def compress(energies: Tensor, spec: MelSpec) -> Tensor:
         guarded = guarded.clamp(max=spec.log_ceiling)
     mel = guarded.log10() if spec.log_base == "10" else guarded.log()
     return spec.log_gain * mel + spec.log_offset if (spec.log_gain, spec.log_offset) != (1.0, 0.0) else mel
+
+
+def energies(mel: Tensor, spec: MelSpec) -> Tensor:
+    """The inverse of `compress`, in float64: energies of the bands, of any shape; those at the floor are the floor's.
+
+    With log_guard="add" they can be 0.
+    """
+    guarded = (spec.power * spec.nepers(mel.double())).exp()
+    return (guarded - spec.log_floor).clamp(min=0.0) if spec.log_guard == "add" else guarded
 
 
 def prefiltered(waveform: np.ndarray, spec: MelSpec) -> np.ndarray:

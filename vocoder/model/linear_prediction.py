@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from vocoder.device import without_autocast
 from vocoder.errors import UserError
-from vocoder.features.mel import MelSpec, hann_window, input_response, mel_filterbank
+from vocoder.features.mel import MelSpec, energies, hann_window, input_response, mel_filterbank
 from vocoder.kernels import levinson as kernels
 from vocoder.model.interpolation import LinearUpsample, interpolate
 
@@ -28,6 +28,7 @@ WHITE_NOISE = 1e-7  # of the power, added to it: no valley is deeper than 70 dB 
 LARGEST_REFLECTION = 1 - 1e-5  # a margin larger than float32 rounding, so that filters stay stable
 LAG_WINDOW_HZ = 20.0  # Gaussian smoothing of the spectrum, against resonances narrower than any formant
 SQUARED_MEAN_OF_MAGNITUDE = math.pi / 4  # over the mean of the square, in a spectrum of noise (Rayleigh)
+QUIETEST = 1e-3  # of the floor that a mel adds: below it, float32 has nothing left of a band's energy
 GAIN_FLOOR = 1e-5  # a third of a 16-bit step, so that the excitation of digital silence stays finite
 
 
@@ -149,7 +150,8 @@ class LinearPrediction(nn.Module):
         It is that of the wave itself: what the mel's pre-emphasis and high-pass took away is put back.
         """
         mel = mel.double().clamp(self.spec.log_minimum, self.spec.log_maximum)  # so that nothing overflows
-        level = self.inverse @ (self.spec.nepers(mel) * self.spec.power).exp()  # of each bin, as the bands weigh it
+        bands = energies(mel, self.spec).clamp(min=QUIETEST * self.spec.log_floor)
+        level = self.inverse @ bands  # of each bin, as the bands weigh it
         return (level ** (1 / self.spec.power)).transpose(1, 2) / self.response
 
 
