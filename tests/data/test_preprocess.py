@@ -491,3 +491,28 @@ def test_what_a_living_run_is_making_is_not_removed(tmp_path: Path) -> None:
 def test_invalid_settings_are_refused_by_name(wrong: dict[str, float]) -> None:
     with pytest.raises(UserError, match=next(iter(wrong))):
         replace(AS_IS, **wrong)
+
+
+MEASURE = """
+import resource, sys
+from pathlib import Path
+from vocoder.data.preprocess import PreprocessConfig, preprocess
+from vocoder.features.mel import PRESETS
+preprocess(Path(sys.argv[1]), Path(sys.argv[2]), PreprocessConfig(PRESETS["speech_16k"]), 0, lambda items, *_: items)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+"""
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_length_of_a_recording(tmp_path: Path) -> None:
+    minute = np.random.default_rng(0).integers(-9000, 9000, (44100 * 60, 2)).astype(np.int16)
+    peaks = []  # MB
+    for minutes in (2, 20):
+        folder = tmp_path / f"in{minutes}"
+        folder.mkdir()
+        with soundfile.SoundFile(folder / "chapter.wav", "w", 44100, 2, "PCM_16") as file:
+            for _ in range(minutes):
+                file.write(minute)
+        arguments = [sys.executable, "-c", MEASURE, str(folder), str(tmp_path / f"store{minutes}")]
+        peaks.append(float(subprocess.run(arguments, check=True, capture_output=True, text=True).stdout))
+    assert peaks[1] - peaks[0] < 120  # of 18 minutes more, which are 190 MB as 16-bit samples and 380 as floats
