@@ -60,9 +60,9 @@ def test_another_mel_than_theirs_is_a_preset_with_its_statistics(
     source, model = write_checkpoint(tmp_path, Variant(layout, sizes | upsampling)), tmp_path / "model"
     np.savez(tmp_path / "other.npz", mean=np.full(80, -5.0), scale=np.full(80, 2.0))
     given = [f"source={source}", f"output={model}"]
-    wrong = command("import", *given, "mel=hifigan", "stats=none")
+    wrong = command("import", *given, "preset=hifigan", "stats=none")
     assert (wrong.code, "did you mean hifigan_22k?" in wrong.err) == (2, True)
-    result = command("import", *given, "mel=hifigan_22k", f"stats={tmp_path}/other.npz")
+    result = command("import", *given, "preset=hifigan_22k", f"stats={tmp_path}/other.npz")
     assert (result.code, result.err) == (0, "")
     loaded = load(model, engine="reference").model
     assert loaded.spec == PRESETS["hifigan_22k"]

@@ -19,7 +19,7 @@ class Config:
     output: str
     hparams: str | None
     stats: str | None
-    mel: str | None
+    preset: str | None
 
 
 def main() -> None:
@@ -35,9 +35,9 @@ def job(settings: dict[str, Any]) -> int:
     """
     config = from_mapping(Config, settings)
     source, hparams = Path(config.source), None if config.hparams is None else Path(config.hparams)
-    if config.mel is not None and config.mel not in PRESETS:
-        raise UserError(f"mel={config.mel}: no such preset{suggestion(config.mel, sorted(PRESETS))}")
-    imported = import_r9y9(source, hparams, config.stats, None if config.mel is None else PRESETS[config.mel])
+    if config.preset is not None and config.preset not in PRESETS:
+        raise UserError(f"preset={config.preset}: unknown{suggestion(config.preset, sorted(PRESETS))}")
+    imported = import_r9y9(source, hparams, config.stats, None if config.preset is None else PRESETS[config.preset])
     imported.save(Path(config.output))
     print_summary(imported, source, config.output)
     return 0
