@@ -51,7 +51,8 @@ def test_an_engine_computes_their_parameters_sample_by_sample(variant: Variant, 
     torch.testing.assert_close(computed, expected, rtol=0, atol=1e-4)
 
 
-@variants(*(name for name in VARIANTS if name.startswith("0.1.1")))
+# At the size of the downloads the package takes minutes, sample by sample; the forward pass has been compared above.
+@variants(*(name for name in VARIANTS if name.startswith("0.1.1") and "downloads" not in name))
 def test_the_package_itself_generates_from_the_same_parameters(variant: Variant, tmp_path: Path) -> None:
     """Its generation conditions a sample on the frame of that sample, as ours does."""
     model = imported(tmp_path, variant).model
