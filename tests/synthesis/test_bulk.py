@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 import time
+import shutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -46,6 +47,17 @@ def run(
 ) -> dict[str, object]:
     sources = shard_of(find_sources(vocoder, mels, "test", None), shard)
     return dict(synthesize_into(output, vocoder, sources, options or SynthesisOptions(), overwrite=overwrite))
+
+
+def test_outputs_below_the_inputs_are_no_inputs_and_inputs_below_the_outputs_are(
+    make_vocoder: Callable[..., Vocoder], mels: Path
+) -> None:
+    vocoder, inside = make_vocoder(), mels / "out"
+    inside.mkdir()
+    shutil.copy(next(mels.glob("*.npy")), inside / "made.npy")
+    ids = {source.id for source in find_sources(vocoder, mels, "test", None)}
+    assert {source.id for source in find_sources(vocoder, mels, "test", None, exclude=inside)} == ids - {"out/made"}
+    assert {source.id for source in find_sources(vocoder, mels, "test", None, exclude=mels.parent)} == ids
 
 
 @pytest.mark.parametrize("shards", [1, 2, 3, 11, 20])

@@ -33,7 +33,10 @@ class Source:
 def find_sources(
     vocoder: Vocoder, path: Path, split: str, speaker: str | None, exclude: Path | None = None
 ) -> list[Source]:
-    """The utterances of a store's split, a file, or a folder (without the files below `exclude`), in a fixed order.
+    """The utterances of a store's split, a file, or a folder, in a fixed order.
+
+    Args:
+        exclude: a folder in the input whose files are no inputs: that of the outputs.
 
     Raises:
         UserError: there are none, the store's mels are not the model's, or the model has no such speaker.
@@ -47,7 +50,7 @@ def find_sources(
     if not path.is_dir():
         raise UserError(f"input={path}: no such file or folder")
     files = walk_files(path, SUFFIXES + OTHER_AUDIO_SUFFIXES)
-    if exclude is not None:
+    if exclude is not None and exclude.resolve().is_relative_to(path.resolve()):
         files = [file for file in files if not file.resolve().is_relative_to(exclude.resolve())]
     if not any(file.suffix.lower() in SUFFIXES for file in files):
         raise UserError(f"input={path}: no mels or audio in or below it ({', '.join(SUFFIXES)})")
