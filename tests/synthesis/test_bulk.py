@@ -1,10 +1,10 @@
 """Bulk synthesis: all wavs are written once and whole, whatever is interrupted, repeated or split into shards."""
 
 import os
+import shutil
 import signal
 import threading
 import time
-import shutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
