@@ -4,7 +4,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -58,8 +58,7 @@ class Config:
     @property
     def mels(self) -> MelFormat:
         """Raises UserError for settings of `mel` that are unknown or wrong."""
-        names = {"preset": "from"}
-        unknown = self.mel.keys() - {names.get(field.name, field.name) for field in fields(MelFormat)}
+        unknown = self.mel.keys() - {"from", "statistics", "layout", "convert"}
         if unknown:
             key = sorted(unknown)[0]
             raise unknown_setting(f"mel.{key}", key, [key for key in self.mel if key not in unknown])
