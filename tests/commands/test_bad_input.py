@@ -51,6 +51,12 @@ def test_a_missing_required_setting_is_named(command: Command, tmp_path: Path, m
     assert_refused(command("preprocess", *given), f"{missing}=")
 
 
+@pytest.mark.parametrize("argument", ["--output=x", "--output", "--mel.fmax=7600"])
+def test_a_setting_with_dashes_is_one_line_that_shows_it_without(command: Command, argument: str) -> None:
+    name = argument.removeprefix("--").split("=")[0]
+    assert_refused(command("preprocess", "input=in", argument, "x"), f"write {name}=VALUE")
+
+
 def test_a_missing_or_empty_input_folder_is_refused(command: Command, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty/notes.txt").write_text("not audio")

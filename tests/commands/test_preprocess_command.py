@@ -95,7 +95,7 @@ def test_shards_are_merged_to_the_store_of_one_process(command: Callable[..., An
         (["executor=dask"], "executor=dask: give scheduler=tcp://HOST:PORT"),
         (["scheduler=tcp://host:8786"], "give executor=dask too"),
         (["executor=dask", "scheduler=tcp://host:8786", "shard=1/2"], "shard=1/2: executor=dask runs all shards"),
-        (["loudness=-23", "peak=0.7"], "give peak=null"),
+        (["loudness=-23", "peak=0.7"], "leave peak out"),
         (["peak=loud"], "peak='loud': must be a number or auto"),
     ],
 )

@@ -137,7 +137,7 @@ def test_the_store_says_how_its_level_was_set(corpus: Path, settings: dict[str, 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"loudness": -23.0, "peak": 0.7}, r"loudness=-23: peak=0\.7 sets the level, too; give peak=null"),
+        ({"loudness": -23.0, "peak": 0.7}, r"loudness=-23: peak=0\.7 sets the level, too; leave peak out"),
         ({"loudness": 23.0}, "loudness=23: must be from -60 to 0 LUFS"),
         ({"loudness": float("nan")}, "loudness=nan: must be from -60 to 0 LUFS"),
         ({"loudness_of": "speaker"}, "loudness_of=speaker: give loudness=LUFS too"),

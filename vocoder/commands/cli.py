@@ -3,8 +3,8 @@
 import errno
 import re
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
 import hydra
@@ -53,6 +53,9 @@ def run_job(command: str, job: Callable[[dict[str, Any]], int], config: type) ->
         if code:
             sys.exit(code)
 
+    code = report_errors(program, lambda: refuse_dashes(sys.argv[1:], config))
+    if code:
+        sys.exit(code)
     texts, sweep = text_settings(config), bool({"-m", "--multirun"}.intersection(sys.argv))
     sys.argv[1:] = arguments = [as_typed(argument, PATHS[command], texts, sweep) for argument in sys.argv[1:]]
     if not any(argument.startswith("-") for argument in arguments):
@@ -60,6 +63,16 @@ def run_job(command: str, job: Callable[[dict[str, Any]], int], config: type) ->
         if code:
             sys.exit(code)
     hydra_job()
+
+
+def refuse_dashes(arguments: Sequence[str], config: type) -> int:
+    """Exit code 0. Raises UserError for a setting that is written like an option, as --output x."""
+    settings = {field.name for field in fields(config)}
+    for argument in arguments:
+        name = argument.removeprefix("--").split("=")[0]
+        if argument.startswith("--") and name.split(".")[0] in settings:
+            raise UserError(f"{argument}: settings have no dashes; write {name}=VALUE")
+    return 0
 
 
 @dataclass(frozen=True)

@@ -81,7 +81,7 @@ class PreprocessConfig:
         if not LOWEST_LOUDNESS <= self.loudness <= 0:
             raise UserError(f"loudness={self.loudness:g}: must be from {LOWEST_LOUDNESS:g} to 0 LUFS, or null")
         if self.peak not in (None, "auto"):
-            raise UserError(f"loudness={self.loudness:g}: peak={self.peak} sets the level, too; give peak=null")
+            raise UserError(f"loudness={self.loudness:g}: peak={self.peak} sets the level, too; leave peak out")
         if self.loudness_of == "speaker" and self.speaker == "none":
             raise UserError("loudness_of=speaker: with speaker=none there are none; give another of the two")
 
