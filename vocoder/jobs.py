@@ -1,6 +1,7 @@
 """A function mapped over many independent items: in this process, in worker processes, or on a Dask cluster."""
 
 import multiprocessing
+import os
 import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -42,6 +43,19 @@ def parse_shard(shard: str) -> tuple[int, int]:
     if not 1 <= index <= count:
         raise UserError(f"shard={shard}: write i/N, the i-th of N parts, from 1/N to N/N")
     return index, count
+
+
+def worker_count(workers: int | None) -> int:
+    """The setting `workers` of a command; None is one process for each core that may be used.
+
+    Raises:
+        UserError: it is below 0.
+    """
+    if workers is None:
+        return len(os.sched_getaffinity(0))
+    if workers < 0:
+        raise UserError(f"workers={workers}: must be 0 or more processes, or null")
+    return workers
 
 
 def each_alone(work: Callable[[Item], Result], item: Item) -> Result:

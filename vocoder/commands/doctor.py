@@ -1,6 +1,5 @@
 """vocoder-doctor: examine a corpus of recordings; print what was found, and write it as JSON and as a page."""
 
-import os
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any, Literal
 from vocoder import jobs
 from vocoder.commands import cli
 from vocoder.commands.progress import track
-from vocoder.corpora import Recording, read_corpus
+from vocoder.corpora import read_corpus
 from vocoder.doctor import Diagnosis, Limits, diagnose, examine, suggested_commands, text_report, unexamined, write_page
 from vocoder.errors import UserError
 from vocoder.files import write_json
@@ -44,14 +43,12 @@ def job(settings: dict[str, Any]) -> int:
         UserError: a setting is wrong, there is no corpus, or the report cannot be written.
     """
     config = from_mapping(Config, settings)
-    workers = len(os.sched_getaffinity(0)) if config.workers is None else config.workers
-    if workers < 0:
-        raise UserError(f"workers={workers}: must be 0 or more processes, or null")
+    workers = jobs.worker_count(config.workers)
     output = None if config.output is None else Path(config.output)
     if output is not None and output.exists() and not output.is_dir():
         raise UserError(f"output={output}: is no folder; give another name")
     corpus = read_corpus(Path(config.input), config.layout)
-    recordings = [_with_speaker(recording, config.speaker) for recording in (*corpus.recordings, *corpus.unread)]
+    recordings = [replace(recording, speaker=recording.speaker_by(config.speaker)) for recording in corpus.all]
     work = jobs.parallel_map(partial(jobs.each_alone, examine), recordings, workers)
     found = [
         unexamined(recording, str(result)) if isinstance(result, UserError) else result
@@ -65,13 +62,6 @@ def job(settings: dict[str, Any]) -> int:
         write_json(output / JSON_FILE, as_json(diagnosis, commands))
         print(f"\n{output / JSON_FILE} has every recording; open {write_page(output, diagnosis, commands)}")
     return 0
-
-
-def _with_speaker(recording: Recording, speaker: str) -> Recording:
-    """The recording with the speaker that preprocessing would give it."""
-    if speaker == "auto":
-        return recording
-    return replace(recording, speaker=recording.speaker_folder if speaker == "folder" else None)
 
 
 def as_json(diagnosis: Diagnosis, commands: list[str]) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """vocoder-evaluate: measure models, baselines and folders of wavs against recordings; write tables and a report."""
 
-import os
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -128,8 +127,7 @@ def check_config(config: Config) -> None:
     for name, value in (("limit", config.limit), ("seeds", config.seeds)):
         if value is not None and value < 1:
             raise UserError(f"{name}={value}: must be at least 1")
-    if config.workers is not None and config.workers < 0:
-        raise UserError(f"workers={config.workers}: must be 0 or more processes, or null")
+    jobs.worker_count(config.workers)  # refused before any work
     if not 0 <= config.embed < float("inf"):
         raise UserError(f"embed={config.embed}: must be 0 or more megabytes")
     check_names("baselines", config.baselines or (), BASELINES)
@@ -306,7 +304,7 @@ def spec_of(folder: Path) -> MelSpec:
 
 def measure_all(found: Systems, measurement: Measurement, config: Config) -> list[Utterance]:
     """Measure all utterances in worker processes; failures are added to those of `found`."""
-    workers = len(os.sched_getaffinity(0)) if config.workers is None else config.workers
+    workers = jobs.worker_count(config.workers)
     work = jobs.parallel_map(partial(measure_utterance, measurement=measurement), found.tasks, workers)
     utterances = []
     for task, result in track(work, "measuring", len(found.tasks), "utterances"):

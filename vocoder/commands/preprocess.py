@@ -1,7 +1,6 @@
 """vocoder-preprocess: make a store of a folder of recordings."""
 
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
@@ -56,9 +55,7 @@ def job(settings: dict[str, Any]) -> int:
         UserError: a setting is wrong, or the recordings make no store.
     """
     config = from_mapping(Config, settings)
-    workers = len(os.sched_getaffinity(0)) if config.workers is None else config.workers
-    if workers < 0:
-        raise UserError(f"workers={workers}: must be 0 or more processes, or null")
+    workers = jobs.worker_count(config.workers)
     description = run(config, workers)
     if description is not None:
         print_summary(Path(config.output), config, description)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -28,3 +29,7 @@ class Recording:
     def speaker_folder(self) -> str | None:
         """The first folder of the id; None for files directly in the input."""
         return self.id.split("/")[0] if "/" in self.id else None
+
+    def speaker_by(self, rule: Literal["auto", "folder", "none"]) -> str | None:
+        """The speaker's name as the corpus has it, as the first folder of the id has it, or none."""
+        return {"auto": self.speaker, "folder": self.speaker_folder, "none": None}[rule]

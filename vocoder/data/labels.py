@@ -47,4 +47,4 @@ def check_speakers(records: list[Record], settings: PreprocessConfig) -> None:
 
 def speaker_of(recording: Recording, settings: PreprocessConfig) -> str | None:
     """The speaker's name; None where the recording has none, or names are not wanted."""
-    return {"auto": recording.speaker, "folder": recording.speaker_folder, "none": None}[settings.speaker]
+    return recording.speaker_by(settings.speaker)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from vocoder.corpora import Recording
-from vocoder.data.utterance import read_part
+from vocoder.data.utterance import read_samples
 from vocoder.features.audio_file import AudioFile
 from vocoder.features.loudness import GatedPower, LoudnessMeter
 
@@ -57,7 +57,7 @@ def survey(
         borders = (start, *(start + hop * energy.hop_length for hop in cuts), stop)
         if highpass is not None:
             for first, last in pairwise(borders):
-                level.add(read_part(recording.path, first or 0, last, highpass)[0])
+                level.add(read_samples(recording.path, first or 0, last, highpass)[0])
         sha256 = _sha256(recording.path, recording.path.stat().st_mtime_ns)
         return Survey(level.peak, sha256, file.sample_rate, borders, level.loudness)
 

@@ -46,7 +46,7 @@ class ProcessedUtterance:
     correlation: float | None = None  # of a mel from a file with the wave's own
 
 
-def read_part(path: Path, start: int, stop: int | None, highpass: float | None) -> tuple[np.ndarray, int]:
+def read_samples(path: Path, start: int, stop: int | None, highpass: float | None) -> tuple[np.ndarray, int]:
     """Samples `start` to `stop` of a file [T], high-pass filtered if a cutoff in Hz is given, and its rate in Hz.
 
     Raises:
@@ -64,7 +64,7 @@ def process(part: Part, processing: Processing) -> ProcessedUtterance:
         UserError: it cannot be read, is silent, or is too short; or the mel that is given for it is not its own.
     """
     spec = processing.spec
-    waveform, sample_rate = read_part(part.path, part.start, part.stop, processing.highpass)
+    waveform, sample_rate = read_samples(part.path, part.start, part.stop, processing.highpass)
     peak = float(np.abs(waveform).max())
     if peak < processing.silence_peak:
         raise UserError(f"{part.path}: silence (peak {peak:.5f} is below {processing.silence_peak:g})")
