@@ -5,8 +5,8 @@
 //   g++ -O3 -march=native -std=gnu++17 -pthread limit.cpp -o limit && ./limit THREADS
 //
 // 24 layers, 128 residual, 256 gate and 128 skip channels, kernel 3. A vector holds one channel of 16 lanes, or of 8
-// without AVX-512; each weight is broadcast to it. Prints three numbers: samples/s, GFLOP/s of multiply-add alone, and samples/s in bfloat16
-// on matrix units (0 without them).
+// without AVX-512; each weight is broadcast to it. Prints three numbers: samples/s, GFLOP/s of multiply-add alone, and
+// samples/s in bfloat16 on matrix units (0 without them).
 
 #include <chrono>
 #include <cstdio>

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from vocoder.corpora import Recording
 from vocoder.data.config import PreprocessConfig
-from vocoder.data.labels import speaker_of
 from vocoder.data.level import CorpusLevel, corpus_level
 from vocoder.data.survey import Survey
 from vocoder.errors import UserError
@@ -69,7 +68,7 @@ def _keys(recordings: Sequence[Recording], settings: PreprocessConfig) -> list[K
         return list(range(len(recordings)))
     if settings.loudness_of == "corpus":
         return [None] * len(recordings)
-    speakers: list[Key] = [speaker_of(recording, settings) for recording in recordings]
+    speakers: list[Key] = [recording.speaker_by(settings.speaker) for recording in recordings]
     if not any(speakers):
         raise UserError("loudness_of=speaker: no recording has a speaker; give speaker=folder, or loudness_of=corpus")
     return speakers

@@ -14,7 +14,7 @@ def assign_split(recording: Recording, settings: PreprocessConfig) -> str:
     The hash is of the id or a part of it, so that a split does not depend on the rest of the corpus. All recordings of
     held-out speakers go to test.
     """
-    if speaker_of(recording, settings) in settings.hold_out:
+    if recording.speaker_by(settings.speaker) in settings.hold_out:
         return "test"
     if settings.own_splits and recording.split is not None:
         return recording.split
@@ -43,8 +43,3 @@ def check_speakers(records: list[Record], settings: PreprocessConfig) -> None:
         raise UserError("speaker=folder: some recordings are directly in the input folder, in no speaker's folder")
     if nobodys is not None and there:
         raise UserError(f"the corpus names no speaker of {nobodys}, but of others; name it, or give speaker=none")
-
-
-def speaker_of(recording: Recording, settings: PreprocessConfig) -> str | None:
-    """The speaker's name; None where the recording has none, or names are not wanted."""
-    return recording.speaker_by(settings.speaker)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from vocoder.corpora import Recording
 from vocoder.data.config import PreprocessConfig
 from vocoder.data.description import Record
-from vocoder.data.labels import assign_split, speaker_of
+from vocoder.data.labels import assign_split
 from vocoder.data.plan import Input
 from vocoder.data.store import StoreWriter
 from vocoder.data.utterance import Part, ProcessedUtterance
@@ -53,7 +53,7 @@ def _kept(
         "source": printable(str(recording.path)),
         "status": "kept",
         "split": assign_split(recording, settings),
-        "speaker": speaker_of(recording, settings),
+        "speaker": recording.speaker_by(settings.speaker),
         "shard": shard,
         "start": start,
         "frames": len(result.mel),
